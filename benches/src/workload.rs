@@ -1,0 +1,178 @@
+//! The workloads: their names, which servers they are for, and how each is measured.
+
+use std::path::Path;
+
+use crate::cli::Options;
+use crate::content::{Content, Share};
+use crate::error::Result;
+use crate::figure::Figure;
+use crate::server::{Server, Target, Variant};
+
+mod churn;
+mod durable;
+mod idle;
+mod latency;
+mod replay;
+mod request;
+mod stream;
+
+use durable::Disk;
+use stream::Plan;
+
+/// The subject of workloads with one.
+const SUBJECT: &str = "bench.data";
+/// Payload where nothing else is said, bytes.
+const PAYLOAD_BYTES: usize = 128;
+
+/// A workload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Workload {
+    Publish16,
+    Publish128,
+    Publish1024,
+    Fan1To1,
+    Fan1To10,
+    Fan4To4,
+    Subjects,
+    Queue2To4,
+    Request1,
+    Request50,
+    Latency,
+    Churn,
+    Idle,
+    DurablePublish,
+    Flush1,
+    Flush8,
+    Replay128,
+    Replay1024,
+}
+
+impl Workload {
+    /// All, in the order of the table.
+    pub(crate) const ALL: [Self; 18] = [
+        Self::Publish16,
+        Self::Publish128,
+        Self::Publish1024,
+        Self::Fan1To1,
+        Self::Fan1To10,
+        Self::Fan4To4,
+        Self::Subjects,
+        Self::Queue2To4,
+        Self::Request1,
+        Self::Request50,
+        Self::Latency,
+        Self::Churn,
+        Self::Idle,
+        Self::DurablePublish,
+        Self::Flush1,
+        Self::Flush8,
+        Self::Replay128,
+        Self::Replay1024,
+    ];
+
+    /// Its name on the command line, in the table and in JSON.
+    pub(crate) fn name(self) -> &'static str {
+        self.words().0
+    }
+
+    /// What it does, in a few words.
+    pub(crate) fn about(self) -> &'static str {
+        self.words().1
+    }
+
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Publish16 => ("pub-16", "1 publisher, no subscriber, 16 B"),
+            Self::Publish128 => ("pub-128", "1 publisher, no subscriber, 128 B"),
+            Self::Publish1024 => ("pub-1024", "1 publisher, no subscriber, 1 KiB"),
+            Self::Fan1To1 => ("fan-1-1", "1 publisher, 1 subscriber, 128 B"),
+            Self::Fan1To10 => ("fan-1-10", "1 publisher, 10 subscribers that get everything, 128 B"),
+            Self::Fan4To4 => ("fan-4-4", "4 publishers, 4 subscribers that get everything, one subject, 128 B"),
+            Self::Subjects => {
+                ("subjects-100k", "1 publisher on 100,000 subjects in turn, 1 wildcard subscriber, 128 B")
+            }
+            Self::Queue2To4 => ("queue-2-4", "2 publishers, a queue group of 4, 128 B"),
+            Self::Request1 => ("request-1", "request and reply, 1 in flight, 128 B"),
+            Self::Request50 => ("request-50", "request and reply, 50 in flight on one connection, 128 B"),
+            Self::Latency => ("latency-10k", "publish to delivery at 10,000 messages/s, 128 B"),
+            Self::Churn => ("churn-8", "connect, publish 128 B, flush, close; 8 at once"),
+            Self::Idle => ("idle", "memory of idle connections with one subscription each"),
+            Self::DurablePublish => ("durable-pub", "1 publisher of 128 B messages that flushes at the end"),
+            Self::Flush1 => ("flush-1", "1 publisher that flushes every 128 B message"),
+            Self::Flush8 => ("flush-8", "8 publishers that flush every 128 B message"),
+            Self::Replay128 => ("replay-128", "replay of the whole log by one subscriber after a restart, 128 B"),
+            Self::Replay1024 => ("replay-1024", "replay of the whole log by one subscriber after a restart, 1 KiB"),
+        }
+    }
+
+    /// Whether it says anything about a server.
+    pub(crate) fn suits(self, variant: Variant) -> bool {
+        match self {
+            Self::Replay128 | Self::Replay1024 => variant.records(),
+            // nats-server stays, as the figure without durability.
+            Self::DurablePublish | Self::Flush1 | Self::Flush8 => variant != Variant::SublogOff,
+            _ => true,
+        }
+    }
+
+    /// Measures the disk by itself, for the workloads that are held against it.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub(crate) fn measure_disk(self, folder: &Path, options: &Options) -> Result<Option<Disk>> {
+        match self {
+            Self::DurablePublish => Disk::sequential(folder, options).map(Some),
+            Self::Flush1 | Self::Flush8 => Disk::small(folder, options).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Measures it once on a fresh server.
+    ///
+    /// # Errors
+    /// The run gives no figure: something failed, or a message was lost, repeated, reordered or altered.
+    pub(crate) fn run(self, server: &mut Server, options: &Options, disk: Option<&Disk>) -> Result<Vec<Figure>> {
+        let target = server.target();
+        match self {
+            Self::DurablePublish => durable::publish(target, options, disk),
+            Self::Flush1 => durable::flush(target, options, 1, disk),
+            Self::Flush8 => durable::flush(target, options, 8, disk),
+            Self::Replay128 => replay::run(server, options, PAYLOAD_BYTES),
+            Self::Replay1024 => replay::run(server, options, 1024),
+            Self::Request1 => request::run(target, options, 1),
+            Self::Request50 => request::run(target, options, 50),
+            Self::Latency => latency::run(target, options),
+            Self::Churn => churn::run(target, options, 8),
+            Self::Idle => idle::run(target, options),
+            _ => self.stream(target, options),
+        }
+    }
+
+    fn stream(self, target: Target, options: &Options) -> Result<Vec<Figure>> {
+        let plan = |publishers, subscribers| Plan {
+            publishers,
+            subscribers,
+            share: Share::All,
+            filter: SUBJECT.to_owned(),
+            content: Content::on(SUBJECT, PAYLOAD_BYTES),
+        };
+        let plan = match self {
+            Self::Publish16 => Plan { content: Content::on(SUBJECT, 16), ..plan(1, 0) },
+            Self::Publish1024 => Plan { content: Content::on(SUBJECT, 1024), ..plan(1, 0) },
+            Self::Fan1To1 => plan(1, 1),
+            Self::Fan1To10 => plan(1, 10),
+            Self::Fan4To4 => plan(4, 4),
+            Self::Subjects => Plan {
+                content: Content::on_many("bench.many.", 5, PAYLOAD_BYTES),
+                filter: "bench.many.>".to_owned(),
+                ..plan(1, 1)
+            },
+            Self::Queue2To4 => Plan { share: Share::Part, ..plan(2, 4) },
+            _ => plan(1, 0),
+        };
+        stream::run(target, options, &plan)
+    }
+}
+
+#[cfg(test)]
+mod tests;

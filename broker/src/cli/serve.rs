@@ -1,0 +1,379 @@
+//! The command line of the server: nats-server's flags as far as they are honoured, and our own.
+//!
+//! [`FLAGS`] is the only definition; `--help` is printed from it. What nats-server knows and this server
+//! does not do is refused by name, see [`super::unsupported`]: a flag that is silently ignored turns into a
+//! server that is open, unencrypted or alone when its operator believes otherwise.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use sublog_storage::SyncMode;
+
+use super::flags::{self, Flag, UsageError, Value};
+use super::unsupported::UNSUPPORTED;
+use super::values::{self, Port};
+use crate::config::{Auth, ServerOptions};
+use crate::logging::{LogFormat, LogOptions};
+
+/// The largest message that may be configured: what NATS documents as its upper bound, and a log segment
+/// always has room for it.
+const MAX_PAYLOAD_MOST: u64 = 64 * 1024 * 1024;
+/// A sync interval above this would only be a way to lose more.
+const SYNC_INTERVAL_MOST: Duration = Duration::from_secs(3600);
+/// `--sync interval` without a duration.
+const SYNC_INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
+
+/// What a command line of the server asks for.
+#[derive(Debug, Clone)]
+pub enum Request {
+    /// Serve.
+    Serve(Box<Serve>),
+    /// Print the help.
+    Help,
+    /// Print the version.
+    Version,
+}
+
+/// How to serve.
+#[derive(Debug, Clone)]
+pub struct Serve {
+    /// What the server needs to know.
+    pub server: ServerOptions,
+    /// Where and how it logs.
+    pub log: LogOptions,
+}
+
+/// The state the flags are applied to.
+#[derive(Default)]
+struct Draft {
+    server: ServerOptions,
+    log: LogOptions,
+    user: Option<String>,
+    password: Option<String>,
+    token: Option<String>,
+    help: bool,
+    version: bool,
+}
+
+/// Reads the arguments of the server, without the program's name.
+///
+/// # Errors
+/// [`UsageError`] that names the argument that cannot be obeyed.
+pub fn parse(args: &[OsString]) -> Result<Request, UsageError> {
+    let mut draft = Draft::default();
+    let words = flags::parse(FLAGS, UNSUPPORTED, args, &mut draft)?;
+    if let Some(word) = words.first() {
+        match word.to_string_lossy().to_ascii_lowercase().as_str() {
+            "help" => return Ok(Request::Help),
+            "version" => return Ok(Request::Version),
+            other => {
+                let switch = values::switch(other).is_ok();
+                return Err(UsageError::UnexpectedWord { word: word.to_string_lossy().into_owned(), switch });
+            }
+        }
+    }
+    if draft.help {
+        return Ok(Request::Help);
+    }
+    if draft.version {
+        return Ok(Request::Version);
+    }
+    finish(draft).map(|serve| Request::Serve(Box::new(serve)))
+}
+
+/// The help of all flags.
+#[must_use]
+pub fn flags_help() -> String {
+    flags::help(FLAGS)
+}
+
+/// Checks what only several flags together can get wrong.
+fn finish(mut draft: Draft) -> Result<Serve, UsageError> {
+    let refuse =
+        |flag: &str, reason: &str| Err(UsageError::BadValue { flag: flag.to_owned(), reason: reason.to_owned() });
+    draft.server.auth = match (draft.user, draft.password, draft.token) {
+        (None, None, None) => Auth::None,
+        (Some(user), Some(password), None) => Auth::UserPassword { user, password },
+        (None, None, Some(token)) => Auth::Token(token),
+        (_, _, Some(_)) => return refuse("--auth", "a token excludes --user and --pass"),
+        (Some(_), None, None) => return refuse("--user", "needs --pass"),
+        (None, Some(_), None) => return refuse("--pass", "needs --user"),
+    };
+    let limits = &draft.server.limits;
+    if limits.max_payload > limits.max_pending {
+        return refuse("--max_payload", "must not be more than --max_pending");
+    }
+    if limits.max_control_line > limits.max_pending {
+        return refuse("--max_control_line", "must not be more than --max_pending");
+    }
+    if draft.server.lame_duck_grace >= draft.server.lame_duck_duration {
+        return refuse("--lame_duck_grace_period", "must be shorter than --lame_duck_duration");
+    }
+    if draft.server.monitor_port.is_some_and(|port| port != 0 && port == draft.server.port) {
+        return refuse("-m", "the clients' port is the same");
+    }
+    draft.log.trace = draft.server.trace;
+    Ok(Serve { server: draft.server, log: draft.log })
+}
+
+fn bytes(value: Value<'_>, least: u64, most: u64) -> Result<usize, String> {
+    let text = value.text()?;
+    let bytes = values::size(text)?;
+    if !(least..=most).contains(&bytes) {
+        let bounds = (values::show_size(least), values::show_size(most));
+        return Err(format!("{text:?} is not between {} and {}", bounds.0, bounds.1));
+    }
+    usize::try_from(bytes).map_err(|_| format!("{text:?} is too large for this machine"))
+}
+
+fn count(value: Value<'_>, least: u64, most: u64) -> Result<usize, String> {
+    let count = values::number(value.text()?, least, most)?;
+    usize::try_from(count).map_err(|_| format!("{count} is too large for this machine"))
+}
+
+fn span(value: Value<'_>, least: Duration, most: Duration) -> Result<Duration, String> {
+    let text = value.text()?;
+    let span = values::duration(text)?;
+    if span < least || span > most {
+        let bounds = (values::show_duration(least), values::show_duration(most));
+        return Err(format!("{text:?} is not between {} and {}", bounds.0, bounds.1));
+    }
+    Ok(span)
+}
+
+/// `always`, `os`, `interval` or `interval:<duration>`.
+fn sync_mode(text: &str) -> Result<SyncMode, String> {
+    match text.split_once(':').map_or((text, None), |(mode, span)| (mode, Some(span))) {
+        ("always", None) => Ok(SyncMode::Always),
+        ("os", None) => Ok(SyncMode::Os),
+        ("interval", None) => Ok(SyncMode::Interval(SYNC_INTERVAL_DEFAULT)),
+        ("interval", Some(span)) => {
+            let span = values::duration(span)?;
+            if span.is_zero() || span > SYNC_INTERVAL_MOST {
+                return Err(format!("{text:?}: the interval is more than 0 and at most 1h"));
+            }
+            Ok(SyncMode::Interval(span))
+        }
+        _ => Err(format!("{text:?} is none of always, interval, interval:<duration>, os")),
+    }
+}
+
+/// A value, or none for the words that say so.
+fn unless_off<T>(text: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Result<Option<T>, String> {
+    if matches!(text, "0" | "off" | "none") { Ok(None) } else { read(text).map(Some) }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(86_400);
+const HEAD_SERVER: &str = "Server";
+const HEAD_RECORD: &str = "Recording";
+const HEAD_LOG: &str = "Logging";
+const HEAD_AUTH: &str = "Authorization";
+const HEAD_LIMITS: &str = "Limits";
+const HEAD_COMMON: &str = "Common";
+
+/// Writes one entry of [`FLAGS`].
+macro_rules! flag {
+    ($group:ident, [$($name:literal),+], $value:expr, $help:literal, |$draft:ident, $given:ident| $body:expr) => {
+        Flag {
+            names: &[$($name),+],
+            value: $value,
+            group: $group,
+            help: $help,
+            apply: |$draft, $given| {
+                $body;
+                Ok(())
+            },
+        }
+    };
+}
+
+/// Every flag the server honours, in the order of the help.
+const FLAGS: &[Flag<Draft>] = &[
+    flag!(HEAD_SERVER, ["a", "addr", "net"], Some("host"), "Address to listen on (default 0.0.0.0).", |d, v| {
+        d.server.host = v.word()?.to_owned()
+    }),
+    flag!(HEAD_SERVER, ["p", "port"], Some("port"), "Port for clients (default 4222); -1 takes a free one.", |d, v| {
+        d.server.port = match values::port(v.text()?)? {
+            Port::Free => 0,
+            Port::Default => ServerOptions::default().port,
+            Port::Number(port) => port,
+        }
+    }),
+    flag!(HEAD_SERVER, ["n", "name", "server_name"], Some("name"), "Name of the server (default: its id).", |d, v| {
+        d.server.name = Some(server_name(v.word()?)?)
+    }),
+    flag!(
+        HEAD_SERVER,
+        ["m", "http_port"],
+        Some("port"),
+        "Port for monitoring over HTTP; -1 takes a free one, 0 is none (default 0).",
+        |d, v| {
+            d.server.monitor_port = match values::port(v.text()?)? {
+                Port::Free => Some(0),
+                Port::Default => None,
+                Port::Number(port) => Some(port),
+            }
+        }
+    ),
+    flag!(HEAD_SERVER, ["P", "pid"], Some("file"), "File to write the process id to.", |d, v| {
+        d.server.pid_file = Some(v.path()?)
+    }),
+    flag!(
+        HEAD_SERVER,
+        ["ports_file_dir"],
+        Some("dir"),
+        "Directory for a file sublog_<pid>.ports that lists the ports in use.",
+        |d, v| d.server.ports_file_dir = Some(v.path()?)
+    ),
+    flag!(
+        HEAD_RECORD,
+        ["sd", "store_dir"],
+        Some("dir"),
+        "Where everything is recorded (default ./sublog-data).",
+        |d, v| d.server.store_dir = v.path()?
+    ),
+    flag!(
+        HEAD_RECORD,
+        ["capture"],
+        Some("on|off"),
+        "Whether to record every message that is published (default on).",
+        |d, v| d.server.capture.enabled = values::switch(v.text()?)?
+    ),
+    flag!(
+        HEAD_RECORD,
+        ["sync"],
+        Some("mode"),
+        "When a flush (PING) is answered. always: once all before it is on stable storage (default). interval or \
+         interval:<duration>: at once, synced each interval (1s). os: at once, synced by the system.",
+        |d, v| d.server.capture.sync = sync_mode(v.text()?)?
+    ),
+    flag!(
+        HEAD_RECORD,
+        ["max-age"],
+        Some("duration"),
+        "Remove messages older than this (default 7d; off keeps them).",
+        |d, v| d.server.capture.max_age = unless_off(v.text()?, |_| span(v, SECOND, DAY * 36_500))?
+    ),
+    flag!(
+        HEAD_RECORD,
+        ["max-bytes"],
+        Some("size"),
+        "Remove the oldest messages above this size (default: off).",
+        |d, v| {
+            d.server.capture.max_bytes =
+                unless_off(v.text()?, |_| bytes(v, 1 << 20, i64::MAX as u64))?.map(|bytes| bytes as u64)
+        }
+    ),
+    flag!(
+        HEAD_RECORD,
+        ["disk-reserve"],
+        Some("size"),
+        "Remove the oldest messages when the disk has less free space than this (default 1GiB).",
+        |d, v| d.server.capture.disk_reserve_bytes = values::size(v.text()?)?
+    ),
+    flag!(HEAD_LOG, ["l", "log"], Some("file"), "Log to this file; USR1 opens it anew.", |d, v| {
+        d.log.file = Some(v.path()?)
+    }),
+    flag!(HEAD_LOG, ["log-format"], Some("text|json"), "Form of the log (default text).", |d, v| {
+        d.log.format = match v.text()? {
+            "text" => LogFormat::Text,
+            "json" => LogFormat::Json,
+            other => return Err(format!("{other:?} is neither text nor json")),
+        }
+    }),
+    flag!(HEAD_LOG, ["T", "logtime"], None, "Begin log lines with the time (default true).", |d, v| {
+        d.log.time = values::switch(v.text()?)?
+    }),
+    flag!(HEAD_LOG, ["logtime_utc"], None, "Log in UTC instead of local time.", |d, v| {
+        d.log.utc = values::switch(v.text()?)?
+    }),
+    flag!(HEAD_LOG, ["D", "debug"], None, "Log more.", |d, v| d.log.debug = values::switch(v.text()?)?),
+    flag!(HEAD_LOG, ["V", "VV", "trace"], None, "Log every protocol line.", |d, v| {
+        d.server.trace = values::switch(v.text()?)?
+    }),
+    flag!(HEAD_LOG, ["DV", "DVV"], None, "Both of these.", |d, v| {
+        let on = values::switch(v.text()?)?;
+        (d.log.debug, d.server.trace) = (on, on);
+    }),
+    flag!(HEAD_AUTH, ["user"], Some("name"), "User that clients must name.", |d, v| {
+        d.user = Some(v.word()?.to_owned())
+    }),
+    flag!(HEAD_AUTH, ["pass"], Some("password"), "Password of that user.", |d, v| {
+        d.password = Some(v.word()?.to_owned())
+    }),
+    flag!(HEAD_AUTH, ["auth"], Some("token"), "Token that clients must present.", |d, v| {
+        d.token = Some(v.word()?.to_owned())
+    }),
+    flag!(
+        HEAD_LIMITS,
+        ["max_payload"],
+        Some("size"),
+        "Largest message, headers included (default 1MiB, at most 64MiB).",
+        |d, v| d.server.limits.max_payload = bytes(v, 1, MAX_PAYLOAD_MOST)?
+    ),
+    flag!(
+        HEAD_LIMITS,
+        ["max_pending"],
+        Some("size"),
+        "What may wait for a slow client before it is closed (default 64MiB).",
+        |d, v| d.server.limits.max_pending = bytes(v, 4096, i64::MAX as u64)?
+    ),
+    flag!(HEAD_LIMITS, ["max_connections"], Some("n"), "Clients at a time (default 65536).", |d, v| {
+        d.server.limits.max_connections = count(v, 1, u64::from(u32::MAX))?
+    }),
+    flag!(
+        HEAD_LIMITS,
+        ["max_subscriptions"],
+        Some("n"),
+        "Subscriptions of one connection (default 0: any number).",
+        |d, v| d.server.limits.max_subscriptions = count(v, 0, u64::from(u32::MAX))?
+    ),
+    flag!(HEAD_LIMITS, ["max_control_line"], Some("size"), "Longest protocol line (default 4KiB).", |d, v| {
+        d.server.limits.max_control_line = bytes(v, 512, 1 << 20)?
+    }),
+    flag!(
+        HEAD_LIMITS,
+        ["ping_interval"],
+        Some("duration"),
+        "How often silent clients are pinged (default 2m).",
+        |d, v| d.server.limits.ping_interval = span(v, Duration::from_millis(100), DAY)?
+    ),
+    flag!(HEAD_LIMITS, ["ping_max"], Some("n"), "Pings that may stay unanswered (default 2).", |d, v| {
+        d.server.limits.ping_max = u32::try_from(values::number(v.text()?, 1, 1000)?).unwrap_or(1000)
+    }),
+    flag!(
+        HEAD_LIMITS,
+        ["write_deadline"],
+        Some("duration"),
+        "How long a client may take no byte before it is closed (default 10s).",
+        |d, v| d.server.limits.write_deadline = span(v, Duration::from_millis(1), DAY)?
+    ),
+    flag!(
+        HEAD_LIMITS,
+        ["lame_duck_duration"],
+        Some("duration"),
+        "How long clients have to leave after USR2 (default 2m).",
+        |d, v| d.server.lame_duck_duration = span(v, SECOND, DAY)?
+    ),
+    flag!(
+        HEAD_LIMITS,
+        ["lame_duck_grace_period"],
+        Some("duration"),
+        "How long after USR2 none of them is closed (default 10s).",
+        |d, v| d.server.lame_duck_grace = span(v, Duration::ZERO, DAY)?
+    ),
+    flag!(HEAD_COMMON, ["h", "help"], None, "Print this.", |d, v| d.help = values::switch(v.text()?)?),
+    flag!(HEAD_COMMON, ["v", "version"], None, "Print the version.", |d, v| { d.version = values::switch(v.text()?)? }),
+];
+
+/// A name stands in logs and in INFO, where blanks would break it apart.
+fn server_name(text: &str) -> Result<String, String> {
+    if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err(format!("{text:?} has blanks in it"));
+    }
+    if text.len() > 128 {
+        return Err("the name is longer than 128 bytes".to_owned());
+    }
+    Ok(text.to_owned())
+}

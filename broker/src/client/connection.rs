@@ -1,0 +1,307 @@
+//! The task of one connection: read, parse, stage, hand over; and its end.
+//!
+//! One read yields many operations. Deliveries and log records of the whole batch leave together at its end, then the
+//! answers, so that a PONG never overtakes what the client published before its PING.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use sublog_protocol::decode::{self, Limits, Step, decode_client};
+use sublog_protocol::encode;
+use sublog_protocol::error::ServerError;
+use sublog_protocol::info::ConnectOptions;
+use sublog_storage::{AppendError, RecordBatch};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
+
+use super::acks::{self, Answer, Span};
+use super::fanout::Fanout;
+use super::outbound::Kind;
+use super::subscriptions::Subscriptions;
+use super::{Client, CloseReason, operations};
+use crate::clock;
+use crate::limits::{ACKS_WAITING_MAX, READ_BUFFER_BYTES, READ_BUFFER_IDLE_BYTES, STALL_MAX, STALL_PERCENT};
+use crate::server::Server;
+
+/// How long last words may take to reach a client that is being closed.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// What only the connection's own task touches.
+pub(super) struct Connection {
+    pub(super) server: Arc<Server>,
+    pub(super) client: Arc<Client>,
+    pub(super) options: ConnectOptions,
+    pub(super) limits: Limits,
+    pub(super) subscriptions: Subscriptions,
+    pub(super) fanout: Fanout,
+    /// Records of this batch for the log.
+    pub(super) batch: RecordBatch,
+    /// When this batch was read; 0 until somebody needs it.
+    pub(super) batch_ns: i64,
+    /// Answers of this batch, in order.
+    pub(super) answers: Vec<Answer>,
+    pub(super) authorized: bool,
+    pub(super) connected: bool,
+    pub(super) info_due: bool,
+    pub(super) in_msgs: u64,
+    pub(super) in_bytes: u64,
+    /// What the log took from this connection since its last flush.
+    unflushed: Span,
+    trace: bool,
+}
+
+/// Serves one accepted socket to its end.
+pub async fn serve(server: Arc<Server>, stream: TcpStream, remote: SocketAddr) {
+    // Without it small answers wait for the peer's delayed acknowledgement; a failure costs only time.
+    let _ = stream.set_nodelay(true);
+    let (mut reader, writer) = stream.into_split();
+    let id = server.next_cid();
+    let client = Arc::new(Client::new(id, remote, writer, server.options.limits.max_pending));
+    if !server.enter(&client) {
+        let mut out = Vec::new();
+        encode::info(&mut out, &server.info(&client));
+        encode::err(&mut out, &ServerError::MaxConnections);
+        client.out.ready().await;
+        client.send(&mut out, Kind::Control);
+        client.close(CloseReason::MaximumConnections);
+        finish(&server, &client, &mut reader).await;
+        return;
+    }
+    tracing::debug!(client = %client, "Client connection created");
+    client.out.ready().await;
+    let mut info = Vec::new();
+    encode::info(&mut info, &server.info(&client));
+    client.send(&mut info, Kind::Control);
+
+    let mut connection = Connection::new(server.clone(), client.clone());
+    let reason = tokio::select! {
+        reason = connection.read_loop(&mut reader) => reason,
+        reason = client.out.write_loop() => reason,
+        () = client.closed() => client.close_reason(),
+    };
+    client.close(reason);
+    connection.subscriptions.end_all(&server, &client);
+    drop(connection);
+    finish(&server, &client, &mut reader).await;
+    server.leave(&client);
+}
+
+/// Says the last words, if there are any and somebody may hear them, and lets go of the socket.
+async fn finish(server: &Server, client: &Client, reader: &mut OwnedReadHalf) {
+    let reason = client.close_reason();
+    let broken = matches!(reason, CloseReason::WriteError | CloseReason::ReadError) || reason.is_slow_consumer();
+    if reason.is_slow_consumer() {
+        server.stats.slow_consumers.fetch_add(1, Ordering::Relaxed);
+        tracing::info!(client = %client, "{}: {} bytes pending", reason.as_str(), client.out.pending());
+    }
+    if !broken {
+        client.out.flush(LAST_WORDS).await;
+        client.out.shutdown_socket();
+        if reason != CloseReason::ClientClosed {
+            // Closing with unread bytes resets the connection, and the reset may overtake the last words.
+            let mut sink = [0_u8; 4096];
+            let linger = async { while matches!(reader.read(&mut sink).await, Ok(n) if n > 0) {} };
+            let _ = tokio::time::timeout(LAST_WORDS, linger).await;
+        }
+    }
+    client.out.shut();
+    tracing::debug!(client = %client, "Client connection closed: {}", reason.as_str());
+}
+
+impl Connection {
+    fn new(server: Arc<Server>, client: Arc<Client>) -> Self {
+        let limits = Limits {
+            max_control_line: server.options.limits.max_control_line,
+            max_payload: server.options.limits.max_payload,
+            headers: false,
+        };
+        Self {
+            fanout: Fanout::new(client.id, &server.router),
+            options: ConnectOptions::default(),
+            limits,
+            subscriptions: Subscriptions::default(),
+            batch: RecordBatch::new(),
+            batch_ns: 0,
+            answers: Vec::new(),
+            authorized: operations::open_to_all(&server),
+            connected: false,
+            info_due: false,
+            in_msgs: 0,
+            in_bytes: 0,
+            unflushed: Span::default(),
+            trace: server.options.trace,
+            server,
+            client,
+        }
+    }
+
+    /// Reads until the client or a violation ends it.
+    async fn read_loop(&mut self, reader: &mut OwnedReadHalf) -> CloseReason {
+        let mut buffer: Vec<u8> = Vec::new();
+        let mut want = READ_BUFFER_IDLE_BYTES;
+        let mut at_least = 0;
+        loop {
+            if buffer.is_empty() {
+                self.idle_until_readable(reader, &mut buffer).await;
+            }
+            reserve(&mut buffer, want, at_least);
+            let space = buffer.capacity() - buffer.len();
+            let read = match reader.read_buf(&mut buffer).await {
+                // What came before the end has been processed.
+                Ok(0) => return CloseReason::ClientClosed,
+                Ok(read) => read,
+                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+                Err(_) => return CloseReason::ReadError,
+            };
+            want = if read == space { (want * 2).min(READ_BUFFER_BYTES) } else { want };
+            if buffer.len() < at_least {
+                self.client.last_activity_ms.store(clock::ticks_ms(), Ordering::Relaxed);
+                continue;
+            }
+            let (consumed, needed, end) = self.process(&buffer);
+            at_least = needed;
+            if consumed == buffer.len() {
+                buffer.clear();
+            } else {
+                buffer.drain(..consumed);
+            }
+            if let Some(reason) = self.end_batch(end).await {
+                return reason;
+            }
+        }
+    }
+
+    /// Waits for bytes without holding a buffer for them.
+    async fn idle_until_readable(&self, reader: &OwnedReadHalf, buffer: &mut Vec<u8>) {
+        let readable = reader.readable();
+        tokio::pin!(readable);
+        let waiting = std::future::poll_fn(|cx| {
+            std::task::Poll::Ready(std::future::Future::poll(readable.as_mut(), cx).is_pending())
+        });
+        if waiting.await {
+            *buffer = Vec::new();
+            // An error shows in the read that follows.
+            let _ = readable.await;
+        }
+    }
+
+    /// Carries out every whole operation in `buffer`: how many bytes that took, how many the next one needs, and
+    /// whether the connection ends.
+    fn process(&mut self, buffer: &[u8]) -> (usize, usize, Option<CloseReason>) {
+        let mut consumed = 0;
+        while let Some(rest) = buffer.get(consumed..).filter(|rest| !rest.is_empty()) {
+            match decode_client(rest, &self.limits) {
+                Ok(Step::Op { op, consumed: used }) => {
+                    if self.trace {
+                        operations::trace(&self.client, &op);
+                    }
+                    if let Err(reason) = self.operate(&op) {
+                        return (buffer.len(), 0, Some(reason));
+                    }
+                    consumed += used;
+                }
+                Ok(Step::NeedMore { at_least }) => return (consumed, at_least, None),
+                Err(error) => return (buffer.len(), 0, Some(self.violation(&error))),
+            }
+        }
+        (consumed, 0, None)
+    }
+
+    fn violation(&mut self, error: &decode::DecodeError) -> CloseReason {
+        tracing::debug!(client = %self.client, "Protocol violation: {error}");
+        let reason = match error.close_reason() {
+            "Maximum Message Payload Exceeded" => CloseReason::MaximumPayload,
+            "Maximum Control Line Exceeded" => CloseReason::MaximumControlLine,
+            "Message Header Violation" => CloseReason::HeaderViolation,
+            "Protocol Violation" => CloseReason::ProtocolViolation,
+            _ => CloseReason::ParseError,
+        };
+        match error.reply() {
+            Some(reply) => self.refuse(&reply, reason),
+            None => reason,
+        }
+    }
+
+    /// Hands over what the batch produced, waits where the client must feel back-pressure.
+    async fn end_batch(&mut self, end: Option<CloseReason>) -> Option<CloseReason> {
+        self.client.last_activity_ms.store(clock::ticks_ms(), Ordering::Relaxed);
+        self.count();
+        self.fanout.flush();
+        self.fanout.settle(&self.server.router);
+        if !self.batch.is_empty() {
+            self.store_batch().await;
+        }
+        self.batch_ns = 0;
+        if !self.answers.is_empty() {
+            let answers = self.answers.drain(..);
+            let span = std::mem::take(&mut self.unflushed);
+            acks::answer_when_committed(&self.client, &self.server.capture, span, answers);
+        }
+        if end.is_some() {
+            self.wait_for_acks(0).await;
+            return end;
+        }
+        self.wait_for_acks(ACKS_WAITING_MAX).await;
+        let threshold = self.server.options.limits.max_pending / 100 * STALL_PERCENT;
+        if let Some(slow) = self.fanout.stalled_by(threshold) {
+            self.client.stats.stalls.fetch_add(1, Ordering::Relaxed);
+            self.server.stats.stalls.fetch_add(1, Ordering::Relaxed);
+            let room = slow.out.wait_for_room(|out| out.pending() <= threshold || slow.is_closing());
+            let _ = tokio::time::timeout(STALL_MAX, room).await;
+        }
+        None
+    }
+
+    fn count(&mut self) {
+        let (msgs, bytes) = (std::mem::take(&mut self.in_msgs), std::mem::take(&mut self.in_bytes));
+        if msgs > 0 {
+            self.client.stats.in_msgs.fetch_add(msgs, Ordering::Relaxed);
+            self.client.stats.in_bytes.fetch_add(bytes, Ordering::Relaxed);
+            self.server.stats.in_msgs.fetch_add(msgs, Ordering::Relaxed);
+            self.server.stats.in_bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Gives the batch to the log, waiting while its queue is full: this is where a slow disk reaches the publisher.
+    async fn store_batch(&mut self) {
+        let capture = self.server.capture.clone();
+        let result = match capture.append(&mut self.batch) {
+            Ok(appended) => Ok(appended),
+            Err(AppendError::Failed(error)) => Err(error),
+            Err(AppendError::QueueFull { .. }) => capture.append_waiting(&mut self.batch).await,
+        };
+        match result {
+            Ok(Some(appended)) => self.unflushed.extend(appended.first_seq, appended.last_seq),
+            Ok(None) => {}
+            Err(error) => {
+                self.batch.clear();
+                acks::tell_failure(&self.client, &error);
+            }
+        }
+    }
+
+    /// Waits until at most `max` answers wait for the log.
+    async fn wait_for_acks(&self, max: usize) {
+        if self.client.acks.lock().len() > max {
+            self.client
+                .out
+                .wait_for_room(|_| self.client.acks.lock().len() <= max || self.client.is_closing())
+                .await;
+        }
+    }
+}
+
+/// Makes room for at least `want` bytes, or for the rest of the operation that is under way. A payload that was only
+/// announced costs its sender bytes before it costs the server memory: the buffer at most doubles.
+fn reserve(buffer: &mut Vec<u8>, want: usize, at_least: usize) {
+    if at_least > buffer.capacity() {
+        let target = at_least.min((buffer.len() * 2).max(READ_BUFFER_BYTES));
+        buffer.reserve_exact(target.saturating_sub(buffer.len()));
+    } else if buffer.capacity() - buffer.len() < want / 2 {
+        buffer.reserve_exact(want.max(buffer.capacity()).saturating_sub(buffer.len()).max(want / 2));
+    }
+}

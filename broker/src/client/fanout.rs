@@ -1,0 +1,332 @@
+//! From one publisher to everybody who gets its messages.
+//!
+//! Deliveries are staged per destination in plain buffers that only this connection touches, and handed to the
+//! sockets once per read batch. What a subject goes to is remembered per publisher and checked against a generation,
+//! so the steady path takes no lock, allocates nothing and sends through no channel.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rustc_hash::FxHashMap;
+use sublog_protocol::decode::Publish;
+use sublog_protocol::encode;
+
+use super::Client;
+use super::outbound::Kind;
+use crate::limits::{STAGED_BYTES_MAX, STAGING_KEEP_BYTES, STAGING_POOL_MAX};
+use crate::router::cache::{Found, MatchCache};
+use crate::router::trie::Matches;
+use crate::router::{Router, Subscription, shard_of};
+
+/// One subscription as the publisher remembers it.
+struct Target {
+    /// Index into `Fanout::destinations`.
+    destination: usize,
+    subscription: Arc<Subscription>,
+    headers: bool,
+    /// It may end by count: every delivery is counted at once.
+    limited: bool,
+}
+
+/// What a subject goes to.
+#[derive(Default)]
+struct Route {
+    plain: Vec<Target>,
+    queues: Vec<Vec<Target>>,
+    captured: bool,
+    /// Messages of this batch not yet counted on the plain subscriptions.
+    uncounted: u64,
+}
+
+/// Deliveries for one connection.
+struct Destination {
+    client: Arc<Client>,
+    staged: Vec<u8>,
+    msgs: u64,
+    bytes: u64,
+}
+
+/// What became of one message.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Delivered {
+    /// Somebody gets it.
+    pub(super) any: bool,
+    /// The capture stream takes its subject.
+    pub(super) captured: bool,
+}
+
+/// The publisher's side of one connection.
+pub(super) struct Fanout {
+    cache: MatchCache<Route>,
+    destinations: Vec<Destination>,
+    by_client: FxHashMap<u64, usize>,
+    /// Destinations with staged deliveries.
+    dirty: Vec<usize>,
+    /// Cache slots with uncounted deliveries.
+    touched: Vec<usize>,
+    staged_bytes: usize,
+    spare: Vec<Vec<u8>>,
+    matches: Matches<Arc<Subscription>>,
+    /// ` [reply] size CRLF`, written once per message.
+    tail: Vec<u8>,
+    departures: u64,
+    random: u64,
+}
+
+impl Fanout {
+    pub(super) fn new(seed: u64, router: &Router) -> Self {
+        Self {
+            cache: MatchCache::default(),
+            destinations: Vec::new(),
+            by_client: FxHashMap::default(),
+            dirty: Vec::new(),
+            touched: Vec::new(),
+            staged_bytes: 0,
+            spare: Vec::new(),
+            matches: Matches::default(),
+            tail: Vec::new(),
+            departures: router.departures(),
+            random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+        }
+    }
+
+    /// Stages one message for everybody who gets it.
+    pub(super) fn publish(
+        &mut self,
+        router: &Router,
+        publisher: &Arc<Client>,
+        echo: bool,
+        message: &Publish<'_>,
+    ) -> Delivered {
+        let Some(slot) = self.route(router, publisher, echo, message.subject) else {
+            return Delivered { any: false, captured: false };
+        };
+        let mut any = false;
+        // Taken out for the loop, so that staging can borrow the rest; put back below.
+        let Some(entry) = self.cache.get_mut(slot) else {
+            return Delivered { any: false, captured: false };
+        };
+        let mut route = std::mem::take(&mut entry.value);
+        self.tail.clear();
+        for target in &route.plain {
+            if target.limited && !count_limited(router, &target.subscription) {
+                continue;
+            }
+            self.stage(target, message);
+            any = true;
+        }
+        if any {
+            if route.uncounted == 0 {
+                self.touched.push(slot);
+            }
+            route.uncounted += 1;
+        }
+        for group in &route.queues {
+            any |= self.stage_one_of(router, group, message);
+        }
+        let captured = route.captured;
+        if let Some(entry) = self.cache.get_mut(slot) {
+            entry.value = route;
+        }
+        if self.staged_bytes > STAGED_BYTES_MAX {
+            self.flush();
+        }
+        Delivered { any, captured }
+    }
+
+    /// The cache slot of a subject, with a route that is up to date.
+    fn route(&mut self, router: &Router, publisher: &Arc<Client>, echo: bool, subject: &[u8]) -> Option<usize> {
+        let mut found = self.cache.find(subject);
+        if let Found::Fresh(slot) = found
+            && self.cache.get_mut(slot).is_some_and(|entry| entry.value.uncounted > 0)
+        {
+            // The slot was another subject's, which has deliveries of this batch to be counted.
+            self.count_touched();
+            found = Found::Fresh(slot);
+        }
+        match found {
+            Found::Hit(slot) => {
+                let entry = self.cache.get_mut(slot)?;
+                if entry.generation == router.generation(entry.shard) {
+                    return Some(slot);
+                }
+                if entry.value.uncounted > 0 {
+                    self.count_touched();
+                }
+                self.fill(router, publisher, echo, subject, slot);
+                Some(slot)
+            }
+            Found::Fresh(slot) => {
+                self.fill(router, publisher, echo, subject, slot);
+                Some(slot)
+            }
+        }
+    }
+
+    fn fill(&mut self, router: &Router, publisher: &Arc<Client>, echo: bool, subject: &[u8], slot: usize) {
+        let shard = shard_of(subject);
+        // Read before matching: a change in between makes this result old, not this generation new.
+        let generation = router.generation(shard);
+        let mut matches = std::mem::take(&mut self.matches);
+        matches.clear();
+        router.matches(subject, &mut matches);
+        let Some(entry) = self.cache.get_mut(slot) else { return };
+        let mut route = std::mem::take(&mut entry.value);
+        route.plain.clear();
+        route.queues.clear();
+        route.uncounted = 0;
+        route.captured = crate::capture::is_captured(subject);
+        let wanted = |s: &Arc<Subscription>| echo || s.client.id != publisher.id;
+        for subscription in matches.plain.drain(..).filter(wanted) {
+            let target = self.target(subscription);
+            route.plain.push(target);
+        }
+        for (_, members) in matches.queues.drain(..) {
+            let group: Vec<Target> = members.into_iter().filter(wanted).map(|s| self.target(s)).collect();
+            if !group.is_empty() {
+                route.queues.push(group);
+            }
+        }
+        if let Some(entry) = self.cache.get_mut(slot) {
+            entry.value = route;
+            entry.shard = shard;
+            entry.generation = generation;
+        }
+        self.matches = matches;
+    }
+
+    fn target(&mut self, subscription: Arc<Subscription>) -> Target {
+        let client = &subscription.client;
+        let destinations = &mut self.destinations;
+        let destination = *self.by_client.entry(client.id).or_insert_with(|| {
+            destinations.push(Destination { client: client.clone(), staged: Vec::new(), msgs: 0, bytes: 0 });
+            destinations.len() - 1
+        });
+        Target {
+            destination,
+            headers: client.headers.load(Ordering::Relaxed),
+            limited: subscription.max.load(Ordering::Relaxed) > 0,
+            subscription,
+        }
+    }
+
+    fn stage(&mut self, target: &Target, message: &Publish<'_>) {
+        let Some(destination) = self.destinations.get_mut(target.destination) else { return };
+        if destination.staged.is_empty() {
+            self.dirty.push(target.destination);
+            if destination.staged.capacity() == 0
+                && let Some(spare) = self.spare.pop()
+            {
+                destination.staged = spare;
+            }
+        }
+        let before = destination.staged.len();
+        let out = &mut destination.staged;
+        let sid = &target.subscription.sid;
+        if message.has_headers && target.headers {
+            encode::hmsg(out, message.subject, sid, message.reply, message.header_len, message.message);
+        } else {
+            let payload = message.message.get(message.header_len..).unwrap_or_default();
+            encode::msg(out, message.subject, sid, message.reply, payload);
+        }
+        destination.msgs += 1;
+        destination.bytes += message.message.len() as u64;
+        self.staged_bytes += destination.staged.len() - before;
+    }
+
+    /// Stages for one member of a queue group: a random one, or the next that still takes deliveries.
+    fn stage_one_of(&mut self, router: &Router, group: &[Target], message: &Publish<'_>) -> bool {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        let start = usize::try_from(self.random >> 1).unwrap_or(0) % group.len().max(1);
+        for step in 0..group.len() {
+            let Some(target) = group.get((start + step) % group.len()) else { continue };
+            if target.subscription.client.is_closing() {
+                continue;
+            }
+            if target.limited {
+                if !count_limited(router, &target.subscription) {
+                    continue;
+                }
+            } else {
+                target.subscription.delivered.fetch_add(1, Ordering::Relaxed);
+            }
+            self.stage(target, message);
+            return true;
+        }
+        false
+    }
+
+    fn count_touched(&mut self) {
+        for slot in self.touched.drain(..) {
+            let Some(entry) = self.cache.get_mut(slot) else { continue };
+            let count = std::mem::take(&mut entry.value.uncounted);
+            for target in entry.value.plain.iter().filter(|target| !target.limited) {
+                target.subscription.delivered.fetch_add(count, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Hands everything staged to the sockets.
+    pub(super) fn flush(&mut self) {
+        let dirty = std::mem::take(&mut self.dirty);
+        for &at in &dirty {
+            let Some(destination) = self.destinations.get_mut(at) else { continue };
+            let stats = &destination.client.stats;
+            stats.out_msgs.fetch_add(std::mem::take(&mut destination.msgs), Ordering::Relaxed);
+            stats.out_bytes.fetch_add(std::mem::take(&mut destination.bytes), Ordering::Relaxed);
+            destination.client.send(&mut destination.staged, Kind::Live);
+            let mut buffer = std::mem::take(&mut destination.staged);
+            if self.spare.len() < STAGING_POOL_MAX && buffer.capacity() <= STAGING_KEEP_BYTES {
+                buffer.clear();
+                self.spare.push(buffer);
+            }
+        }
+        self.dirty = dirty;
+        self.dirty.clear();
+        self.staged_bytes = 0;
+    }
+
+    /// Destinations that are so far behind that this publisher should wait for them.
+    pub(super) fn stalled_by(&self, threshold: usize) -> Option<Arc<Client>> {
+        self.destinations
+            .iter()
+            .find(|d| d.client.out.pending() > threshold && !d.client.is_closing())
+            .map(|d| d.client.clone())
+    }
+
+    /// Between batches: counts, grows, and lets go of clients that are gone.
+    pub(super) fn settle(&mut self, router: &Router) {
+        if !self.touched.is_empty() {
+            self.count_touched();
+        }
+        self.cache.grow_if_crowded();
+        let departures = router.departures();
+        if departures != self.departures {
+            self.departures = departures;
+            if self.destinations.iter().any(|d| d.client.is_closing()) {
+                self.forget();
+            }
+        }
+    }
+
+    /// Forgets every route, for instance because the client's own settings changed.
+    pub(super) fn forget(&mut self) {
+        self.count_touched();
+        self.flush();
+        self.cache.clear();
+        self.destinations.clear();
+        self.by_client.clear();
+    }
+}
+
+/// Counts a delivery of a subscription with a limit; false when it is used up. The last one ends it for everybody.
+fn count_limited(router: &Router, subscription: &Arc<Subscription>) -> bool {
+    let (deliver, last) = subscription.take_one();
+    if last {
+        router.remove(subscription);
+        subscription.client.stats.subscriptions.fetch_sub(1, Ordering::Relaxed);
+    }
+    deliver
+}

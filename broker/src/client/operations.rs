@@ -1,0 +1,208 @@
+//! What each operation of a client does.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use sublog_protocol::decode::{ClientOp, Publish};
+use sublog_protocol::error::ServerError;
+use sublog_protocol::{encode, headers, subject};
+
+use super::acks::Answer;
+use super::connection::Connection;
+use super::handshake::{self, Refused};
+use super::outbound::Kind;
+use super::{Client, CloseReason};
+use crate::clock;
+use crate::server::{self, Server};
+
+/// What a client of ours may ask for in CONNECT beyond NATS.
+#[derive(serde::Deserialize)]
+struct OurOptions {
+    sublog_replay_status: bool,
+}
+
+impl Connection {
+    /// Carries out one operation.
+    ///
+    /// # Errors
+    /// Why the connection must end; the client has been told.
+    pub(super) fn operate(&mut self, op: &ClientOp<'_>) -> Result<(), CloseReason> {
+        if !self.authorized && !matches!(op, ClientOp::Connect(_)) {
+            return Err(self.refuse(&ServerError::AuthorizationViolation, CloseReason::AuthenticationFailure));
+        }
+        match op {
+            ClientOp::Publish(message) => self.publish(message),
+            ClientOp::Ping => {
+                self.answers.push(Answer::Pong);
+                if self.info_due {
+                    self.info_due = false;
+                    let mut info = Vec::new();
+                    encode::info(&mut info, &self.server.connect_info(&self.client));
+                    self.answers.push(Answer::Bytes(info));
+                }
+                Ok(())
+            }
+            ClientOp::Pong => {
+                self.pong();
+                Ok(())
+            }
+            ClientOp::Subscribe { subject, queue, sid } => {
+                let (server, client) = (self.server.clone(), self.client.clone());
+                let result = self.subscriptions.subscribe(&server, &client, subject, *queue, sid);
+                match result {
+                    Ok(()) => self.ok(),
+                    Err(error) => self.tell(&error),
+                }
+                Ok(())
+            }
+            ClientOp::Unsubscribe { sid, max } => {
+                // Deliveries so far decide whether the limit is reached already.
+                self.fanout.settle(&self.server.router);
+                self.subscriptions.unsubscribe(&self.server, &self.client, sid, *max);
+                self.ok();
+                Ok(())
+            }
+            ClientOp::Connect(json) => self.connect(json),
+            ClientOp::Info(_) | ClientOp::Ok | ClientOp::Err(_) => Ok(()),
+        }
+    }
+
+    fn connect(&mut self, json: &[u8]) -> Result<(), CloseReason> {
+        if self.options.update(json).is_err() {
+            // As nats-server does: no words for what is not JSON.
+            return Err(CloseReason::ProtocolViolation);
+        }
+        let status = memchr::memmem::find(json, b"sublog_replay_status").is_some()
+            && serde_json::from_slice::<OurOptions>(json).is_ok_and(|ours| ours.sublog_replay_status);
+        self.client.replay_status.store(status, Ordering::Relaxed);
+        if let Err(Refused(error, reason)) = handshake::accept(&self.client, &self.server.options.auth, &self.options) {
+            tracing::warn!(client = %self.client, "{}", error.text());
+            return Err(self.refuse(&error, reason));
+        }
+        self.authorized = true;
+        self.limits.headers = self.options.headers;
+        self.info_due = !self.connected && self.options.protocol >= 1;
+        if self.connected {
+            self.fanout.forget();
+            self.subscriptions.bump_all(&self.server);
+        }
+        self.connected = true;
+        self.ok();
+        Ok(())
+    }
+
+    fn publish(&mut self, message: &Publish<'_>) -> Result<(), CloseReason> {
+        self.in_msgs += 1;
+        self.in_bytes += message.message.len() as u64;
+        if self.options.pedantic && !subject::is_valid_literal(message.subject) {
+            self.tell(&ServerError::InvalidPublishSubject);
+        }
+        let delivered = self.fanout.publish(&self.server.router, &self.client, self.options.echo, message);
+        if delivered.captured {
+            self.record(message);
+        } else if message.subject.starts_with(server::API_PREFIX) && self.serve_api(message) {
+            self.ok();
+            return Ok(());
+        }
+        // Recording a message does not answer it: a request that only the log takes has no responder.
+        if !delivered.any
+            && let Some(reply) = message.reply
+            && self.options.no_responders
+        {
+            self.no_responders(reply, message.subject);
+        }
+        self.ok();
+        Ok(())
+    }
+
+    fn record(&mut self, message: &Publish<'_>) {
+        if !self.server.capture.is_on() {
+            return;
+        }
+        if self.batch_ns == 0 {
+            self.batch_ns = clock::unix_ns();
+        }
+        let (head, payload) = message.message.split_at_checked(message.header_len).unwrap_or((&[], message.message));
+        if let Err(error) = self.batch.push(self.batch_ns, message.subject, head, payload) {
+            self.tell(&ServerError::Other(format!("Message Not Stored: {error}")));
+        }
+    }
+
+    /// Answers a request on a subject of the server's own; false when there is nothing there.
+    fn serve_api(&mut self, message: &Publish<'_>) -> bool {
+        let Some(reply) = message.reply else { return false };
+        let Some(body) = server::api::answer(&self.server, message.subject) else { return false };
+        let answer = Publish { subject: reply, reply: None, header_len: 0, has_headers: false, message: &body };
+        self.fanout.publish(&self.server.router, &self.client, true, &answer);
+        true
+    }
+
+    fn no_responders(&mut self, reply: &[u8], subject: &[u8]) {
+        if let Some(subscription) = self.subscriptions.matching(reply) {
+            let mut out = Vec::new();
+            headers::no_responders(&mut out, reply, &subscription.sid, subject);
+            subscription.delivered.fetch_add(1, Ordering::Relaxed);
+            self.fanout.flush();
+            self.client.send(&mut out, Kind::Control);
+        }
+    }
+
+    fn pong(&self) {
+        self.client.pings_out.store(0, Ordering::Relaxed);
+        let sent_ns = self.client.ping_sent_ns.swap(0, Ordering::Relaxed);
+        if sent_ns > 0 {
+            let now = u64::try_from(clock::unix_ns()).unwrap_or(0);
+            self.client.rtt_us.store((now.saturating_sub(sent_ns) / 1000).max(1), Ordering::Relaxed);
+        }
+    }
+
+    /// `+OK` for a verbose client, in its turn.
+    fn ok(&mut self) {
+        if self.options.verbose {
+            self.answers.push(Answer::Ok);
+        }
+    }
+
+    /// `-ERR`, in its turn among the answers.
+    pub(super) fn tell(&mut self, error: &ServerError) {
+        let mut out = Vec::new();
+        encode::err(&mut out, error);
+        self.answers.push(Answer::Bytes(out));
+    }
+
+    /// The last words to a client.
+    pub(super) fn refuse(&mut self, error: &ServerError, reason: CloseReason) -> CloseReason {
+        self.tell(error);
+        reason
+    }
+}
+
+/// What the trace log shows of an operation.
+pub(super) fn trace(client: &Client, op: &ClientOp<'_>) {
+    use tracing::trace;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    match op {
+        ClientOp::Connect(_) => trace!(target: "sublog::wire", "{client} - <<- [CONNECT]"),
+        ClientOp::Publish(m) => {
+            let name = if m.has_headers { "HPUB" } else { "PUB" };
+            let reply = m.reply.map(|r| format!("{} ", text(r))).unwrap_or_default();
+            trace!(target: "sublog::wire", "{client} - <<- [{name} {} {reply}{}]", text(m.subject), m.message.len());
+        }
+        ClientOp::Subscribe { subject, queue, sid } => {
+            let queue = queue.map(|q| format!("{} ", text(q))).unwrap_or_default();
+            trace!(target: "sublog::wire", "{client} - <<- [SUB {} {queue}{}]", text(subject), text(sid));
+        }
+        ClientOp::Unsubscribe { sid, max } => {
+            let max = if *max > 0 { max.to_string() } else { String::new() };
+            trace!(target: "sublog::wire", "{client} - <<- [UNSUB {} {max}]", text(sid));
+        }
+        ClientOp::Ping => trace!(target: "sublog::wire", "{client} - <<- [PING]"),
+        ClientOp::Pong => trace!(target: "sublog::wire", "{client} - <<- [PONG]"),
+        ClientOp::Info(_) | ClientOp::Ok | ClientOp::Err(_) => {}
+    }
+}
+
+/// Whether this connection may go on as it is: CONNECT is not needed where nobody has to authenticate.
+pub(super) fn open_to_all(server: &Arc<Server>) -> bool {
+    matches!(server.options.auth, crate::config::Auth::None)
+}

@@ -1,0 +1,150 @@
+//! The subscriptions of one connection, by the client's name for them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use rustc_hash::FxHashMap;
+use sublog_protocol::error::ServerError;
+use sublog_protocol::subject;
+
+use super::Client;
+use crate::replay::{self, Replay};
+use crate::router::Subscription;
+use crate::server::Server;
+
+enum Held {
+    Live(Arc<Subscription>),
+    Replay(Arc<Replay>),
+}
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Subscriptions {
+    by_sid: FxHashMap<Box<[u8]>, Held>,
+    /// Length at which ended subscriptions are next swept out.
+    sweep_at: usize,
+    had_any: bool,
+}
+
+const SWEEP_MIN: usize = 64;
+
+impl Held {
+    fn has_ended(&self) -> bool {
+        match self {
+            Self::Live(subscription) => subscription.ended.load(Ordering::Acquire),
+            Self::Replay(replay) => replay.has_ended(),
+        }
+    }
+
+    fn end(&self, server: &Server, client: &Client) {
+        match self {
+            Self::Live(subscription) if !self.has_ended() => server.router.remove(subscription),
+            Self::Replay(replay) if !self.has_ended() => replay.end(),
+            _ => return,
+        }
+        client.stats.subscriptions.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Subscriptions {
+    /// SUB. Nothing happens when the sid is taken.
+    ///
+    /// # Errors
+    /// What to tell the client; the connection goes on.
+    pub(super) fn subscribe(
+        &mut self,
+        server: &Arc<Server>,
+        client: &Arc<Client>,
+        filter: &[u8],
+        queue: Option<&[u8]>,
+        sid: &[u8],
+    ) -> Result<(), ServerError> {
+        if !subject::is_valid_filter(filter) {
+            return Err(ServerError::InvalidSubject);
+        }
+        if self.by_sid.get(sid).is_some_and(|held| !held.has_ended()) {
+            return Ok(());
+        }
+        self.sweep();
+        let max = server.options.limits.max_subscriptions;
+        if max > 0 && self.by_sid.len() >= max {
+            return Err(ServerError::MaxSubscriptions);
+        }
+        let held = if replay::is_replay(filter) {
+            Held::Replay(replay::start(server, client, filter, queue, sid)?)
+        } else {
+            let subscription = Arc::new(Subscription {
+                id: server.router.next_id(),
+                client: client.clone(),
+                subject: filter.into(),
+                queue: queue.map(Into::into),
+                sid: sid.into(),
+                delivered: AtomicU64::new(0),
+                max: AtomicU64::new(0),
+                ended: AtomicBool::new(false),
+            });
+            server.router.insert(&subscription);
+            Held::Live(subscription)
+        };
+        self.had_any = true;
+        self.by_sid.insert(sid.into(), held);
+        client.stats.subscriptions.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// UNSUB, at once (`max` 0) or after `max` deliveries since SUB.
+    pub(super) fn unsubscribe(&mut self, server: &Server, client: &Client, sid: &[u8], max: u64) {
+        let Some(held) = self.by_sid.get(sid) else { return };
+        let used_up = match held {
+            _ if max == 0 => true,
+            Held::Live(subscription) => {
+                subscription.max.store(max, Ordering::Relaxed);
+                // Publishers learn of the limit before any further delivery.
+                server.router.bump(&subscription.subject);
+                subscription.delivered.load(Ordering::Relaxed) >= max
+            }
+            Held::Replay(replay) => replay.limit(max),
+        };
+        if used_up && let Some(held) = self.by_sid.remove(sid) {
+            held.end(server, client);
+        }
+    }
+
+    /// The sid of a plain subscription that would get a message on `reply`: where a 503 goes.
+    pub(super) fn matching(&self, reply: &[u8]) -> Option<Arc<Subscription>> {
+        self.by_sid.values().find_map(|held| match held {
+            Held::Live(s) if s.queue.is_none() && !held.has_ended() && subject::matches(&s.subject, reply) => {
+                Some(s.clone())
+            }
+            _ => None,
+        })
+    }
+
+    /// Makes publishers look again at this client's settings.
+    pub(super) fn bump_all(&self, server: &Server) {
+        for held in self.by_sid.values() {
+            if let Held::Live(subscription) = held {
+                server.router.bump(&subscription.subject);
+            }
+        }
+    }
+
+    /// Removes what ended by count, now and then.
+    fn sweep(&mut self) {
+        if self.by_sid.len() < self.sweep_at.max(SWEEP_MIN) {
+            return;
+        }
+        self.by_sid.retain(|_, held| !held.has_ended());
+        self.sweep_at = self.by_sid.len() * 2;
+    }
+
+    /// Ends all of them; the connection is gone.
+    pub(super) fn end_all(&mut self, server: &Server, client: &Client) {
+        for (_, held) in self.by_sid.drain() {
+            held.end(server, client);
+        }
+        if self.had_any {
+            server.router.departed();
+        }
+    }
+}

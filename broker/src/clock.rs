@@ -1,0 +1,34 @@
+//! The one place that reads clocks.
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+static START: OnceLock<Instant> = OnceLock::new();
+
+/// Now, for measuring spans.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+/// Milliseconds since the process first asked, for activity marks that live in atomics.
+#[must_use]
+pub fn ticks_ms() -> u64 {
+    let start = *START.get_or_init(now);
+    u64::try_from(now().duration_since(start).as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Nanoseconds since the Unix epoch, as stored with every message.
+#[must_use]
+pub fn unix_ns() -> i64 {
+    let since = wall().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// The wall clock.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+pub fn wall() -> SystemTime {
+    SystemTime::now()
+}

@@ -1,0 +1,18 @@
+//! The broker: connections, routing, capture and replay, and the command line around them.
+//!
+//! This is the only crate that knows tokio, configuration and the wall clock. Start at [`server::run`]; a message's way
+//! is `client::connection` (read) → `client::operations` (what it means) → `client::fanout` (who gets it) →
+//! [`client::outbound`] (the socket), with [`capture`] beside it for the log.
+
+pub mod capture;
+pub mod cli;
+pub mod client;
+pub mod clock;
+pub mod config;
+pub mod limits;
+pub mod logging;
+pub mod monitor;
+pub mod replay;
+pub mod rfc3339;
+pub mod router;
+pub mod server;

@@ -1,0 +1,65 @@
+//! Every bound the broker keeps, in one place. What clients can observe has nats-server's defaults.
+
+use std::time::Duration;
+
+/// Bytes a connection may have waiting for its socket before it counts as a slow consumer.
+pub const MAX_PENDING_BYTES: usize = 64 * 1024 * 1024;
+/// Connections served at once.
+pub const MAX_CONNECTIONS: usize = 65_536;
+/// How often the server pings a silent client.
+pub const PING_INTERVAL: Duration = Duration::from_secs(120);
+/// Pings that may stay unanswered before the connection is stale.
+pub const PING_MAX: u32 = 2;
+/// The first ping comes this soon after the connection, to measure the round trip.
+pub const FIRST_PING: Duration = Duration::from_secs(2);
+/// How long a socket may refuse every byte before its client counts as a slow consumer.
+pub const WRITE_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a client may take to authenticate.
+pub const AUTH_TIMEOUT: Duration = Duration::from_secs(2);
+/// Lame duck mode: how long after the announcement clients keep their connections.
+pub const LAME_DUCK_GRACE: Duration = Duration::from_secs(10);
+/// Lame duck mode: from the announcement to the end.
+pub const LAME_DUCK_DURATION: Duration = Duration::from_secs(120);
+/// How long a shutdown waits for clients to take what is queued for them.
+pub const SHUTDOWN_FLUSH: Duration = Duration::from_secs(2);
+
+/// Read buffer of a connection that has something to say: the unit of batching.
+pub const READ_BUFFER_BYTES: usize = 64 * 1024;
+/// Read buffer of a connection that has been quiet.
+pub const READ_BUFFER_IDLE_BYTES: usize = 4 * 1024;
+/// Deliveries staged by one publisher before they are handed to the sockets even if its read batch goes on.
+pub const STAGED_BYTES_MAX: usize = 1024 * 1024;
+/// Spare staging buffers a publisher keeps for its next batch.
+pub const STAGING_POOL_MAX: usize = 32;
+/// A staging buffer above this is freed rather than kept.
+pub const STAGING_KEEP_BYTES: usize = 256 * 1024;
+/// Slots of a publisher's match cache when it starts, and at most. Powers of two.
+pub const MATCH_CACHE_MIN: usize = 16;
+/// See [`MATCH_CACHE_MIN`].
+pub const MATCH_CACHE_MAX: usize = 4096;
+
+/// Share of `max_pending` (in percent) above which a destination slows its publishers down.
+pub const STALL_PERCENT: usize = 75;
+/// The longest a publisher waits for slow destinations, per read.
+pub const STALL_MAX: Duration = Duration::from_millis(10);
+
+/// Chunks gathered into one vectored write.
+pub const WRITE_CHUNKS_MAX: usize = 256;
+/// Small deliveries are gathered into chunks of this size while they wait.
+pub const WRITE_CHUNK_BYTES: usize = 64 * 1024;
+
+/// Bytes a replay keeps waiting for its reader; it reads on when there are fewer.
+pub const REPLAY_PENDING_BYTES: usize = 256 * 1024;
+/// Log bytes one replay looks at before it lets the others have a turn.
+pub const REPLAY_TURN_BYTES: usize = 1024 * 1024;
+/// Payloads from this size are sent from the map; smaller ones are copied, which is cheaper than a vector entry.
+pub const REPLAY_ZERO_COPY_BYTES: usize = 512;
+
+/// Flushes (PING, `+OK`) a client may have waiting for the log before the server reads no more from it.
+pub const ACKS_WAITING_MAX: usize = 16 * 1024;
+/// Sockets the committer thread writes acknowledgements to itself, per commit; the rest goes to the runtime.
+pub const ACKS_INLINE_PER_COMMIT: usize = 4;
+
+const _: () = assert!(MATCH_CACHE_MIN.is_power_of_two() && MATCH_CACHE_MAX.is_power_of_two());
+const _: () = assert!(READ_BUFFER_IDLE_BYTES <= READ_BUFFER_BYTES);
+const _: () = assert!(WRITE_CHUNKS_MAX <= 1024, "IOV_MAX");

@@ -1,0 +1,278 @@
+//! The task of one replay: log to socket, at the reader's pace.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use sublog_protocol::{encode, headers, subject};
+use sublog_storage::{LostRange, LostReason, ReadEnd, ReadError, Reader, RecordRef, Visit};
+
+use super::Replay;
+use super::grammar::{Request, Start};
+use crate::capture::CAPTURE;
+use crate::client::{Client, CloseReason};
+use crate::clock;
+use crate::limits::{REPLAY_PENDING_BYTES, REPLAY_TURN_BYTES, REPLAY_ZERO_COPY_BYTES};
+use crate::rfc3339;
+use crate::server::Server;
+
+/// See the module.
+pub struct Feed {
+    server: Arc<Server>,
+    client: Arc<Client>,
+    replay: Arc<Replay>,
+    request: Request,
+    /// The subject subscribed to, for the status that tells the end of history.
+    subject: Box<[u8]>,
+    reader: Reader,
+    batch: Batch,
+}
+
+/// Deliveries on their way to one socket, payloads by reference.
+struct Batch {
+    sid: Box<[u8]>,
+    headers: bool,
+    everything: bool,
+    chunks: Vec<Bytes>,
+    open: Vec<u8>,
+    bytes: usize,
+    msgs: u64,
+    stamp: rfc3339::Stamp,
+}
+
+/// Why a replay's task ends.
+enum End {
+    Over,
+    Broken(CloseReason),
+}
+
+impl Feed {
+    /// A replay about to start.
+    #[must_use]
+    pub fn new(
+        server: Arc<Server>,
+        client: Arc<Client>,
+        replay: Arc<Replay>,
+        request: Request,
+        subject: &[u8],
+        reader: Reader,
+    ) -> Self {
+        let batch = Batch {
+            sid: replay.sid.clone(),
+            headers: client.headers.load(Ordering::Relaxed),
+            everything: &*request.filter == b">",
+            chunks: Vec::new(),
+            open: Vec::new(),
+            bytes: 0,
+            msgs: 0,
+            stamp: rfc3339::Stamp::default(),
+        };
+        Self { server, client, replay, request, subject: subject.into(), reader, batch }
+    }
+
+    /// Runs until it is unsubscribed, used up, or its connection is gone.
+    pub async fn run(mut self) {
+        let (client, replay) = (self.client.clone(), self.replay.clone());
+        let end = tokio::select! {
+            end = self.follow() => end,
+            () = replay.ended() => End::Over,
+            () = client.closed() => End::Over,
+        };
+        if let End::Broken(reason) = end {
+            self.client.close(reason);
+        }
+        self.server.stats.replays.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    async fn follow(&mut self) -> End {
+        let mut readable = self.server.capture.readable();
+        // History ends where the log ended when the replay began.
+        let history_end = *readable.borrow_and_update();
+        if let Err(error) = self.seek().await {
+            return self.unreadable(&error);
+        }
+        let mut status_due = self.client.replay_status.load(Ordering::Relaxed);
+        loop {
+            self.client.out.wait_for_room(|out| out.pending_replay() < REPLAY_PENDING_BYTES).await;
+            let outcome = match self.turn() {
+                Ok(outcome) => outcome,
+                Err(error) => return self.unreadable(&error),
+            };
+            if status_due && self.reader.next_seq() > history_end {
+                status_due = false;
+                self.batch.caught_up(&self.subject, history_end);
+            }
+            if let Err(reason) = self.batch.send(&self.client) {
+                return End::Broken(reason);
+            }
+            match outcome {
+                ReadEnd::CaughtUp => {
+                    if readable.changed().await.is_err() {
+                        return End::Over;
+                    }
+                }
+                ReadEnd::Budget => tokio::task::yield_now().await,
+                ReadEnd::Stopped if self.replay.has_ended() => {
+                    self.client.stats.subscriptions.fetch_sub(1, Ordering::Relaxed);
+                    return End::Over;
+                }
+                ReadEnd::Stopped => {}
+            }
+        }
+    }
+
+    async fn seek(&mut self) -> Result<(), ReadError> {
+        let Some(log) = self.server.capture.log() else { return Ok(()) };
+        match self.request.start {
+            Start::All => self.reader.seek(1),
+            Start::Sequence(seq) => self.reader.seek(seq),
+            Start::Time(ns) => self.reader.seek(log.seek_time(ns)?),
+            Start::Since(ago) => {
+                let ago = i64::try_from(ago.as_nanos()).unwrap_or(i64::MAX);
+                self.reader.seek(log.seek_time(clock::unix_ns().saturating_sub(ago))?);
+            }
+            Start::Last(count) => {
+                let from = self.seek_last(count).await?;
+                self.reader.seek(from);
+            }
+        }
+        Ok(())
+    }
+
+    /// The sequence of the `count`-th matching message from the end.
+    async fn seek_last(&mut self, count: u64) -> Result<u64, ReadError> {
+        let newest = self.server.capture.log().map_or(0, sublog_storage::Log::readable_seq);
+        let (mut from, mut left, mut looked_at) = (newest + 1, count, 0_u64);
+        let mut at = newest;
+        while left > 0 && at > 0 {
+            let mut in_turn = 0_u64;
+            let (filter, everything) = (&self.request.filter, self.batch.everything);
+            let outcome = self.reader.visit_backward(at, &mut |visit| {
+                in_turn += 1;
+                if let Visit::Record(record) = visit
+                    && (everything || subject::matches(filter, record.subject))
+                {
+                    from = record.seq;
+                    left -= 1;
+                }
+                if left == 0 || in_turn >= 16_384 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })?;
+            looked_at += in_turn;
+            if outcome.end == ReadEnd::CaughtUp {
+                break;
+            }
+            at = outcome.next_seq;
+            tokio::task::yield_now().await;
+        }
+        tracing::trace!(looked_at, from, "Replay start found");
+        Ok(from)
+    }
+
+    /// Reads for a while.
+    fn turn(&mut self) -> Result<ReadEnd, ReadError> {
+        let Self { reader, batch, request, replay, client, .. } = self;
+        let outcome = reader.visit(REPLAY_TURN_BYTES, &mut |visit| {
+            let record = match visit {
+                Visit::Record(record) => record,
+                Visit::Lost(lost) => {
+                    report_lost(client, lost);
+                    return ControlFlow::Continue(());
+                }
+            };
+            if !batch.everything && !subject::matches(&request.filter, record.subject) {
+                return ControlFlow::Continue(());
+            }
+            let (deliver, last) = replay.take_one();
+            if deliver {
+                batch.add(&record);
+            }
+            if last || !deliver {
+                replay.end();
+                return ControlFlow::Break(());
+            }
+            if batch.bytes >= REPLAY_PENDING_BYTES { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        Ok(outcome.end)
+    }
+
+    fn unreadable(&self, error: &ReadError) -> End {
+        tracing::error!(client = %self.client, "Replay ended, the log cannot be read: {error}");
+        let mut out = Vec::new();
+        let told = sublog_protocol::error::ServerError::Other("Replay Ended: the log cannot be read".to_owned());
+        encode::err(&mut out, &told);
+        self.client.send(&mut out, crate::client::outbound::Kind::Control);
+        self.replay.end();
+        End::Over
+    }
+}
+
+fn report_lost(client: &Client, lost: LostRange) {
+    if lost.reason != LostReason::NeverWritten {
+        tracing::error!(client = %client, stream = CAPTURE, "Replay passes over lost messages {} to {}: {:?}",
+            lost.first_seq, lost.last_seq, lost.reason);
+    }
+}
+
+impl Batch {
+    fn add(&mut self, record: &RecordRef<'_>) {
+        let before = self.open.len();
+        if self.headers {
+            self.add_with_headers(record);
+        } else {
+            encode::msg_head(&mut self.open, record.subject, &self.sid, None, record.payload.len());
+        }
+        self.bytes += self.open.len() - before + record.payload.len();
+        if record.payload.len() >= REPLAY_ZERO_COPY_BYTES {
+            self.chunks.push(Bytes::from(std::mem::take(&mut self.open)));
+            self.chunks.push(record.share(record.payload));
+        } else {
+            self.open.extend_from_slice(record.payload);
+        }
+        self.open.extend_from_slice(encode::CRLF);
+        self.msgs += 1;
+    }
+
+    /// The stored header block with the position's headers first, so that a reader that takes the first match is not
+    /// misled by what a publisher wrote.
+    fn add_with_headers(&mut self, record: &RecordRef<'_>) {
+        let mut position = Vec::with_capacity(192);
+        position.extend_from_slice(b"Nats-Stream: ");
+        position.extend_from_slice(CAPTURE.as_bytes());
+        position.extend_from_slice(b"\r\nNats-Subject: ");
+        position.extend_from_slice(record.subject);
+        position.extend_from_slice(b"\r\nNats-Sequence: ");
+        encode::decimal(&mut position, record.seq);
+        position.extend_from_slice(b"\r\nNats-Time-Stamp: ");
+        self.stamp.write(&mut position, record.ts_ns);
+        position.extend_from_slice(encode::CRLF);
+
+        let (first_line, rest) = match memchr::memmem::find(record.headers, encode::CRLF) {
+            Some(end) => record.headers.split_at_checked(end + 2).unwrap_or((b"NATS/1.0\r\n", encode::CRLF)),
+            None => (&b"NATS/1.0\r\n"[..], encode::CRLF),
+        };
+        let header_len = first_line.len() + position.len() + rest.len();
+        let total = header_len + record.payload.len();
+        encode::hmsg_head(&mut self.open, record.subject, &self.sid, None, header_len, total);
+        self.open.extend_from_slice(first_line);
+        self.open.extend_from_slice(&position);
+        self.open.extend_from_slice(rest);
+    }
+
+    /// Tells a client that asked for it that what follows is new.
+    fn caught_up(&mut self, subject: &[u8], seq: u64) {
+        let mut block = headers::Builder::with_status(204, "Caught Up");
+        block.add(b"Nats-Sequence", seq.to_string().as_bytes());
+        let block = block.finish();
+        encode::hmsg(&mut self.open, subject, &self.sid, None, block.len(), &block);
+    }
+
+    fn send(&mut self, client: &Client) -> Result<(), CloseReason> {
+        client.stats.out_msgs.fetch_add(std::mem::take(&mut self.msgs), Ordering::Relaxed);
+        client.stats.out_bytes.fetch_add(std::mem::take(&mut self.bytes) as u64, Ordering::Relaxed);
+        if !self.open.is_empty() {
+            self.chunks.push(Bytes::from(std::mem::take(&mut self.open)));
+        }
+        if self.chunks.is_empty() { Ok(()) } else { client.out.send_chunks(&mut self.chunks) }
+    }
+}

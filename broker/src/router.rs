@@ -1,0 +1,166 @@
+//! Who gets what: subscriptions in a subject trie, and the generations that tell publishers when what they remember
+//! about a subject is out of date.
+//!
+//! Invariant: a generation changes only *after* the trie has, so a publisher that reads the generation first and
+//! matches second never keeps a result older than the generation it stored with it.
+
+pub mod cache;
+pub mod trie;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+use rustc_hash::FxHasher;
+
+use crate::client::Client;
+use trie::{Matches, Member, Trie};
+
+const SHARDS: usize = 256;
+
+/// One subscription of one connection.
+pub struct Subscription {
+    /// Unique in the server.
+    pub id: u64,
+    /// Whom it delivers to.
+    pub client: Arc<Client>,
+    /// The subject or wildcard asked for.
+    pub subject: Box<[u8]>,
+    /// The queue group, if any.
+    pub queue: Option<Box<[u8]>>,
+    /// The client's name for it, echoed with every delivery.
+    pub sid: Box<[u8]>,
+    /// Deliveries so far.
+    pub delivered: AtomicU64,
+    /// Deliveries after which it ends; 0 is never.
+    pub max: AtomicU64,
+    /// Set when it was removed, for publishers that still remember it.
+    pub ended: std::sync::atomic::AtomicBool,
+}
+
+impl Subscription {
+    /// Counts one delivery of a subscription that has a limit. False when the limit was already reached;
+    /// `Some(true)` in the second place tells that this delivery was the last.
+    pub fn take_one(&self) -> (bool, bool) {
+        let max = self.max.load(Ordering::Relaxed);
+        let before = self.delivered.fetch_add(1, Ordering::Relaxed);
+        if max == 0 {
+            return (true, false);
+        }
+        (before < max, before + 1 == max)
+    }
+}
+
+impl Member for Arc<Subscription> {
+    fn id(&self) -> u64 {
+        self.id
+    }
+}
+
+/// The subscriptions of all connections.
+pub struct Router {
+    trie: RwLock<Trie<Arc<Subscription>>>,
+    /// By hash of the first token: bumped when a subscription that starts with that token comes or goes.
+    generations: Box<[AtomicU64]>,
+    /// Bumped when a subscription whose first token is a wildcard comes or goes.
+    wild_generation: AtomicU64,
+    /// Bumped when a client that had subscriptions is gone: publishers then let go of it.
+    departures: AtomicU64,
+    next_id: AtomicU64,
+}
+
+impl Default for Router {
+    fn default() -> Self {
+        Self {
+            trie: RwLock::new(Trie::default()),
+            generations: (0..SHARDS).map(|_| AtomicU64::new(0)).collect(),
+            wild_generation: AtomicU64::new(0),
+            departures: AtomicU64::new(0),
+            next_id: AtomicU64::new(1),
+        }
+    }
+}
+
+/// The shard of generations that a published subject belongs to.
+#[must_use]
+pub fn shard_of(subject: &[u8]) -> u8 {
+    use std::hash::Hasher;
+    let first = subject.split(|&b| b == b'.').next().unwrap_or_default();
+    let mut hasher = FxHasher::default();
+    hasher.write(first);
+    // The upper half: FxHash finishes with a rotation that spreads best there.
+    u8::try_from((hasher.finish() >> 32) & 0xff).unwrap_or_default()
+}
+
+impl Router {
+    /// A fresh id for a subscription.
+    pub fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Adds a subscription. From the moment this returns, every publisher's next message sees it.
+    pub fn insert(&self, subscription: &Arc<Subscription>) {
+        self.trie.write().insert(&subscription.subject, subscription.queue.as_deref(), subscription.clone());
+        self.bump(&subscription.subject);
+    }
+
+    /// Removes a subscription; unknown ones are ignored.
+    pub fn remove(&self, subscription: &Subscription) {
+        subscription.ended.store(true, Ordering::Release);
+        self.trie.write().remove(&subscription.subject, subscription.queue.as_deref(), subscription.id);
+        self.bump(&subscription.subject);
+    }
+
+    /// Makes publishers look again at what they know of subjects that `filter` may match.
+    pub fn bump(&self, filter: &[u8]) {
+        let first = filter.split(|&b| b == b'.').next().unwrap_or_default();
+        if matches!(first, b"*" | b">") {
+            self.wild_generation.fetch_add(1, Ordering::Release);
+        } else if let Some(generation) = self.generations.get(usize::from(shard_of(filter))) {
+            generation.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// The generation of everything that can match a subject of this shard. Never goes back.
+    #[must_use]
+    pub fn generation(&self, shard: u8) -> u64 {
+        let own = self.generations.get(usize::from(shard)).map_or(0, |g| g.load(Ordering::Acquire));
+        own.wrapping_add(self.wild_generation.load(Ordering::Acquire))
+    }
+
+    /// Counts clients that went away and had subscriptions.
+    #[must_use]
+    pub fn departures(&self) -> u64 {
+        self.departures.load(Ordering::Acquire)
+    }
+
+    /// Tells publishers to let go of a client whose subscriptions have been removed.
+    pub fn departed(&self) {
+        self.departures.fetch_add(1, Ordering::Release);
+    }
+
+    /// Collects every subscription that a message on `subject` goes to.
+    pub fn matches(&self, subject: &[u8], into: &mut Matches<Arc<Subscription>>) {
+        self.trie.read().matches(subject, into);
+    }
+
+    /// Whether anybody would get a message on `subject`.
+    #[must_use]
+    pub fn has_interest(&self, subject: &[u8]) -> bool {
+        let mut found = Matches::default();
+        self.matches(subject, &mut found);
+        !found.plain.is_empty() || !found.queues.is_empty()
+    }
+
+    /// Subscriptions there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.trie.read().len()
+    }
+
+    /// Whether there is no subscription.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

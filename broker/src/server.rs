@@ -1,0 +1,145 @@
+//! The server: what all connections share, and its life from the listening socket to the last flushed byte.
+
+mod accept;
+pub mod api;
+mod lifecycle;
+mod retention;
+mod ticker;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+use sublog_protocol::info::ServerInfo;
+
+pub use lifecycle::{ServeError, run};
+
+use crate::capture::Capture;
+use crate::client::Client;
+use crate::config::{Auth, ServerOptions};
+use crate::router::Router;
+
+/// First bytes of the subjects that the server itself answers.
+pub const API_PREFIX: &[u8] = b"$SUBLOG.";
+/// The nats-server whose core behaviour is offered, as clients compare it.
+pub const NATS_VERSION: &str = "2.15.1";
+/// Our own version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Counters of the whole server, seen from the clients: `in` is what they sent.
+#[derive(Debug, Default)]
+#[expect(missing_docs, reason = "named as in the monitoring endpoints")]
+pub struct ServerStats {
+    pub in_msgs: AtomicU64,
+    pub in_bytes: AtomicU64,
+    pub slow_consumers: AtomicU64,
+    pub stale_connections: AtomicU64,
+    pub stalls: AtomicU64,
+    pub total_connections: AtomicU64,
+    pub replays: AtomicI64,
+    /// Messages of clients that are gone, so that totals never go back.
+    pub out_msgs_closed: AtomicU64,
+    pub out_bytes_closed: AtomicU64,
+    /// What retention removed from the capture stream.
+    pub expired_msgs: AtomicU64,
+    pub expired_bytes: AtomicU64,
+}
+
+/// What all connections share.
+pub struct Server {
+    /// As it was started.
+    pub options: ServerOptions,
+    /// Who gets what.
+    pub router: Router,
+    /// The capture stream.
+    pub capture: Arc<Capture>,
+    /// Counters.
+    pub stats: ServerStats,
+    /// Where replays run.
+    pub replay_runtime: tokio::runtime::Handle,
+    /// Public key that names the server.
+    pub id: String,
+    /// When it started.
+    pub start: SystemTime,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// It is going away and says so in INFO.
+    pub lame_duck: AtomicBool,
+    clients: Mutex<FxHashMap<u64, Arc<Client>>>,
+    last_cid: AtomicU64,
+}
+
+impl Server {
+    /// A connection id.
+    pub fn next_cid(&self) -> u64 {
+        self.last_cid.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Lets a client in, if there is room.
+    pub fn enter(&self, client: &Arc<Client>) -> bool {
+        self.stats.total_connections.fetch_add(1, Ordering::Relaxed);
+        let mut clients = self.clients.lock();
+        if clients.len() >= self.options.limits.max_connections {
+            return false;
+        }
+        clients.insert(client.id, client.clone());
+        true
+    }
+
+    /// The client's socket is closed.
+    pub fn leave(&self, client: &Client) {
+        self.stats.out_msgs_closed.fetch_add(client.stats.out_msgs.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.stats.out_bytes_closed.fetch_add(client.stats.out_bytes.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.clients.lock().remove(&client.id);
+    }
+
+    /// The connected clients, in the order they came.
+    #[must_use]
+    pub fn clients(&self) -> Vec<Arc<Client>> {
+        let mut all: Vec<Arc<Client>> = self.clients.lock().values().cloned().collect();
+        all.sort_unstable_by_key(|client| client.id);
+        all
+    }
+
+    /// How many clients are connected.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.clients.lock().len()
+    }
+
+    /// The server's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.options.name.as_deref().unwrap_or(&self.id)
+    }
+
+    /// INFO for one client.
+    #[must_use]
+    pub fn info(&self, client: &Client) -> ServerInfo {
+        ServerInfo {
+            server_id: self.id.clone(),
+            server_name: self.name().to_owned(),
+            version: NATS_VERSION.to_owned(),
+            proto: 1,
+            host: self.options.host.clone(),
+            port: self.address.port(),
+            headers: true,
+            auth_required: !matches!(self.options.auth, Auth::None),
+            max_payload: i64::try_from(self.options.limits.max_payload).unwrap_or(i64::MAX),
+            client_id: client.id,
+            client_ip: client.remote.ip().to_string(),
+            ldm: self.lame_duck.load(Ordering::Relaxed),
+            sublog: Some(VERSION.to_owned()),
+            ..ServerInfo::default()
+        }
+    }
+
+    /// The INFO that follows the first PONG.
+    #[must_use]
+    pub fn connect_info(&self, client: &Client) -> ServerInfo {
+        ServerInfo { connect_info: true, remote_account: "$G".to_owned(), ..self.info(client) }
+    }
+}

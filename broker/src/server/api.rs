@@ -1,0 +1,79 @@
+//! Subjects that the server itself answers: `$SUBLOG.STATE`.
+
+use serde::Serialize;
+
+use super::Server;
+use crate::capture::CAPTURE;
+use crate::rfc3339;
+
+/// One stream, as `$SUBLOG.STATE` shows it.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "named as they are sent")]
+pub struct StreamState {
+    pub name: &'static str,
+    pub first_seq: u64,
+    pub last_seq: u64,
+    pub messages: u64,
+    pub bytes: u64,
+    pub disk_bytes: u64,
+    pub segments: u64,
+    pub first_time: String,
+    pub last_time: String,
+    pub health: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    pub damaged_ranges: u64,
+    pub expired_messages: u64,
+    pub expired_bytes: u64,
+    pub queued_bytes: u64,
+    pub syncs: u64,
+    pub commits: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct State {
+    streams: Vec<StreamState>,
+}
+
+/// The streams there are.
+#[must_use]
+pub fn streams(server: &Server) -> Vec<StreamState> {
+    use std::sync::atomic::Ordering;
+
+    use sublog_storage::Health;
+    let Some(state) = server.capture.state() else { return Vec::new() };
+    let (health, error) = match &state.health {
+        Health::Ok => ("ok", None),
+        Health::Full(error) => ("full", Some(error.to_string())),
+        Health::Failed(error) => ("failed", Some(error.to_string())),
+    };
+    let time = |ns: i64| if state.messages == 0 { String::new() } else { rfc3339::format(ns) };
+    vec![StreamState {
+        name: CAPTURE,
+        first_seq: state.first_seq,
+        last_seq: state.last_seq,
+        messages: state.messages,
+        bytes: state.bytes,
+        disk_bytes: state.disk_bytes,
+        segments: state.segments,
+        first_time: time(state.first_ts_ns),
+        last_time: time(state.last_ts_ns),
+        health,
+        error,
+        damaged_ranges: state.damage_found,
+        expired_messages: server.stats.expired_msgs.load(Ordering::Relaxed),
+        expired_bytes: server.stats.expired_bytes.load(Ordering::Relaxed),
+        queued_bytes: state.queued_bytes,
+        syncs: state.counters.syncs,
+        commits: state.counters.frames,
+    }]
+}
+
+/// The answer to a request on one of the server's own subjects.
+#[must_use]
+pub fn answer(server: &Server, subject: &[u8]) -> Option<Vec<u8>> {
+    match subject {
+        b"$SUBLOG.STATE" => serde_json::to_vec(&State { streams: streams(server) }).ok(),
+        _ => None,
+    }
+}

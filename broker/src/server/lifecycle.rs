@@ -1,0 +1,340 @@
+//! From options to a serving process, and back to a clean end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+use sublog_protocol::encode;
+use sublog_storage::{DataDir, LogError, Meta, MetaError, OpenError, RecoveryReport, ServerIdentity};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{Server, ServerStats, VERSION, accept, retention, ticker};
+use crate::capture::{CAPTURE, Capture};
+use crate::cli::{BannerFacts, Recovered, announce, banner};
+use crate::client::CloseReason;
+use crate::client::outbound::Kind;
+use crate::config::ServerOptions;
+use crate::logging::LogHandle;
+use crate::router::Router;
+use crate::{clock, limits, monitor};
+
+/// Threads that read history for replays. Two, so that one slow page does not hold up every reader.
+const REPLAY_THREADS: usize = 2;
+
+/// Why a server did not start, or did not end well.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum ServeError {
+    #[error("cannot start threads: {0}")]
+    Runtime(#[source] io::Error),
+    #[error("cannot listen on {host}:{port}: {source}")]
+    Listen { host: String, port: u16, source: io::Error },
+    #[error("cannot use the data directory: {0}")]
+    Data(#[from] OpenError),
+    #[error("cannot use the metadata: {0}")]
+    Meta(#[from] MetaError),
+    #[error("cannot write {path}: {source}")]
+    File { path: PathBuf, source: io::Error },
+    #[error("the log could not be closed cleanly: {0}")]
+    Close(#[source] LogError),
+}
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+/// Why it did not start, or did not end well.
+pub fn run(options: ServerOptions, log: LogHandle) -> Result<(), ServeError> {
+    let main = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("sublog")
+        .build()
+        .map_err(ServeError::Runtime)?;
+    let replay = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .worker_threads(REPLAY_THREADS)
+        .thread_name("sublog-replay")
+        .build()
+        .map_err(ServeError::Runtime)?;
+    let result = main.block_on(serve(options, &log, replay.handle().clone()));
+    replay.shutdown_background();
+    main.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+/// Files that say where the server is, removed when it ends.
+#[derive(Default)]
+struct Notices(Vec<PathBuf>);
+
+impl Notices {
+    fn write(&mut self, path: PathBuf, content: &str) -> Result<(), ServeError> {
+        std::fs::write(&path, content).map_err(|source| ServeError::File { path: path.clone(), source })?;
+        self.0.push(path);
+        Ok(())
+    }
+}
+
+impl Drop for Notices {
+    fn drop(&mut self) {
+        for path in &self.0 {
+            // Somebody else may have tidied up already.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+async fn serve(
+    options: ServerOptions,
+    log: &LogHandle,
+    replay_runtime: tokio::runtime::Handle,
+) -> Result<(), ServeError> {
+    tracing::info!("Starting sublog");
+    tracing::info!("  Version:  {VERSION}");
+    let mut signals = Signals::new().map_err(ServeError::Runtime)?;
+    let (data, id) = open_data(&options)?;
+    tracing::info!("  Name:     {}", options.name.as_deref().unwrap_or(&id));
+    tracing::info!("  ID:       {id}");
+    let (capture, recovered) = open_capture(&options, data.as_deref())?;
+    let listener = accept::bind(&options.host, options.port).await.map_err(|source| ServeError::Listen {
+        host: options.host.clone(),
+        port: options.port,
+        source,
+    })?;
+    let address = listener.local_addr().map_err(ServeError::Runtime)?;
+    let server = Arc::new(Server {
+        router: Router::default(),
+        capture,
+        stats: ServerStats::default(),
+        replay_runtime,
+        id,
+        start: clock::wall(),
+        address,
+        lame_duck: AtomicBool::new(false),
+        clients: Mutex::new(FxHashMap::default()),
+        last_cid: AtomicU64::new(0),
+        options,
+    });
+    let monitor = monitor::start(&server).await?;
+    let mut notices = Notices::default();
+    write_notices(&server, monitor, &mut notices)?;
+    tracing::info!("Listening for client connections on {}:{}", server.options.host, address.port());
+    tracing::info!("Server is ready");
+    announce(log, &banner(&BannerFacts { options: &server.options, listen: address, monitor, recovered }));
+
+    let ticker = tokio::spawn(ticker::run(server.clone()));
+    let retention = data.clone().map(|data| tokio::spawn(retention::run(server.clone(), data)));
+    until_stopped(&server, listener, &mut signals, log).await;
+
+    tracing::info!("Initiating Shutdown...");
+    ticker.abort();
+    if let Some(task) = retention {
+        task.abort();
+    }
+    disconnect(&server).await;
+    if let Some(log) = server.capture.log() {
+        tokio::task::block_in_place(|| log.sync_now()).map_err(ServeError::Close)?;
+    }
+    drop(notices);
+    tracing::info!("Server Exiting..");
+    Ok(())
+}
+
+/// Takes the data directory and the server's identity in it. Without capture nothing needs a disk.
+fn open_data(options: &ServerOptions) -> Result<(Option<Arc<DataDir>>, String), ServeError> {
+    if !options.capture.enabled {
+        return Ok((None, new_identity()));
+    }
+    let data = DataDir::open(&options.store_dir)?;
+    let meta = Meta::open(&data.meta())?;
+    let id = match meta.identity()? {
+        Some(identity) => identity.id,
+        None => {
+            let id = new_identity();
+            meta.put_identity(&ServerIdentity { id: id.clone(), created_ns: clock::unix_ns() })?;
+            id
+        }
+    };
+    Ok((Some(Arc::new(data)), id))
+}
+
+/// A public key of the kind that names servers. Nothing is signed with it, so the private half is not kept.
+fn new_identity() -> String {
+    nkeys::KeyPair::new_server().public_key()
+}
+
+type Opened = (Arc<Capture>, Option<Recovered>);
+
+fn open_capture(options: &ServerOptions, data: Option<&DataDir>) -> Result<Opened, ServeError> {
+    let Some(data) = data else { return Ok((Capture::off(), None)) };
+    let (capture, report) = Capture::open(data.stream(CAPTURE), &options.capture)?;
+    tell_recovery(&report);
+    let recovered = capture.state().map(|state| Recovered {
+        messages: state.messages,
+        first_seq: state.first_seq,
+        last_seq: state.last_seq,
+        bytes: state.bytes,
+        damaged_ranges: usize::try_from(state.damage_found).unwrap_or(usize::MAX),
+    });
+    tracing::info!("  Store Directory:  \"{}\"", data.root().display());
+    if let Some(found) = recovered.filter(|_| !report.created) {
+        tracing::info!(
+            "  Restored {} messages for stream '{CAPTURE}' in {:.1?}",
+            found.messages,
+            Duration::from_nanos(report.took_ns)
+        );
+    }
+    Ok((capture, recovered))
+}
+
+fn tell_recovery(report: &RecoveryReport) {
+    if let Some((path, offset)) = &report.torn_at {
+        tracing::warn!(
+            "The last write was not finished: {} bytes at {} of {} were never acknowledged and are cut",
+            report.torn_bytes,
+            offset,
+            path.display()
+        );
+    }
+    for path in &report.unfinished {
+        tracing::warn!("A segment whose creation was never finished is removed: {}", path.display());
+    }
+    if let Some(skipped) = report.skipped {
+        tracing::warn!(
+            "After the power cut sequences {} to {} are left out, so that none is given out twice",
+            skipped.first_seq,
+            skipped.last_seq
+        );
+    }
+    for damage in &report.damage {
+        tracing::error!(
+            "Damage in {} at byte {}, {} bytes: {:?}; all the rest stays readable",
+            damage.path.display(),
+            damage.offset,
+            damage.bytes,
+            damage.lost
+        );
+    }
+}
+
+fn write_notices(server: &Server, monitor: Option<SocketAddr>, notices: &mut Notices) -> Result<(), ServeError> {
+    let pid = std::process::id();
+    if let Some(path) = &server.options.pid_file {
+        notices.write(path.clone(), &pid.to_string())?;
+    }
+    if let Some(dir) = &server.options.ports_file_dir {
+        let monitoring: Vec<String> = monitor.iter().map(|address| format!("http://{address}")).collect();
+        let ports = serde_json::json!({
+            "nats": [format!("nats://{}", server.address)],
+            "monitoring": monitoring,
+        });
+        notices.write(dir.join(format!("sublog_{pid}.ports")), &ports.to_string())?;
+    }
+    Ok(())
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    reload: Signal,
+    reopen: Signal,
+    lame_duck: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            reload: signal(SignalKind::hangup())?,
+            reopen: signal(SignalKind::user_defined1())?,
+            lame_duck: signal(SignalKind::user_defined2())?,
+        })
+    }
+}
+
+/// Accepts connections and obeys signals until one of them ends the server.
+async fn until_stopped(server: &Arc<Server>, listener: TcpListener, signals: &mut Signals, log: &LogHandle) {
+    {
+        let accepting = accept::accept_loop(server.clone(), &listener);
+        tokio::pin!(accepting);
+        loop {
+            tokio::select! {
+                () = &mut accepting => return,
+                _ = signals.interrupt.recv() => return,
+                _ = signals.terminate.recv() => return,
+                _ = signals.reload.recv() => {
+                    tracing::warn!("Nothing to reload: the server was started without a configuration file");
+                }
+                _ = signals.reopen.recv() => reopen(log),
+                _ = signals.lame_duck.recv() => break,
+            }
+        }
+    }
+    // Nobody new: the port is free for a successor from here on.
+    drop(listener);
+    let retiring = lame_duck(server);
+    tokio::pin!(retiring);
+    loop {
+        tokio::select! {
+            () = &mut retiring => return,
+            _ = signals.interrupt.recv() => return,
+            _ = signals.reopen.recv() => reopen(log),
+            // As nats-server: a lame duck takes its time.
+            _ = signals.terminate.recv() => {}
+            _ = signals.reload.recv() => {}
+            _ = signals.lame_duck.recv() => {}
+        }
+    }
+}
+
+fn reopen(log: &LogHandle) {
+    match log.reopen() {
+        Ok(()) => tracing::info!("File log re-opened"),
+        Err(error) => tracing::error!("The log file cannot be re-opened, the old one stays in use: {error}"),
+    }
+}
+
+/// Tells every client to go elsewhere, waits, then closes them one by one over the rest of the time.
+async fn lame_duck(server: &Arc<Server>) {
+    tracing::info!("Entering lame duck mode, stop accepting new clients");
+    server.lame_duck.store(true, Ordering::Relaxed);
+    for client in server.clients() {
+        if client.async_info.load(Ordering::Relaxed) {
+            let mut info = Vec::new();
+            encode::info(&mut info, &server.info(&client));
+            client.send(&mut info, Kind::Control);
+        }
+    }
+    if server.connections() == 0 {
+        return;
+    }
+    let options = &server.options;
+    tokio::time::sleep(options.lame_duck_grace).await;
+    let clients = server.clients();
+    let rest = options.lame_duck_duration.saturating_sub(options.lame_duck_grace);
+    let pause = rest / u32::try_from(clients.len().max(1)).unwrap_or(u32::MAX);
+    for client in clients {
+        client.close(CloseReason::ServerShutdown);
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Ends every connection, after what is queued for it has had a moment to leave.
+async fn disconnect(server: &Arc<Server>) {
+    for client in server.clients() {
+        client.close(CloseReason::ServerShutdown);
+    }
+    let all_gone = async {
+        while server.connections() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    if tokio::time::timeout(limits::SHUTDOWN_FLUSH, all_gone).await.is_err() {
+        tracing::warn!("{} clients did not take what was queued for them", server.connections());
+    }
+}

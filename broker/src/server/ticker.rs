@@ -1,0 +1,103 @@
+//! One task that looks at every connection now and then: pings, stale ones, authentication and write deadlines.
+//!
+//! Ten thousand idle connections cost one walk a tick instead of ten thousand timers.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use sublog_protocol::encode;
+use sublog_protocol::error::ServerError;
+
+use super::Server;
+use crate::client::outbound::Kind;
+use crate::client::{Client, CloseReason};
+use crate::config::Auth;
+use crate::{clock, limits};
+
+const TICK_MAX: Duration = Duration::from_millis(250);
+const TICK_MIN: Duration = Duration::from_millis(5);
+
+/// Ticks until it is dropped.
+pub(super) async fn run(server: Arc<Server>) {
+    let bounds = &server.options.limits;
+    let shortest = bounds.ping_interval.min(bounds.write_deadline).min(bounds.auth_timeout);
+    let mut interval = tokio::time::interval((shortest / 4).clamp(TICK_MIN, TICK_MAX));
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let now = clock::ticks_ms();
+        for client in server.clients() {
+            look_at(&server, &client, now);
+        }
+    }
+}
+
+fn look_at(server: &Server, client: &Client, now: u64) {
+    if client.is_closing() {
+        return;
+    }
+    let bounds = &server.options.limits;
+    if client.out.stuck_ms(now) > ms(bounds.write_deadline) {
+        client.close(CloseReason::SlowConsumerWriteDeadline);
+        return;
+    }
+    let age = now.saturating_sub(client.start_ms);
+    let needs_auth = !matches!(server.options.auth, Auth::None);
+    if needs_auth && !client.ready.load(Ordering::Acquire) {
+        if age > ms(bounds.auth_timeout) {
+            say(client, &ServerError::AuthenticationTimeout);
+            client.close(CloseReason::AuthenticationTimeout);
+        }
+        return;
+    }
+    ping(server, client, now, age);
+}
+
+fn ping(server: &Server, client: &Client, now: u64, age: u64) {
+    let bounds = &server.options.limits;
+    let sent = client.ping_sent_ms.load(Ordering::Relaxed);
+    if sent == 0 {
+        // The first one measures the round trip; nobody is measured before it said CONNECT.
+        let first = limits::FIRST_PING.min(bounds.ping_interval);
+        if client.ready.load(Ordering::Acquire) && age + ms(TICK_MAX) >= ms(first) {
+            send_ping(client, now);
+        } else if age >= ms(bounds.ping_interval) {
+            send_ping(client, now);
+        }
+        return;
+    }
+    if now.saturating_sub(sent) < ms(bounds.ping_interval) {
+        return;
+    }
+    let heard = client.last_activity_ms.load(Ordering::Relaxed);
+    if client.pings_out.load(Ordering::Relaxed) >= u64::from(bounds.ping_max) {
+        server.stats.stale_connections.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(client = %client, "Stale Client Connection - Closing");
+        say(client, &ServerError::StaleConnection);
+        client.close(CloseReason::StaleConnection);
+    } else if now.saturating_sub(heard) >= ms(bounds.ping_interval) || client.rtt_us.load(Ordering::Relaxed) == 0 {
+        send_ping(client, now);
+    } else {
+        // It spoke within the interval: that is as good as a pong.
+        client.ping_sent_ms.store(heard.max(1), Ordering::Relaxed);
+        client.pings_out.store(0, Ordering::Relaxed);
+    }
+}
+
+fn send_ping(client: &Client, now: u64) {
+    client.ping_sent_ms.store(now.max(1), Ordering::Relaxed);
+    client.pings_out.fetch_add(1, Ordering::Relaxed);
+    client.ping_sent_ns.store(u64::try_from(clock::unix_ns()).unwrap_or(0), Ordering::Relaxed);
+    client.send_bytes(encode::PING, Kind::Control);
+}
+
+fn say(client: &Client, error: &ServerError) {
+    let mut out = Vec::new();
+    encode::err(&mut out, error);
+    client.send(&mut out, Kind::Control);
+}
+
+fn ms(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}

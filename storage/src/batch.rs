@@ -1,0 +1,124 @@
+//! The records one publishing connection gathers before it hands them to a log.
+//!
+//! Everything that costs per record happens here, on the publishing thread: the copy and the checksum. The committer only
+//! concatenates batches.
+
+use crate::error::RecordTooLarge;
+use crate::format::{DIR_ENTRY_BYTES, RECORD_BYTES_MAX, RECORD_HEADER_BYTES};
+
+/// Largest sum of record bytes in one batch; far above what one socket read brings, far below what 32-bit offsets hold.
+const BATCH_BYTES_MAX: usize = 512 << 20;
+
+/// Encoded records and their directory entries, in order.
+#[derive(Debug, Default)]
+pub struct RecordBatch {
+    /// Encoded records, one after the other.
+    pub(crate) body: Vec<u8>,
+    /// One directory entry (length, checksum) a record, encoded.
+    pub(crate) directory: Vec<u8>,
+    /// Largest timestamp of the records, nanoseconds since 1970.
+    pub(crate) max_ts_ns: i64,
+    /// First record's timestamp, nanoseconds since 1970.
+    pub(crate) first_ts_ns: i64,
+    /// Last record's timestamp, nanoseconds since 1970.
+    pub(crate) last_ts_ns: i64,
+}
+
+impl RecordBatch {
+    /// An empty batch.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { max_ts_ns: i64::MIN, ..Self::default() }
+    }
+
+    /// Copies one record in and computes its checksum. `ts_ns` is nanoseconds since 1970; `headers` is the raw header
+    /// block of the message, empty if it has none.
+    ///
+    /// # Errors
+    /// [`RecordTooLarge`] if the record, or the batch with it, is larger than a log takes, or the subject is longer than
+    /// 65,535 bytes. The batch is unchanged then.
+    pub fn push(&mut self, ts_ns: i64, subject: &[u8], headers: &[u8], payload: &[u8]) -> Result<(), RecordTooLarge> {
+        let len = RECORD_HEADER_BYTES
+            .saturating_add(subject.len())
+            .saturating_add(headers.len())
+            .saturating_add(payload.len());
+        let subject_len = u16::try_from(subject.len());
+        let (Ok(subject_len), Ok(len32), Ok(headers_len)) =
+            (subject_len, u32::try_from(len), u32::try_from(headers.len()))
+        else {
+            return Err(RecordTooLarge { bytes: len, max: RECORD_BYTES_MAX });
+        };
+        if len > RECORD_BYTES_MAX || self.body.len() + len > BATCH_BYTES_MAX {
+            return Err(RecordTooLarge { bytes: len, max: RECORD_BYTES_MAX });
+        }
+        let mut header = [0_u8; RECORD_HEADER_BYTES];
+        let fields: [&[u8]; 5] = [
+            &len32.to_le_bytes(),
+            &headers_len.to_le_bytes(),
+            &subject_len.to_le_bytes(),
+            &0_u16.to_le_bytes(),
+            &ts_ns.to_le_bytes(),
+        ];
+        for (slot, byte) in header.iter_mut().zip(fields.iter().flat_map(|field| field.iter())) {
+            *slot = *byte;
+        }
+        let start = self.body.len();
+        self.body.reserve(len);
+        self.body.extend_from_slice(&header);
+        self.body.extend_from_slice(subject);
+        self.body.extend_from_slice(headers);
+        self.body.extend_from_slice(payload);
+        let crc = crc32fast::hash(self.body.get(start..).unwrap_or_default());
+        let mut entry = [0_u8; DIR_ENTRY_BYTES];
+        let (left, right) = entry.split_at_mut(4);
+        left.copy_from_slice(&len32.to_le_bytes());
+        right.copy_from_slice(&crc.to_le_bytes());
+        if self.directory.is_empty() {
+            self.first_ts_ns = ts_ns;
+            self.max_ts_ns = ts_ns;
+        }
+        self.directory.extend_from_slice(&entry);
+        self.max_ts_ns = self.max_ts_ns.max(ts_ns);
+        self.last_ts_ns = ts_ns;
+        Ok(())
+    }
+
+    /// Number of records.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.directory.len() / DIR_ENTRY_BYTES
+    }
+
+    /// Bytes that the records will take in the log.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.body.len() + self.directory.len()
+    }
+
+    /// Whether there is no record in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.directory.is_empty()
+    }
+
+    /// Forgets the records; keeps the memory.
+    pub fn clear(&mut self) {
+        self.body.clear();
+        self.directory.clear();
+        self.max_ts_ns = i64::MIN;
+        self.first_ts_ns = 0;
+        self.last_ts_ns = 0;
+    }
+
+    /// Copies another batch's records behind these.
+    pub(crate) fn absorb(&mut self, other: &Self) {
+        if self.is_empty() {
+            self.first_ts_ns = other.first_ts_ns;
+            self.max_ts_ns = other.max_ts_ns;
+        }
+        self.body.extend_from_slice(&other.body);
+        self.directory.extend_from_slice(&other.directory);
+        self.max_ts_ns = self.max_ts_ns.max(other.max_ts_ns);
+        self.last_ts_ns = other.last_ts_ns;
+    }
+}

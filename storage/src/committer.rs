@@ -1,0 +1,448 @@
+//! The committer: the one thread of a log that writes.
+//!
+//! ```text
+//!            batches, waiters                frames             one fdatasync
+//!  queue ------------------------> round ------------> written ---------------> published, waiters released
+//!                                    |  no room: the round fails, retried when there is room
+//!                                    '  any other error: dead
+//! ```
+//! It is a state machine: [`Committer::step`] does what is due at `now` and says when it wants to be called again, so
+//! that a test can drive it without a thread or a clock. [`run`] is the loop of the real thread.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use parking_lot::MutexGuard;
+
+use crate::batch::RecordBatch;
+use crate::error::LogError;
+use crate::options::SyncMode;
+use crate::queue::{Park, Queue, Waiting};
+use crate::shared::{Failure, Shared, count};
+use crate::writer::{self, NewSegment, Writer};
+
+/// Most batches in a frame: a vectored write takes 1024 parts, and a batch is two.
+const FRAME_BATCHES_MAX: usize = 500;
+/// Commits below this size are small: zeros are written ahead of them.
+const SMALL_COMMIT_BYTES: u64 = 128 << 10;
+
+/// When a committer wants its next step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// At once: there is more to do.
+    Now,
+    /// At this time, or when something is appended or waited for.
+    At(Duration),
+    /// When something is appended or waited for.
+    Idle,
+    /// Never: the log is closed.
+    Stop,
+}
+
+/// The writing half of a log. [`crate::Log::open`] gives it a thread; [`crate::Log::open_stepped`] hands it out.
+pub struct Committer {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) writer: Writer,
+    pub(crate) lock: crate::owner::OwnerLock,
+    /// When gathered records are to be written.
+    gather_until: Option<Duration>,
+    /// When written records are to be synced.
+    sync_at: Option<Duration>,
+    /// When the log looks for room again.
+    retry_at: Option<Duration>,
+    /// Bytes of the last round that wrote something.
+    round_bytes: u64,
+    zeros: Vec<u8>,
+    batches: Vec<RecordBatch>,
+    measure: bool,
+}
+
+/// One round's share of the queue.
+struct Round {
+    batches: Vec<RecordBatch>,
+    sync: bool,
+    closing: bool,
+}
+
+impl Committer {
+    pub(crate) fn new(shared: Arc<Shared>, writer: Writer, lock: crate::owner::OwnerLock) -> Self {
+        let zeros = vec![0; crate::format::index64(shared.options.zero_ahead_bytes)];
+        Self {
+            shared,
+            writer,
+            lock,
+            gather_until: None,
+            sync_at: None,
+            retry_at: None,
+            round_bytes: 0,
+            zeros,
+            batches: Vec::new(),
+            measure: false,
+        }
+    }
+
+    /// Does what is due at `now`, a time since any fixed moment.
+    pub fn step(&mut self, now: Duration) -> Next {
+        if let Some(at) = self.retry_at
+            && now >= at
+        {
+            self.try_again(now);
+        }
+        let round = match self.take_round(now) {
+            Ok(round) => round,
+            Err(next) => return next,
+        };
+        let wrote = !round.batches.is_empty();
+        let result = self.write_round(&round).and_then(|()| self.sync_if_due(now, &round));
+        self.batches = round.batches;
+        self.after_round();
+        match result {
+            Ok(()) => {}
+            Err(failure) => self.fail(failure, now),
+        }
+        if round.closing {
+            return self.stop();
+        }
+        if wrote {
+            self.zero_ahead();
+        }
+        Next::Now
+    }
+
+    /// Takes what is due from the queue, or says when something will be.
+    fn take_round(&mut self, now: Duration) -> Result<Round, Next> {
+        let mut queue = self.shared.queue.lock();
+        if queue.dead.is_some() || queue.full.is_some() {
+            let closing = queue.closing;
+            drop(queue);
+            return Err(if closing { self.stop() } else { self.retry_at.map_or(Next::Idle, Next::At) });
+        }
+        let unsynced = self.unsynced();
+        let mut take = false;
+        if !queue.pending.is_empty() {
+            let until = *self.gather_until.get_or_insert(now + self.shared.options.gather);
+            take = queue.is_urgent() || queue.pending_bytes >= self.shared.options.gather_bytes || now >= until;
+        }
+        let clock = unsynced && self.sync_at.is_some_and(|at| now >= at);
+        let sync = queue.wants_sync(self.shared.options.sync.is_weak()) && (unsynced || take);
+        if !take && !sync && !clock && !queue.closing {
+            let next = [self.gather_until, self.sync_at.filter(|_| unsynced)].into_iter().flatten().min();
+            return Err(next.map_or(Next::Idle, Next::At));
+        }
+        let mut round = Round { batches: std::mem::take(&mut self.batches), sync, closing: queue.closing };
+        if take {
+            self.gather_until = None;
+            round.batches.extend(queue.pending.drain(..));
+            queue.taken_bytes = std::mem::take(&mut queue.pending_bytes);
+        }
+        Ok(round)
+    }
+
+    /// Whether something was written that no sync covers yet.
+    fn unsynced(&self) -> bool {
+        self.writer.durable < self.writer.pos
+    }
+
+    /// Writes a round's batches as frames.
+    fn write_round(&mut self, round: &Round) -> Result<(), Failure> {
+        let mut rest = round.batches.as_slice();
+        self.round_bytes = if rest.is_empty() { self.round_bytes } else { 0 };
+        while !rest.is_empty() {
+            let (n, bytes) = self.frame_of(rest);
+            let (batches, others) = rest.split_at(n);
+            if !self.writer.has_room(writer::frame_bytes(bytes)) {
+                self.roll(writer::frame_bytes(bytes), self.writer.next_seq)?;
+            }
+            let written = self.writer.write_frame(batches)?;
+            self.round_bytes += written;
+            let counters = &self.shared.counters;
+            count(&counters.frames, 1);
+            count(&counters.records, batches.iter().map(|batch| batch.len() as u64).sum());
+            count(&counters.written_bytes, written);
+            rest = others;
+        }
+        Ok(())
+    }
+
+    /// How many of the batches go into one frame, and their bytes. At least one does.
+    fn frame_of(&self, batches: &[RecordBatch]) -> (usize, usize) {
+        let mut bytes = 0;
+        for (i, batch) in batches.iter().enumerate().take(FRAME_BATCHES_MAX) {
+            let with = bytes + batch.bytes();
+            if i > 0 && with > self.shared.options.frame_bytes_max {
+                return (i, bytes);
+            }
+            bytes = with;
+        }
+        (batches.len().min(FRAME_BATCHES_MAX), bytes)
+    }
+
+    /// Syncs if the mode, a waiter or the time asks for it, and acknowledges and publishes accordingly.
+    fn sync_if_due(&mut self, now: Duration, round: &Round) -> Result<(), Failure> {
+        if !self.unsynced() {
+            return Ok(());
+        }
+        if self.shared.options.sync.is_weak() || self.acknowledges_too_early() {
+            self.publish();
+        }
+        let every = match self.shared.options.sync {
+            SyncMode::Always => Some(self.shared.options.idle_sync),
+            SyncMode::Interval(every) => Some(every),
+            SyncMode::Os => None,
+        };
+        let at = self.sync_at.or(every.map(|every| now + every));
+        self.sync_at = at;
+        if round.sync || round.closing || at.is_some_and(|at| now >= at) {
+            self.sync()?;
+            self.publish();
+        }
+        Ok(())
+    }
+
+    fn acknowledges_too_early(&self) -> bool {
+        #[cfg(feature = "planted-bugs")]
+        {
+            crate::planted::is(crate::planted::Bug::AckBeforeSync)
+        }
+        #[cfg(not(feature = "planted-bugs"))]
+        {
+            false
+        }
+    }
+
+    fn sync(&mut self) -> Result<(), Failure> {
+        let start = self.measure.then(Instant::now);
+        self.writer.sync()?;
+        if let Some(start) = start {
+            count(&self.shared.counters.sync_ns, u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        }
+        count(&self.shared.counters.syncs, 1);
+        self.sync_at = None;
+        Ok(())
+    }
+
+    /// Moves the published length to what was written, and releases those who waited for it.
+    fn publish(&mut self) {
+        self.writer.publish();
+        let last = self.writer.next_seq.saturating_sub(1);
+        let durable = !self.unsynced();
+        let before = self.shared.readable.swap(last, Ordering::AcqRel);
+        let due = {
+            // Under the queue's lock, so that nobody who found the number uncommitted can be missed.
+            let mut queue = self.shared.queue.lock();
+            self.shared.committed.store(last, Ordering::Release);
+            if durable {
+                self.shared.synced.store(last, Ordering::Release);
+            }
+            queue.take_waiting(|waiting| waiting.last_seq <= last && (durable || !waiting.durable))
+        };
+        release(due, None);
+        if last > before {
+            self.shared.observer.published(last);
+        }
+    }
+
+    /// Gives the round's memory and its share of the queue back.
+    fn after_round(&mut self) {
+        let mut queue = self.shared.queue.lock();
+        queue.taken_bytes = 0;
+        queue.recycle(&mut self.batches);
+        let space = queue.refused && queue.queued_bytes() * 2 <= self.shared.options.queue_bytes_max;
+        if space {
+            queue.refused = false;
+        }
+        drop(queue);
+        if space {
+            self.shared.observer.space();
+        }
+    }
+
+    /// Seals the open segment and makes the next one, whose first record is `first_seq` and which takes a frame of that
+    /// many bytes.
+    fn roll(&mut self, frame_bytes: u64, first_seq: u64) -> Result<(), Failure> {
+        let was_unsynced = self.unsynced();
+        if first_seq == self.writer.segment.first_seq {
+            // Nothing is in it, and the next one has its name.
+            self.writer.discard_empty(&self.shared.disk)?;
+            self.shared.drop_segment(&self.writer.segment);
+        } else {
+            self.writer.seal()?;
+            if was_unsynced {
+                count(&self.shared.counters.syncs, 1);
+            }
+            // What was written is durable now, in every mode, and so it may be read and acknowledged.
+            self.sync_at = None;
+            self.publish();
+        }
+        let weak = self.shared.options.sync.is_weak();
+        let new = self.writer.successor(&self.shared.options, first_seq, frame_bytes, weak);
+        self.writer = match writer::create(&self.shared.disk, &self.shared.dir, &new) {
+            // A small segment may find room where a large one does not.
+            Err(Failure::Full(_)) => {
+                let least = NewSegment { capacity: writer::capacity_least(&self.shared.options, frame_bytes), ..new };
+                writer::create(&self.shared.disk, &self.shared.dir, &least)?
+            }
+            other => other?,
+        };
+        self.shared.add_segment(Arc::clone(&self.writer.segment));
+        count(&self.shared.counters.segments_created, 1);
+        Ok(())
+    }
+
+    /// After a failure: everybody who waits for something unwritten is told, and so is the observer.
+    fn fail(&mut self, failure: Failure, now: Duration) {
+        let (error, dead) = match failure {
+            Failure::Full(error) => (error, false),
+            Failure::Dead(error) => (error, true),
+        };
+        let due = {
+            let mut queue = self.shared.queue.lock();
+            // In mode always what was written and not yet synced is not lost by a full disk; by a dead log it is.
+            let first = if dead { self.shared.committed.load(Ordering::Acquire) + 1 } else { self.writer.next_seq };
+            let last = queue.next_seq.saturating_sub(1);
+            count(&self.shared.counters.records_failed, queue.next_seq.saturating_sub(first));
+            queue.pending.clear();
+            queue.pending_bytes = 0;
+            queue.fail_range(first, last, &error);
+            if dead {
+                queue.dead = Some(error.clone());
+                queue.full = None;
+            } else {
+                queue.full = Some(error.clone());
+            }
+            queue.take_waiting(|waiting| dead || waiting.last_seq >= first)
+        };
+        self.gather_until = None;
+        if dead {
+            self.retry_at = None;
+            tracing::error!(%error, "the log can no longer write; what is durable stays readable");
+        } else {
+            count(&self.shared.counters.full_episodes, 1);
+            self.retry_at = Some(now + self.shared.options.retry_space);
+            tracing::warn!(%error, "no room for the log; writing resumes when there is");
+        }
+        release(due, Some(&error));
+        self.shared.observer.failed(&error);
+        if !dead && self.writer.durable < self.writer.pos {
+            // Frames of the same round that were written before the one that failed.
+            match self.sync() {
+                Ok(()) => self.publish(),
+                Err(failure) => self.fail(failure, now),
+            }
+        }
+    }
+
+    /// After a full disk: a new segment, so that what was half written stays behind a footer and the numbers that
+    /// failed are a declared gap.
+    fn try_again(&mut self, now: Duration) {
+        let first_seq = self.shared.queue.lock().next_seq;
+        match self.roll(0, first_seq) {
+            Ok(()) => {
+                self.retry_at = None;
+                self.shared.queue.lock().full = None;
+                tracing::info!("there is room again, the log goes on");
+                self.shared.observer.recovered();
+                self.shared.observer.space();
+            }
+            Err(Failure::Full(_)) => self.retry_at = Some(now + self.shared.options.retry_space),
+            Err(failure) => self.fail(failure, now),
+        }
+    }
+
+    /// Zeros ahead of small commits, after everybody was released.
+    fn zero_ahead(&mut self) {
+        let step = self.shared.options.zero_ahead_bytes;
+        let far_enough = self.writer.zeroed >= self.writer.pos + step / 4;
+        if step == 0 || far_enough || self.round_bytes >= SMALL_COMMIT_BYTES || self.shared.queue.lock().dead.is_some() {
+            return;
+        }
+        match self.writer.zero_ahead(step, &self.zeros) {
+            Ok(n) => count(&self.shared.counters.zeroed_bytes, n),
+            // Nobody waits for zeros; the next write will meet the same and say so.
+            Err(Failure::Full(error) | Failure::Dead(error)) => {
+                tracing::debug!(%error, "zeros could not be written ahead");
+                self.writer.zeroed = self.writer.capacity;
+            }
+        }
+    }
+
+    /// The end: everything is written and synced, or the log is dead. Says so in the lock file.
+    fn stop(&mut self) -> Next {
+        let (due, error) = {
+            let mut queue = self.shared.queue.lock();
+            let error = queue.dead.clone().or_else(|| queue.full.clone());
+            let error = error.unwrap_or_else(|| LogError::closed(&self.shared.dir));
+            if queue.dead.is_none() {
+                let last = queue.next_seq.saturating_sub(1);
+                let first = self.shared.committed.load(Ordering::Acquire) + 1;
+                queue.fail_range(first, last, &error);
+            }
+            let was_dead = queue.dead.is_some();
+            queue.dead = Some(error.clone());
+            let due = queue.take_waiting(|_| true);
+            (due, was_dead.then_some(error))
+        };
+        if error.is_none()
+            && self.writer.durable >= self.writer.pos
+            && let Err(e) = self.lock.write(&crate::owner::Ownership::of(&self.writer, self.shared.disk.boot_id(), true))
+        {
+            tracing::warn!(error = %e, "the log is closed, but its lock file could not say so");
+        }
+        release(due, Some(&LogError::closed(&self.shared.dir)));
+        Next::Stop
+    }
+}
+
+fn release(due: Vec<Waiting>, error: Option<&LogError>) {
+    for waiting in due {
+        (waiting.call)(error.map_or(Ok(()), |error| Err(error.clone())));
+    }
+}
+
+/// The loop of the committer's thread.
+pub(crate) fn run(mut committer: Committer) {
+    let start = Instant::now();
+    committer.measure = true;
+    let shared = Arc::clone(&committer.shared);
+    loop {
+        match committer.step(start.elapsed()) {
+            Next::Now => {}
+            Next::Stop => return,
+            Next::At(at) => {
+                let queue = shared.queue.lock();
+                park(&committer, queue, Park::Until, Some(start + at));
+            }
+            Next::Idle => {
+                let queue = shared.queue.lock();
+                park(&committer, queue, Park::Idle, None);
+            }
+        }
+    }
+}
+
+/// Sleeps unless something came since the step looked.
+fn park(committer: &Committer, mut queue: MutexGuard<'_, Queue>, how: Park, until: Option<Instant>) {
+    let shared = &committer.shared;
+    let came = if queue.dead.is_some() || queue.full.is_some() {
+        queue.closing
+    } else {
+        let pending = !queue.pending.is_empty();
+        queue.closing
+            || (queue.is_urgent() && pending)
+            || (committer.unsynced() && queue.wants_sync(shared.options.sync.is_weak()))
+            || queue.pending_bytes >= shared.options.gather_bytes
+            || (how == Park::Idle && pending)
+    };
+    if came {
+        return;
+    }
+    queue.park = how;
+    match until {
+        Some(until) => {
+            shared.wake.wait_until(&mut queue, until);
+        }
+        None => shared.wake.wait(&mut queue),
+    }
+    queue.park = Park::Awake;
+}

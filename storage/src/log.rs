@@ -1,0 +1,333 @@
+//! The log as its owner sees it.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
+
+use crate::batch::RecordBatch;
+use crate::committer::{self, Committer};
+use crate::disk::Disk;
+use crate::error::{AppendError, LogError, OpenError, Operation, ReadError};
+use crate::open;
+use crate::options::LogOptions;
+use crate::queue::{Park, Queue, Waiting};
+use crate::reader::{self, Reader};
+use crate::shared::{AtomicCounters, DamageList, Shared, count};
+use crate::state::{Appended, Health, LogObserver, LogState, RecoveryReport, Removed};
+
+/// Runs once when a record is acknowledged, or cannot be.
+pub type Waiter = Box<dyn FnOnce(Result<(), LogError>) + Send>;
+
+/// An append-only log. All methods may be called from any thread.
+pub struct Log {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+    /// One removal at a time, so that the oldest segment goes first.
+    removing: Mutex<()>,
+}
+
+impl Log {
+    /// Opens or creates the log in `dir`, and starts its committer's thread.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        options: LogOptions,
+        observer: Arc<dyn LogObserver>,
+    ) -> Result<(Self, RecoveryReport), OpenError> {
+        let start = Instant::now();
+        let (mut log, committer, mut report) = Self::open_stepped(disk, dir, options, observer)?;
+        let name = dir.file_name().map_or_else(|| "log".to_owned(), |name| name.to_string_lossy().into_owned());
+        let spawned = std::thread::Builder::new().name(format!("log {name}")).spawn(move || committer::run(committer));
+        log.thread = Some(spawned.map_err(|e| LogError::from_io(Operation::Open, dir, None, &e))?);
+        report.took_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        Ok((log, report))
+    }
+
+    /// Like [`Log::open`], but the caller drives the committer with [`Committer::step`]: for tests that decide what
+    /// happens when. [`Log::sync_now`] and [`Log::close`] would wait for ever then.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_stepped(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        options: LogOptions,
+        observer: Arc<dyn LogObserver>,
+    ) -> Result<(Self, Committer, RecoveryReport), OpenError> {
+        let opened = open::open(&disk, dir, &options)?;
+        let mut damage = DamageList::default();
+        for entry in &opened.report.damage {
+            damage.add(entry.clone());
+            tracing::error!(path = %entry.path.display(), offset = entry.offset, lost = ?entry.lost, "damage in the log");
+        }
+        if let Some((path, offset)) = &opened.report.torn_at {
+            let bytes = opened.report.torn_bytes;
+            tracing::warn!(path = %path.display(), offset, bytes, "a torn tail was cut; nothing of it was acknowledged");
+        }
+        let next_seq = opened.writer.next_seq;
+        let shared = Arc::new(Shared {
+            dir: dir.to_path_buf(),
+            options,
+            disk,
+            observer,
+            queue: Mutex::new(Queue::new(next_seq)),
+            wake: Condvar::new(),
+            committed: AtomicU64::new(next_seq - 1),
+            readable: AtomicU64::new(next_seq - 1),
+            synced: AtomicU64::new(next_seq - 1),
+            segments: RwLock::new(Arc::new(opened.segments)),
+            counters: AtomicCounters::default(),
+            damage: Mutex::new(damage),
+        });
+        let committer = Committer::new(Arc::clone(&shared), opened.writer, opened.lock);
+        Ok((Self { shared, thread: None, removing: Mutex::new(()) }, committer, opened.report))
+    }
+
+    /// Takes the batch's records and gives them numbers. Never waits for the disk. An empty batch gets none: its
+    /// `last_seq` is one less than its `first_seq`.
+    ///
+    /// # Errors
+    /// See [`AppendError`]; the batch is untouched then.
+    pub fn append(&self, batch: &mut RecordBatch) -> Result<Appended, AppendError> {
+        let bytes = batch.bytes();
+        let mut queue = self.shared.queue.lock();
+        if let Some(error) = queue.dead.as_ref().or(queue.full.as_ref()) {
+            return Err(AppendError::Failed(error.clone()));
+        }
+        let max_bytes = self.shared.options.queue_bytes_max;
+        let queued_bytes = queue.queued_bytes();
+        // A batch larger than the whole queue is taken when nothing else waits.
+        if queued_bytes > 0 && queued_bytes + bytes > max_bytes {
+            queue.refused = true;
+            return Err(AppendError::QueueFull { queued_bytes, max_bytes });
+        }
+        let first_seq = queue.next_seq;
+        if !batch.is_empty() {
+            queue.push(batch);
+        }
+        let last_seq = queue.next_seq - 1;
+        let enough = queue.pending_bytes >= self.shared.options.gather_bytes;
+        self.wake_if(queue, |park| park == Park::Idle || (park == Park::Until && enough));
+        Ok(Appended { first_seq, last_seq })
+    }
+
+    fn wake_if(&self, mut queue: MutexGuard<'_, Queue>, due: impl Fn(Park) -> bool) {
+        if queue.park != Park::Awake && due(queue.park) {
+            // Marked at once, so that the next publisher does not wake it again.
+            queue.park = Park::Awake;
+            drop(queue);
+            self.shared.wake.notify_one();
+        }
+    }
+
+    /// Runs `f` once the record `seq` is acknowledged as the mode promises (`Always`: a successful sync covers it;
+    /// else: it is written), at once if it is already, with the error if the log failed it. A number that was not given
+    /// out yet means the last one that was. `f` may run on the committer's thread: it must be quick.
+    pub fn when_committed(&self, seq: u64, f: Waiter) {
+        self.wait_for(seq, seq, false, f);
+    }
+
+    /// Like [`Log::when_committed`] for all records from `first_seq` to `last_seq`: `f` gets an error if any number of
+    /// the range failed.
+    pub fn when_all_committed(&self, first_seq: u64, last_seq: u64, f: Waiter) {
+        self.wait_for(first_seq, last_seq, false, f);
+    }
+
+    /// Like [`Log::when_committed`], but for the disk, whatever the mode.
+    pub fn when_durable(&self, seq: u64, f: Waiter) {
+        self.wait_for(seq, seq, true, f);
+    }
+
+    fn wait_for(&self, first_seq: u64, last_seq: u64, durable: bool, f: Waiter) {
+        let mut queue = self.shared.queue.lock();
+        let last_seq = last_seq.min(queue.next_seq - 1);
+        let reached = if durable { &self.shared.synced } else { &self.shared.committed };
+        let answer = if let Some(error) = queue.failure_in(first_seq, last_seq) {
+            Some(Err(error.clone()))
+        } else if last_seq <= reached.load(Ordering::Acquire) {
+            Some(Ok(()))
+        } else {
+            queue.dead.as_ref().map(|error| Err(error.clone()))
+        };
+        if let Some(answer) = answer {
+            drop(queue);
+            f(answer);
+            return;
+        }
+        queue.waiting.push(Waiting { last_seq, durable, call: f });
+        self.wake_if(queue, |_| true);
+    }
+
+    /// Last acknowledged number.
+    #[must_use]
+    pub fn committed_seq(&self) -> u64 {
+        self.shared.committed.load(Ordering::Acquire)
+    }
+
+    /// Last readable number.
+    #[must_use]
+    pub fn readable_seq(&self) -> u64 {
+        self.shared.readable.load(Ordering::Acquire)
+    }
+
+    /// Last number that is on stable storage.
+    #[must_use]
+    pub fn durable_seq(&self) -> u64 {
+        self.shared.synced.load(Ordering::Acquire)
+    }
+
+    /// Number at which the oldest segment begins: everything before was removed.
+    #[must_use]
+    pub fn oldest_seq(&self) -> u64 {
+        self.shared.segments().first().map_or(1, |segment| segment.first_seq)
+    }
+
+    /// A moment's view of the log.
+    #[must_use]
+    pub fn state(&self) -> LogState {
+        let (health, queued_bytes) = {
+            let queue = self.shared.queue.lock();
+            let health = match (&queue.dead, &queue.full) {
+                (Some(error), _) => Health::Failed(error.clone()),
+                (None, Some(error)) => Health::Full(error.clone()),
+                (None, None) => Health::Ok,
+            };
+            (health, queue.queued_bytes() as u64)
+        };
+        let segments = self.shared.segments();
+        let last_seq = self.readable_seq();
+        let mut state = LogState {
+            first_seq: last_seq + 1,
+            last_seq,
+            messages: 0,
+            bytes: 0,
+            disk_bytes: 0,
+            segments: segments.len() as u64,
+            first_ts_ns: 0,
+            last_ts_ns: 0,
+            damage: Vec::new(),
+            damage_found: 0,
+            health,
+            queued_bytes,
+            counters: self.shared.counters.snapshot(),
+        };
+        for segment in segments.iter() {
+            let totals = segment.totals();
+            state.disk_bytes += segment.file_bytes();
+            if totals.messages == 0 {
+                continue;
+            }
+            if state.messages == 0 {
+                state.first_seq = segment.first_seq;
+                state.first_ts_ns = totals.first_ts;
+            }
+            state.messages += totals.messages;
+            state.bytes += totals.record_bytes;
+            state.last_ts_ns = totals.last_ts;
+        }
+        let damage = self.shared.damage.lock();
+        state.damage.clone_from(&damage.kept);
+        state.damage_found = damage.found;
+        state
+    }
+
+    /// A reader, at the first record.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        Reader::new(Arc::clone(&self.shared))
+    }
+
+    /// First number whose record's time is at or after `ts_ns`; one more than the last readable if there is none.
+    ///
+    /// # Errors
+    /// If a segment cannot be opened or mapped.
+    pub fn seek_time(&self, ts_ns: i64) -> Result<u64, ReadError> {
+        reader::seek_time(&self.shared, ts_ns)
+    }
+
+    /// Returns when everything appended before is on stable storage, whatever the mode.
+    ///
+    /// # Errors
+    /// The log's failure.
+    pub fn sync_now(&self) -> Result<(), LogError> {
+        let (tell, told) = mpsc::sync_channel(1);
+        let call = move |result| {
+            // The receiver waits until it is told; there is nobody else to tell.
+            let _ = tell.send(result);
+        };
+        self.when_durable(u64::MAX, Box::new(call));
+        told.recv().unwrap_or_else(|_| Err(LogError::closed(&self.shared.dir)))
+    }
+
+    /// Writes and syncs everything appended, and marks the log as closed. Readers stay usable.
+    ///
+    /// # Errors
+    /// The log's failure, if it had one.
+    pub fn close(mut self) -> Result<(), LogError> {
+        self.stop_thread();
+        let queue = self.shared.queue.lock();
+        match &queue.dead {
+            Some(error) if error.kind() != crate::error::FailureKind::Closed => Err(error.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Asks the committer to end at its next step, as [`Log::close`] does, without waiting for it.
+    pub fn ask_to_close(&self) {
+        let mut queue = self.shared.queue.lock();
+        queue.closing = true;
+        self.wake_if(queue, |_| true);
+    }
+
+    fn stop_thread(&mut self) {
+        self.ask_to_close();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!(dir = %self.shared.dir.display(), "the committer's thread panicked");
+        }
+    }
+
+    /// Removes whole sealed segments, oldest first, all of whose records are before `seq`. The open segment stays.
+    /// Whoever is reading a removed segment may finish it.
+    ///
+    /// # Errors
+    /// What the system says; segments removed before that stay removed.
+    pub fn remove_before(&self, seq: u64) -> Result<Removed, LogError> {
+        let _one_at_a_time = self.removing.lock();
+        let mut removed = Removed::default();
+        loop {
+            let segments = self.shared.segments();
+            let (Some(oldest), Some(next)) = (segments.first(), segments.get(1)) else { return Ok(removed) };
+            if next.first_seq > seq || next.first_seq > self.durable_seq() + 1 {
+                return Ok(removed);
+            }
+            let failed = |operation, e: &std::io::Error| LogError::from_io(operation, &oldest.path, None, e);
+            match self.shared.disk.remove(&oldest.path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(Operation::Remove, &e)),
+                _ => {}
+            }
+            // After each one: if the folder's changes were lost out of order, a gap in the middle would appear.
+            self.shared.disk.sync_dir(&self.shared.dir).map_err(|e| failed(Operation::SyncDir, &e))?;
+            self.shared.drop_segment(oldest);
+            let totals = oldest.totals();
+            removed.segments += 1;
+            removed.messages += totals.messages;
+            removed.bytes += totals.record_bytes;
+            count(&self.shared.counters.segments_removed, 1);
+        }
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.stop_thread();
+    }
+}

@@ -1,0 +1,276 @@
+//! Small metadata: stream definitions and the server's identity, in a key-value store that nothing else here knows.
+//!
+//! A value is a `u16` version (little-endian) followed by the bincode encoding of that version's type, so that a later
+//! program can read what an earlier one wrote and an earlier one refuses what it does not know.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::options::SyncMode;
+
+/// Version of every value written by this program.
+const VALUE_VERSION: u16 = 1;
+/// Largest value that is decoded, in bytes: a damaged length must not become a large allocation.
+const VALUE_BYTES_MAX: usize = 16 << 20;
+/// Prefix of the keys of stream definitions.
+const STREAM_PREFIX: &[u8] = b"stream/";
+/// Key of the server's identity.
+const IDENTITY_KEY: &[u8] = b"server/identity";
+
+/// Why metadata could not be read or kept.
+#[derive(Debug, thiserror::Error)]
+pub enum MetaError {
+    /// The store refused.
+    #[error("metadata in {}: {message}", path.display())]
+    Store {
+        /// The store's folder.
+        path: PathBuf,
+        /// What it said.
+        message: String,
+    },
+    /// A value does not decode.
+    #[error("metadata value of {key}: {message}")]
+    Value {
+        /// Its key.
+        key: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A value was written by a newer program.
+    #[error("metadata value of {key} has version {found}, this program reads up to {VALUE_VERSION}")]
+    UnknownVersion {
+        /// Its key.
+        key: String,
+        /// Its version.
+        found: u16,
+    },
+}
+
+/// When a stream's log is synced, as it is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StoredSync {
+    /// Each acknowledgement waits for the disk.
+    Always,
+    /// At an interval, in milliseconds.
+    IntervalMs(u64),
+    /// When the system likes.
+    Os,
+}
+
+impl From<SyncMode> for StoredSync {
+    fn from(mode: SyncMode) -> Self {
+        match mode {
+            SyncMode::Always => Self::Always,
+            SyncMode::Interval(every) => Self::IntervalMs(u64::try_from(every.as_millis()).unwrap_or(u64::MAX)),
+            SyncMode::Os => Self::Os,
+        }
+    }
+}
+
+impl From<StoredSync> for SyncMode {
+    fn from(stored: StoredSync) -> Self {
+        match stored {
+            StoredSync::Always => Self::Always,
+            StoredSync::IntervalMs(ms) => Self::Interval(Duration::from_millis(ms.max(1))),
+            StoredSync::Os => Self::Os,
+        }
+    }
+}
+
+/// A stream's definition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamRecord {
+    /// Name, also that of its folder.
+    pub name: String,
+    /// Subject filters it takes.
+    pub subjects: Vec<String>,
+    /// When its log is synced.
+    pub sync: StoredSync,
+    /// Created, nanoseconds since 1970.
+    pub created_ns: i64,
+    /// Largest age of a record, in nanoseconds; 0 for no limit.
+    pub max_age_ns: u64,
+    /// Largest size, in bytes; 0 for no limit.
+    pub max_bytes: u64,
+    /// Most records; 0 for no limit.
+    pub max_messages: u64,
+}
+
+/// The server's identity: stays the same over restarts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerIdentity {
+    /// Its public name, as INFO shows it.
+    pub id: String,
+    /// Created, nanoseconds since 1970.
+    pub created_ns: i64,
+}
+
+/// The metadata of one data folder.
+#[derive(Debug)]
+pub struct Meta {
+    path: PathBuf,
+    db: sled::Db,
+}
+
+impl Meta {
+    /// Opens the store, makes it if it does not exist.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn open(path: &Path) -> Result<Self, MetaError> {
+        let open = sled::Config::new().path(path).cache_capacity(4 << 20).flush_every_ms(None).open();
+        let db = open.map_err(|e| MetaError::Store { path: path.to_path_buf(), message: e.to_string() })?;
+        Ok(Self { path: path.to_path_buf(), db })
+    }
+
+    /// Keeps a stream's definition; on disk when this returns.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn put_stream(&self, stream: &StreamRecord) -> Result<(), MetaError> {
+        self.put(&stream_key(&stream.name), stream)
+    }
+
+    /// A stream's definition.
+    ///
+    /// # Errors
+    /// What the store says, or a value that does not decode.
+    pub fn stream(&self, name: &str) -> Result<Option<StreamRecord>, MetaError> {
+        self.get(&stream_key(name))
+    }
+
+    /// All streams, by name.
+    ///
+    /// # Errors
+    /// What the store says, or a value that does not decode.
+    pub fn streams(&self) -> Result<Vec<StreamRecord>, MetaError> {
+        let mut streams = Vec::new();
+        for item in self.db.scan_prefix(STREAM_PREFIX) {
+            let (key, value) = item.map_err(|e| self.store(&e))?;
+            streams.push(decode(&key, &value)?);
+        }
+        Ok(streams)
+    }
+
+    /// Forgets a stream's definition; gone from disk when this returns. Says whether there was one.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn remove_stream(&self, name: &str) -> Result<bool, MetaError> {
+        let was = self.db.remove(stream_key(name)).map_err(|e| self.store(&e))?;
+        self.db.flush().map_err(|e| self.store(&e))?;
+        Ok(was.is_some())
+    }
+
+    /// The server's identity, if one was kept.
+    ///
+    /// # Errors
+    /// What the store says, or a value that does not decode.
+    pub fn identity(&self) -> Result<Option<ServerIdentity>, MetaError> {
+        self.get(IDENTITY_KEY)
+    }
+
+    /// Keeps the server's identity; on disk when this returns.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn put_identity(&self, identity: &ServerIdentity) -> Result<(), MetaError> {
+        self.put(IDENTITY_KEY, identity)
+    }
+
+    fn put<T: Serialize>(&self, key: &[u8], value: &T) -> Result<(), MetaError> {
+        let encoded = encode(key, value)?;
+        self.db.insert(key, encoded).map_err(|e| self.store(&e))?;
+        self.db.flush().map_err(|e| self.store(&e))?;
+        Ok(())
+    }
+
+    fn get<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, MetaError> {
+        match self.db.get(key).map_err(|e| self.store(&e))? {
+            Some(value) => decode(key, &value).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn store(&self, error: &sled::Error) -> MetaError {
+        MetaError::Store { path: self.path.clone(), message: error.to_string() }
+    }
+}
+
+fn stream_key(name: &str) -> Vec<u8> {
+    [STREAM_PREFIX, name.as_bytes()].concat()
+}
+
+fn encode<T: Serialize>(key: &[u8], value: &T) -> Result<Vec<u8>, MetaError> {
+    let body = bincode::serde::encode_to_vec(value, bincode::config::standard())
+        .map_err(|e| MetaError::Value { key: String::from_utf8_lossy(key).into_owned(), message: e.to_string() })?;
+    Ok([&VALUE_VERSION.to_le_bytes()[..], &body].concat())
+}
+
+fn decode<T: DeserializeOwned>(key: &[u8], value: &[u8]) -> Result<T, MetaError> {
+    let key = || String::from_utf8_lossy(key).into_owned();
+    let Some((version, body)) = value.split_first_chunk::<2>() else {
+        return Err(MetaError::Value { key: key(), message: "shorter than its version".to_owned() });
+    };
+    let found = u16::from_le_bytes(*version);
+    if found != VALUE_VERSION {
+        return Err(MetaError::UnknownVersion { key: key(), found });
+    }
+    let config = bincode::config::standard().with_limit::<VALUE_BYTES_MAX>();
+    let (decoded, used) = bincode::serde::decode_from_slice(body, config)
+        .map_err(|e| MetaError::Value { key: key(), message: e.to_string() })?;
+    if used != body.len() {
+        return Err(MetaError::Value { key: key(), message: "bytes are left over".to_owned() });
+    }
+    Ok(decoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream(name: &str) -> StreamRecord {
+        StreamRecord {
+            name: name.to_owned(),
+            subjects: vec!["orders.>".to_owned()],
+            sync: StoredSync::IntervalMs(250),
+            created_ns: 1_700_000_000_000_000_000,
+            max_age_ns: 0,
+            max_bytes: 1 << 40,
+            max_messages: 7,
+        }
+    }
+
+    #[test]
+    fn definitions_outlive_the_store() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("meta");
+        {
+            let meta = Meta::open(&path).unwrap();
+            meta.put_stream(&stream("A")).unwrap();
+            meta.put_stream(&stream("B")).unwrap();
+            assert!(meta.remove_stream("A").unwrap());
+            assert!(!meta.remove_stream("A").unwrap());
+            meta.put_identity(&ServerIdentity { id: "N".to_owned(), created_ns: 5 }).unwrap();
+        }
+        let meta = Meta::open(&path).unwrap();
+        assert_eq!(meta.streams().unwrap(), vec![stream("B")]);
+        assert_eq!(meta.stream("A").unwrap(), None);
+        assert_eq!(meta.identity().unwrap().unwrap().id, "N");
+    }
+
+    #[test]
+    fn newer_and_damaged_values_are_refused() {
+        let mut value = encode(b"k", &stream("A")).unwrap();
+        assert!(decode::<StreamRecord>(b"k", &value).is_ok());
+        for cut in 0..value.len() {
+            assert!(decode::<StreamRecord>(b"k", &value[..cut]).is_err(), "cut at {cut}");
+        }
+        value.push(0);
+        assert!(decode::<StreamRecord>(b"k", &value).is_err());
+        value[0] = 9;
+        assert!(matches!(decode::<StreamRecord>(b"k", &value), Err(MetaError::UnknownVersion { found: 9, .. })));
+    }
+}

@@ -1,0 +1,95 @@
+//! What the owner of a log decides: when it is synced, how large its segments are, how much may wait.
+
+use std::time::Duration;
+
+use crate::error::OpenError;
+use crate::format;
+
+/// When the log is flushed to stable storage, and so what an acknowledgement means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyncMode {
+    /// A record is acknowledged, and readable, once a successful `fdatasync` covers it.
+    Always,
+    /// A record is acknowledged and readable once written; the log is synced at this interval.
+    Interval(Duration),
+    /// A record is acknowledged and readable once written; the system decides when it reaches the disk.
+    Os,
+}
+
+impl SyncMode {
+    /// Whether an acknowledgement can be lost by a power cut.
+    #[must_use]
+    pub fn is_weak(self) -> bool {
+        !matches!(self, Self::Always)
+    }
+}
+
+/// Options of one log.
+#[derive(Debug, Clone)]
+pub struct LogOptions {
+    /// When the log is synced.
+    pub sync: SyncMode,
+    /// Size of the first segment, in bytes; each next one is twice as large.
+    pub segment_bytes_first: u64,
+    /// Size at which segments stop growing, in bytes.
+    pub segment_bytes_max: u64,
+    /// Bytes that may wait for the disk before [`crate::AppendError::QueueFull`].
+    pub queue_bytes_max: usize,
+    /// Largest body of a commit frame that holds more than one batch, in bytes.
+    pub frame_bytes_max: usize,
+    /// Mode `Always`, nobody waits: the log is synced this long after a write.
+    pub idle_sync: Duration,
+    /// Nobody waits: records are gathered this long before they are written.
+    pub gather: Duration,
+    /// Nobody waits: this many bytes are written at once, without gathering longer.
+    pub gather_bytes: usize,
+    /// After a full disk: how long until the log tries again.
+    pub retry_space: Duration,
+    /// How far the committer writes zeros ahead of small commits, in bytes. 0 turns it off.
+    pub zero_ahead_bytes: u64,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self {
+            sync: SyncMode::Always,
+            segment_bytes_first: 4 << 20,
+            segment_bytes_max: 128 << 20,
+            queue_bytes_max: 64 << 20,
+            frame_bytes_max: 4 << 20,
+            idle_sync: Duration::from_millis(10),
+            gather: Duration::from_millis(2),
+            gather_bytes: 256 << 10,
+            retry_space: Duration::from_millis(250),
+            zero_ahead_bytes: 1 << 20,
+        }
+    }
+}
+
+impl LogOptions {
+    /// Checks the relations between the options.
+    ///
+    /// # Errors
+    /// [`OpenError::BadOptions`] with the reason.
+    pub fn check(&self) -> Result<(), OpenError> {
+        let bad = |why: &str| Err(OpenError::BadOptions(why.to_owned()));
+        if self.segment_bytes_first < format::SEGMENT_BYTES_MIN {
+            return bad("the first segment is too small");
+        }
+        if self.segment_bytes_max < self.segment_bytes_first {
+            return bad("segment_bytes_max is below segment_bytes_first");
+        }
+        if self.segment_bytes_max > format::SEGMENT_BYTES_LIMIT {
+            return bad("segments are limited to 1 GiB");
+        }
+        if self.frame_bytes_max == 0 || self.queue_bytes_max == 0 {
+            return bad("frame_bytes_max and queue_bytes_max must not be 0");
+        }
+        if let SyncMode::Interval(every) = self.sync
+            && every.is_zero()
+        {
+            return bad("the sync interval must not be 0");
+        }
+        Ok(())
+    }
+}

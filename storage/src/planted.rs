@@ -1,0 +1,39 @@
+//! Deliberate mistakes, one at a time, that the crash tests must catch. Only with the feature `planted-bugs`.
+
+use std::cell::Cell;
+
+/// A mistake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bug {
+    /// Acknowledges before the sync.
+    AckBeforeSync,
+    /// Truncates at the first bad frame, whatever lies behind.
+    TruncateInMiddle,
+    /// Believes the sparse index without looking at the frame.
+    TrustStaleIndex,
+    /// Does not sync the folder after making a segment.
+    NoDirSync,
+    /// Believes frame headers without their checksum.
+    SkipHeaderCrc,
+    /// Tries a failed sync again, and believes the second answer.
+    RetryFailedSync,
+    /// Serves a recovered tail without writing and syncing it again.
+    NoTailSync,
+    /// Gives numbers out again after a power cut in a weak mode.
+    ReuseNumbers,
+}
+
+thread_local! {
+    // Per thread, so that tests that run side by side do not plant bugs in each other.
+    static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
+}
+
+/// Plants a mistake in everything this thread does, or none.
+pub fn plant(bug: Option<Bug>) {
+    PLANTED.set(bug);
+}
+
+/// Whether the mistake is planted.
+pub(crate) fn is(bug: Bug) -> bool {
+    PLANTED.get() == Some(bug)
+}

@@ -1,0 +1,307 @@
+//! Reading: forward from a number, backward from the end, or from a time on.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use crate::error::ReadError;
+use crate::format::record;
+use crate::record::{LostRange, LostReason, ReadEnd, ReadOutcome, RecordRef, Visit};
+use crate::segment::Segment;
+use crate::shared::{Shared, lost};
+use crate::state::Damage;
+use crate::walk::{Bounds, Cursor, Step};
+
+/// Reads a log from a position on. Cheap: a position, a reference to a segment, a reference to its map.
+pub struct Reader {
+    shared: Arc<Shared>,
+    next_seq: u64,
+    place: Option<Place>,
+}
+
+/// Where a reader is in a segment.
+struct Place {
+    segment: Arc<Segment>,
+    bytes: Bytes,
+    bounds: Bounds,
+    cursor: Cursor,
+}
+
+impl Reader {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, next_seq: 1, place: None }
+    }
+
+    /// The next read begins with this number, or the first after it that exists.
+    pub fn seek(&mut self, seq: u64) {
+        let seq = seq.max(1);
+        if seq != self.next_seq {
+            self.next_seq = seq;
+            self.place = None;
+        }
+    }
+
+    /// The number the next read begins with.
+    #[must_use]
+    pub fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    /// Visits records from the position on until `max_bytes` of them were seen, the end is reached, or `f` breaks.
+    ///
+    /// # Errors
+    /// If a segment cannot be opened or mapped. Damage is not an error but a lost range.
+    pub fn visit(
+        &mut self,
+        max_bytes: usize,
+        f: &mut dyn FnMut(Visit<'_>) -> ControlFlow<()>,
+    ) -> Result<ReadOutcome, ReadError> {
+        let mut bytes = 0;
+        let end = loop {
+            if self.next_seq > self.shared.readable.load(Ordering::Acquire) {
+                break ReadEnd::CaughtUp;
+            }
+            if bytes >= max_bytes {
+                break ReadEnd::Budget;
+            }
+            let Some(place) = &mut self.place else {
+                match self.find_place()? {
+                    Found::Place => {}
+                    Found::Gap(range) => {
+                        self.next_seq = range.last_seq + 1;
+                        if f(Visit::Lost(range)).is_break() {
+                            break ReadEnd::Stopped;
+                        }
+                    }
+                    Found::Nothing => break ReadEnd::CaughtUp,
+                }
+                continue;
+            };
+            let ended = match place.cursor.step(&place.bytes, &place.bounds) {
+                Step::Record { seq, record } => {
+                    self.next_seq = seq + 1;
+                    let Some(found) = as_ref(&place.bytes, seq, record) else { continue };
+                    bytes += record.len();
+                    if f(Visit::Record(found)).is_break() {
+                        break ReadEnd::Stopped;
+                    }
+                    false
+                }
+                Step::Lost { first_seq, last_seq, offset } => {
+                    let range = lost(first_seq, last_seq, LostReason::Damage);
+                    report(&self.shared, &place.segment, offset, range);
+                    self.next_seq = last_seq + 1;
+                    if f(Visit::Lost(range)).is_break() {
+                        break ReadEnd::Stopped;
+                    }
+                    false
+                }
+                Step::End => true,
+            };
+            if ended && !place.refresh()? {
+                self.place = None;
+            }
+        };
+        Ok(ReadOutcome { end, next_seq: self.next_seq, bytes })
+    }
+
+    /// Goes to `next_seq`, which is readable.
+    fn find_place(&mut self) -> Result<Found, ReadError> {
+        let segments = self.shared.segments();
+        let i = segments.partition_point(|segment| segment.first_seq <= self.next_seq);
+        let here = i.checked_sub(1).and_then(|i| segments.get(i));
+        if let Some(segment) = here
+            && self.next_seq < segment.next_seq()
+        {
+            let bounds = segment.bounds();
+            let bytes = segment.view(bounds.limit)?;
+            let cursor = segment.cursor_at(&bytes, &bounds, self.next_seq);
+            self.place = Some(Place { segment: Arc::clone(segment), bytes, bounds, cursor });
+            return Ok(Found::Place);
+        }
+        let Some(next) = segments.get(i) else { return Ok(Found::Nothing) };
+        if here.is_none() {
+            // Retention took what was before: that is not a loss.
+            self.next_seq = next.first_seq;
+            return self.find_place();
+        }
+        Ok(Found::Gap(gap_before(next, self.next_seq)))
+    }
+
+    /// Visits records from `from_seq` (or the last readable, if that is smaller) backwards until `f` breaks.
+    /// Does not move the position of [`Reader::visit`].
+    ///
+    /// # Errors
+    /// If a segment cannot be opened or mapped. Damage is not an error but a lost range.
+    pub fn visit_backward(
+        &mut self,
+        from_seq: u64,
+        f: &mut dyn FnMut(Visit<'_>) -> ControlFlow<()>,
+    ) -> Result<ReadOutcome, ReadError> {
+        let mut next = from_seq.min(self.shared.readable.load(Ordering::Acquire));
+        let segments = self.shared.segments();
+        let mut bytes = 0;
+        let mut after: Option<&Arc<Segment>> = None;
+        for segment in segments.iter().rev() {
+            if segment.first_seq > next {
+                after = Some(segment);
+                continue;
+            }
+            // Numbers between this segment's last and the next one's first, newest part first.
+            while let Some(later) = after
+                && next >= segment.next_seq()
+            {
+                let range = gap_before_backward(later, segment.next_seq(), next);
+                next = range.first_seq - 1;
+                if f(Visit::Lost(range)).is_break() {
+                    return Ok(ReadOutcome { end: ReadEnd::Stopped, next_seq: next, bytes });
+                }
+            }
+            if self.segment_backward(segment, &mut next, &mut bytes, f)?.is_break() {
+                return Ok(ReadOutcome { end: ReadEnd::Stopped, next_seq: next, bytes });
+            }
+            after = Some(segment);
+        }
+        Ok(ReadOutcome { end: ReadEnd::CaughtUp, next_seq: 0, bytes })
+    }
+
+    /// One segment backwards, a block of its index at a time.
+    fn segment_backward(
+        &self,
+        segment: &Arc<Segment>,
+        next: &mut u64,
+        bytes: &mut usize,
+        f: &mut dyn FnMut(Visit<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, ReadError> {
+        let bounds = segment.bounds();
+        let file = segment.view(bounds.limit)?;
+        while *next >= segment.first_seq {
+            let block = segment.last_block(&file, |entry| entry.seq <= *next);
+            let mut cursor = segment.cursor_at_block(&file, block);
+            let block_first = cursor.expected();
+            // Borders only; the records stay where they are.
+            let mut found = Vec::new();
+            while cursor.expected() <= *next {
+                match cursor.step(&file, &bounds) {
+                    Step::End => break,
+                    step => found.push(step),
+                }
+            }
+            for step in found.into_iter().rev() {
+                let flow = match step {
+                    Step::Record { seq, .. } if seq > *next => continue,
+                    Step::Record { seq, record } => {
+                        *next = seq - 1;
+                        *bytes += record.len();
+                        match as_ref(&file, seq, record) {
+                            Some(found) => f(Visit::Record(found)),
+                            None => continue,
+                        }
+                    }
+                    Step::Lost { first_seq, last_seq, offset } => {
+                        report(&self.shared, segment, offset, lost(first_seq, last_seq, LostReason::Damage));
+                        let range = lost(first_seq, last_seq.min(*next), LostReason::Damage);
+                        *next = first_seq - 1;
+                        f(Visit::Lost(range))
+                    }
+                    Step::End => continue,
+                };
+                if flow.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            // Whatever happened in the block, the next one is before it.
+            *next = (*next).min(block_first - 1);
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+impl Place {
+    /// Looks again how far the segment may be read; `true` if that is further than before.
+    fn refresh(&mut self) -> Result<bool, ReadError> {
+        let bounds = self.segment.bounds();
+        if bounds.limit <= self.bounds.limit {
+            return Ok(false);
+        }
+        // The map of the open segment shows what was appended since; one that does not reach there is replaced.
+        self.bytes = self.segment.view(bounds.limit)?;
+        self.bounds = bounds;
+        Ok(true)
+    }
+}
+
+enum Found {
+    Place,
+    Gap(LostRange),
+    Nothing,
+}
+
+fn as_ref<'a>(bytes: &'a Bytes, seq: u64, record: &'a [u8]) -> Option<RecordRef<'a>> {
+    let parts = record::parts(record)?;
+    Some(RecordRef {
+        seq,
+        ts_ns: parts.ts_ns,
+        subject: parts.subject,
+        headers: parts.headers,
+        payload: parts.payload,
+        frame: bytes,
+    })
+}
+
+/// Numbers from `first_seq` on that are missing before a segment: first those that its predecessor should have had,
+/// then those that were never written.
+fn gap_before(segment: &Segment, first_seq: u64) -> LostRange {
+    match segment.previous {
+        Some(previous) if first_seq <= previous.last_seq => {
+            lost(first_seq, previous.last_seq.min(segment.first_seq - 1), LostReason::MissingSegment)
+        }
+        Some(_) => lost(first_seq, segment.first_seq - 1, LostReason::NeverWritten),
+        None => lost(first_seq, segment.first_seq - 1, LostReason::Damage),
+    }
+}
+
+/// The newest part of the same, for a range `low..=high` before `segment`.
+fn gap_before_backward(segment: &Segment, low: u64, high: u64) -> LostRange {
+    match segment.previous {
+        Some(previous) if high > previous.last_seq => {
+            lost(low.max(previous.last_seq + 1), high, LostReason::NeverWritten)
+        }
+        Some(_) => lost(low, high, LostReason::MissingSegment),
+        None => lost(low, high, LostReason::Damage),
+    }
+}
+
+fn report(shared: &Shared, segment: &Segment, offset: u64, range: LostRange) {
+    let path = segment.path.clone();
+    shared.report_damage(Damage { path, offset, bytes: 0, lost: Some(range), reason: range.reason });
+}
+
+/// First number whose record's time is at or after `ts_ns`.
+pub(crate) fn seek_time(shared: &Arc<Shared>, ts_ns: i64) -> Result<u64, ReadError> {
+    let segments = shared.segments();
+    let from = segments.partition_point(|segment| segment.base_max_ts < ts_ns).saturating_sub(1);
+    for segment in segments.iter().skip(from) {
+        let bounds = segment.bounds();
+        if bounds.next_seq == segment.first_seq {
+            continue;
+        }
+        let file = segment.view(bounds.limit)?;
+        // The first record at or after a time is the first at which the largest time so far is at or after it, and
+        // that never falls: so blocks and segments can be searched by halves.
+        let block = segment.last_block(&file, |entry| entry.max_ts_before < ts_ns);
+        let mut cursor = segment.cursor_at_block(&file, block);
+        loop {
+            match cursor.step(&file, &bounds) {
+                Step::Record { seq, record } if record::parts(record).is_some_and(|p| p.ts_ns >= ts_ns) => {
+                    return Ok(seq);
+                }
+                Step::End => break,
+                _ => {}
+            }
+        }
+    }
+    Ok(shared.readable.load(Ordering::Acquire) + 1)
+}

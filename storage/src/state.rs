@@ -1,0 +1,172 @@
+//! What a log reports about itself: counters, health, what opening it found, what removing took away.
+
+use std::path::PathBuf;
+
+use crate::error::LogError;
+use crate::record::{LostRange, LostReason};
+
+/// Sequence numbers that an append gave out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// First record's number.
+    pub first_seq: u64,
+    /// Last record's number.
+    pub last_seq: u64,
+}
+
+/// Whether a log can write.
+#[derive(Debug, Clone)]
+pub enum Health {
+    /// It can.
+    Ok,
+    /// The disk is full; writing resumes by itself.
+    Full(LogError),
+    /// A write or a sync failed, writing has ended; reading goes on.
+    Failed(LogError),
+}
+
+impl Health {
+    /// Whether the log can write.
+    #[must_use]
+    pub fn is_ok(&self) -> bool {
+        matches!(self, Self::Ok)
+    }
+}
+
+/// A stretch of a segment file that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// The segment file, or where it should be.
+    pub path: PathBuf,
+    /// First byte of the stretch; 0 for a missing file.
+    pub offset: u64,
+    /// Length of the stretch, in bytes; 0 for a missing file.
+    pub bytes: u64,
+    /// The numbers that are lost by it, if any.
+    pub lost: Option<LostRange>,
+    /// Why.
+    pub reason: LostReason,
+}
+
+/// A moment's view of a log.
+#[derive(Debug, Clone)]
+pub struct LogState {
+    /// First number that is held; one more than `last_seq` if the log is empty.
+    pub first_seq: u64,
+    /// Last readable number; one less than the first to come if the log is empty.
+    pub last_seq: u64,
+    /// Readable records.
+    pub messages: u64,
+    /// Bytes of the readable records, with their record headers.
+    pub bytes: u64,
+    /// Bytes of all segment files.
+    pub disk_bytes: u64,
+    /// Segment files.
+    pub segments: u64,
+    /// First record's time, nanoseconds since 1970; 0 if empty.
+    pub first_ts_ns: i64,
+    /// Last record's time, nanoseconds since 1970; 0 if empty.
+    pub last_ts_ns: i64,
+    /// Damage known so far; at most [`DAMAGE_KEPT_MAX`] entries.
+    pub damage: Vec<Damage>,
+    /// Entries of damage found in all, also those not kept.
+    pub damage_found: u64,
+    /// Whether it can write.
+    pub health: Health,
+    /// Bytes that wait to be written.
+    pub queued_bytes: u64,
+    /// Counts since the log was opened.
+    pub counters: Counters,
+}
+
+/// Most entries of damage that a log keeps in memory.
+pub const DAMAGE_KEPT_MAX: usize = 1024;
+
+/// Counts since a log was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Successful `fdatasync` calls of data.
+    pub syncs: u64,
+    /// Commit frames written.
+    pub frames: u64,
+    /// Records written.
+    pub records: u64,
+    /// Bytes written, with frames and directories.
+    pub written_bytes: u64,
+    /// Bytes of zeros written ahead.
+    pub zeroed_bytes: u64,
+    /// Segments created.
+    pub segments_created: u64,
+    /// Segments removed by [`crate::Log::remove_before`].
+    pub segments_removed: u64,
+    /// Records whose writing failed; their publishers were told.
+    pub records_failed: u64,
+    /// Times the disk was full.
+    pub full_episodes: u64,
+    /// Nanoseconds spent in `fdatasync`.
+    pub sync_ns: u64,
+}
+
+/// What opening a log found and did.
+#[derive(Debug, Clone, Default)]
+pub struct RecoveryReport {
+    /// The last owner closed the log.
+    pub clean: bool,
+    /// The log is new.
+    pub created: bool,
+    /// Segments found.
+    pub segments: u64,
+    /// Bytes of the last segment that were read and checked.
+    pub scanned_bytes: u64,
+    /// Frames found in the last segment.
+    pub scanned_frames: u64,
+    /// Bytes behind the last whole commit that were cut and overwritten with zeros.
+    pub torn_bytes: u64,
+    /// Where the torn tail began: file and offset.
+    pub torn_at: Option<(PathBuf, u64)>,
+    /// Files of segments whose creation was never finished, now removed.
+    pub unfinished: Vec<PathBuf>,
+    /// Numbers skipped so that none is given out twice (weak modes after a power cut).
+    pub skipped: Option<LostRange>,
+    /// Damage. Nothing of it was changed on disk.
+    pub damage: Vec<Damage>,
+    /// Wall time that opening took, in nanoseconds.
+    pub took_ns: u64,
+}
+
+/// What [`crate::Log::remove_before`] took away.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Segment files.
+    pub segments: u64,
+    /// Records.
+    pub messages: u64,
+    /// Bytes of records, with their record headers.
+    pub bytes: u64,
+}
+
+/// Told what happens in a log. Called on the committer's thread: it must be quick, and must not call back into the log
+/// in a way that waits for it.
+pub trait LogObserver: Send + Sync {
+    /// Records up to `last_seq` can be read.
+    fn published(&self, last_seq: u64) {
+        let _ = last_seq;
+    }
+
+    /// After [`crate::AppendError::QueueFull`]: at least half of the queue is free again.
+    fn space(&self) {}
+
+    /// Writing failed. [`crate::FailureKind::NoSpace`] passes, [`crate::FailureKind::Io`] is the end of writing.
+    fn failed(&self, error: &LogError) {
+        let _ = error;
+    }
+
+    /// Writing goes on after a full disk.
+    fn recovered(&self) {}
+}
+
+/// An observer that is not interested.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct NoObserver;
+
+impl LogObserver for NoObserver {}

@@ -1,0 +1,232 @@
+//! Walking a segment's bytes: which frame is here, is it whole, where is the next one.
+//!
+//! Works on the bytes of a file from its first one; never looks behind `limit`. Used by readers, recovery and `verify`,
+//! so that all three have the same idea of what is damaged.
+
+use crate::format::frame::{FrameHeader, FrameKind, MAGIC};
+use crate::format::record::{self, Slot};
+use crate::format::{FRAME_HEADER_BYTES, index, index64};
+
+/// Which stretch of which segment is walked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) nonce: u64,
+    /// Offset behind the last byte that may be looked at.
+    pub(crate) limit: u64,
+    /// Number behind the last record of the stretch; what is missing below it is lost.
+    pub(crate) next_seq: u64,
+}
+
+/// A valid frame header at `pos`, also one with a single flipped bit.
+pub(crate) fn header_at(file: &[u8], nonce: u64, pos: u64, limit: u64) -> Option<FrameHeader> {
+    let bytes = file.get(index64(pos)..)?;
+    FrameHeader::decode(bytes, Some(nonce), pos, limit).or_else(|| FrameHeader::correct(file, nonce, pos, limit))
+}
+
+/// The first valid frame header at or behind `from`.
+pub(crate) fn find_header(file: &[u8], nonce: Option<u64>, from: u64, limit: u64) -> Option<FrameHeader> {
+    let end = index64(limit).min(file.len());
+    let mut at = index64(from);
+    while let Some(rest) = file.get(at..end) {
+        let hit = memchr::memmem::find(rest, &MAGIC)?;
+        at += hit;
+        let bytes = file.get(at..)?;
+        if let Some(header) = FrameHeader::decode(bytes, nonce, at as u64, limit) {
+            return Some(header);
+        }
+        at += 1;
+    }
+    None
+}
+
+/// Offset behind the last byte at or behind `from` that is not zero; `None` if all are zero.
+pub(crate) fn last_nonzero(file: &[u8], from: u64) -> Option<u64> {
+    const STEP: usize = 64 << 10;
+    let tail = file.get(index64(from)..)?;
+    let mut end = tail.len();
+    while end > 0 {
+        let start = end.saturating_sub(STEP);
+        let chunk = tail.get(start..end)?;
+        // A fold over words that the compiler turns into vector instructions; only a dirty chunk is searched.
+        if chunk.iter().fold(0_u8, |all, &b| all | b) != 0 {
+            let last = chunk.iter().rposition(|&b| b != 0)?;
+            return Some(from + (start + last + 1) as u64);
+        }
+        end = start;
+    }
+    None
+}
+
+/// How much of a frame with a valid header is right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum FrameCheck {
+    /// Directory and all records.
+    Whole,
+    /// Some records are not; their indices in the frame. May be empty: the directory is damaged where it did not matter.
+    Partial(Vec<u32>),
+}
+
+/// Checks directory and every record of a data frame.
+pub(crate) fn check_frame(file: &[u8], header: &FrameHeader) -> FrameCheck {
+    let directory_ok = header.directory_is_right(file);
+    if header.kind == FrameKind::Footer {
+        return if directory_ok { FrameCheck::Whole } else { FrameCheck::Partial(Vec::new()) };
+    }
+    let body = header.body(file).unwrap_or_default();
+    let directory = header.directory(file).unwrap_or_default();
+    let mut bad = Vec::new();
+    let mut at = 0;
+    for i in 0..header.count {
+        let (slot, next) = record::slot(body, directory, directory_ok, index(i), at);
+        if slot == Slot::Lost {
+            bad.push(i);
+        }
+        at = next;
+    }
+    if directory_ok && bad.is_empty() && at == body.len() { FrameCheck::Whole } else { FrameCheck::Partial(bad) }
+}
+
+/// A position in a segment, record by record.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cursor {
+    /// Offset of the next frame to enter.
+    pos: u64,
+    /// Number that must come next.
+    expected: u64,
+    frame: Option<InFrame>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct InFrame {
+    header: FrameHeader,
+    directory_ok: bool,
+    /// Index of the next record in the frame.
+    i: u32,
+    /// Where that record begins in the body.
+    at: usize,
+    /// Where the search for this frame began: what is missing before it is lost there.
+    gap_at: u64,
+}
+
+/// What a cursor comes across.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step<'a> {
+    /// A record whose checksum is right.
+    Record { seq: u64, record: &'a [u8] },
+    /// Numbers lost to damage, both ends included, and the offset where it is.
+    Lost { first_seq: u64, last_seq: u64, offset: u64 },
+    /// Nothing more below the limit.
+    End,
+}
+
+impl Cursor {
+    /// At the frame at `pos`, whose first record is `expected`.
+    pub(crate) fn new(pos: u64, expected: u64) -> Self {
+        Self { pos, expected, frame: None }
+    }
+
+    /// Number that comes next.
+    pub(crate) fn expected(&self) -> u64 {
+        self.expected
+    }
+
+    /// The next record or lost range.
+    pub(crate) fn step<'a>(&mut self, file: &'a [u8], bounds: &Bounds) -> Step<'a> {
+        loop {
+            if let Some(frame) = &mut self.frame {
+                let seq = frame.header.first_seq + u64::from(frame.i);
+                if seq > self.expected {
+                    let lost = Step::Lost { first_seq: self.expected, last_seq: seq - 1, offset: frame.gap_at };
+                    self.expected = seq;
+                    return lost;
+                }
+                if frame.i < frame.header.count {
+                    return Self::step_in(frame, &mut self.expected, file);
+                }
+                self.frame = None;
+            }
+            let before = self.pos;
+            if !self.enter(file, bounds) {
+                if self.expected >= bounds.next_seq {
+                    return Step::End;
+                }
+                let lost = Step::Lost { first_seq: self.expected, last_seq: bounds.next_seq - 1, offset: before };
+                self.expected = bounds.next_seq;
+                return lost;
+            }
+        }
+    }
+
+    fn step_in<'a>(frame: &mut InFrame, expected: &mut u64, file: &'a [u8]) -> Step<'a> {
+        let header = &frame.header;
+        let body = header.body(file).unwrap_or_default();
+        let directory = header.directory(file).unwrap_or_default();
+        let seq = header.first_seq + u64::from(frame.i);
+        let offset = (header.body_at() + frame.at) as u64;
+        let (slot, next) = record::slot(body, directory, frame.directory_ok, index(frame.i), frame.at);
+        frame.i += 1;
+        frame.at = next;
+        *expected = seq + 1;
+        match slot {
+            Slot::Good(record) => Step::Record { seq, record },
+            Slot::Lost => Step::Lost { first_seq: seq, last_seq: seq, offset },
+        }
+    }
+
+    /// Enters the next data frame below the limit; `false` at the end.
+    fn enter(&mut self, file: &[u8], bounds: &Bounds) -> bool {
+        let gap_at = self.pos;
+        while self.pos + (FRAME_HEADER_BYTES as u64) <= bounds.limit {
+            let header = header_at(file, bounds.nonce, self.pos, bounds.limit)
+                .or_else(|| find_header(file, Some(bounds.nonce), self.pos + 1, bounds.limit));
+            let Some(header) = header else {
+                self.pos = bounds.limit;
+                return false;
+            };
+            self.pos = header.end();
+            // A frame of numbers that were passed already is not of this place, whatever its checksums say.
+            if header.kind == FrameKind::Footer || header.first_seq < self.expected {
+                continue;
+            }
+            let directory_ok = header.directory_is_right(file);
+            self.frame = Some(InFrame { header, directory_ok, i: 0, at: 0, gap_at });
+            return true;
+        }
+        false
+    }
+
+    /// Enters the frame that holds `seq` or follows it, without looking at records before, and moves to `seq` in it.
+    /// `false` if there is none below the limit; the cursor is at the end then.
+    pub(crate) fn skip_to(&mut self, file: &[u8], bounds: &Bounds, seq: u64) -> bool {
+        while self.expected < seq {
+            if let Some(frame) = &mut self.frame {
+                if frame.header.next_seq() > seq {
+                    // A frame that begins behind `seq`: what lies between is lost, and for this caller begins at `seq`.
+                    Self::skip_in(frame, file, seq);
+                    self.expected = seq;
+                    return true;
+                }
+                self.expected = frame.header.next_seq();
+                self.frame = None;
+                continue;
+            }
+            if !self.enter(file, bounds) {
+                self.expected = seq.min(bounds.next_seq).max(self.expected);
+                return false;
+            }
+        }
+        true
+    }
+
+    fn skip_in(frame: &mut InFrame, file: &[u8], seq: u64) {
+        let body = frame.header.body(file).unwrap_or_default();
+        let directory = frame.header.directory(file).unwrap_or_default();
+        while frame.header.first_seq + u64::from(frame.i) < seq {
+            frame.at = match record::entry(directory, index(frame.i)) {
+                Some((len, _)) if frame.directory_ok => frame.at.saturating_add(len).min(body.len()),
+                _ => record::slot(body, directory, frame.directory_ok, index(frame.i), frame.at).1,
+            };
+            frame.i += 1;
+        }
+    }
+}

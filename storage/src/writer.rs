@@ -1,0 +1,358 @@
+//! The open segment: where the next frame goes, sealing, and making the next file. Only the committer has one.
+
+use std::io::IoSlice;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::batch::RecordBatch;
+use crate::disk::{Disk, DiskFile, OpenMode, write_all, write_all_vectored};
+use crate::error::{LogError, Operation};
+use crate::format::footer::{self, IndexEntry, Totals};
+use crate::format::frame::{FrameHeader, FrameKind};
+use crate::options::LogOptions;
+use crate::format::segment::{Previous, SegmentHeader};
+use crate::format::{FRAME_HEADER_BYTES, INDEX_STEP_BYTES, SEGMENT_HEADER_BYTES};
+use crate::segment::{Segment, SegmentParts, SparseIndex, path_of};
+use crate::shared::Failure;
+
+/// The segment that is appended to.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) log_id: u128,
+    pub(crate) capacity: u64,
+    /// Where the next frame goes.
+    pub(crate) pos: u64,
+    /// Number of the next record.
+    pub(crate) next_seq: u64,
+    /// Everything below was synced.
+    pub(crate) durable: u64,
+    /// Header checksum of the last frame.
+    pub(crate) last_crc: u32,
+    /// Largest time of any record.
+    pub(crate) max_ts: i64,
+    pub(crate) totals: Totals,
+    /// Index entries of frames not yet published.
+    pub(crate) new_entries: Vec<IndexEntry>,
+    /// Where the next index entry is due.
+    pub(crate) next_entry_at: u64,
+    /// Zeros were written up to here.
+    pub(crate) zeroed: u64,
+    /// It has its footer; the next frame needs a new segment.
+    pub(crate) sealed: bool,
+    /// It was empty and its file is removed.
+    pub(crate) gone: bool,
+}
+
+/// A new segment file, as asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NewSegment {
+    pub(crate) log_id: u128,
+    pub(crate) first_seq: u64,
+    pub(crate) ordinal: u64,
+    pub(crate) capacity: u64,
+    pub(crate) weak: bool,
+    pub(crate) base_max_ts: i64,
+    pub(crate) previous: Previous,
+}
+
+impl Writer {
+    /// Whether a frame of that many bytes fits in, with the footer behind it.
+    pub(crate) fn has_room(&self, frame_bytes: u64) -> bool {
+        !self.sealed && self.pos + frame_bytes + footer::footer_bytes_max(self.capacity) <= self.capacity
+    }
+
+    /// Writes one frame of these batches at the end. Neither synced nor published.
+    ///
+    /// # Errors
+    /// The position is unchanged then; what was written lies behind it and is overwritten or cut off.
+    pub(crate) fn write_frame(&mut self, batches: &[RecordBatch]) -> Result<u64, Failure> {
+        let mut directory_crc = crc32fast::Hasher::new();
+        let (mut body, mut count, mut max_ts) = (0_usize, 0_usize, self.max_ts);
+        for batch in batches {
+            directory_crc.update(&batch.directory);
+            body += batch.body.len();
+            count += batch.len();
+            max_ts = max_ts.max(batch.max_ts_ns);
+        }
+        let mut header = FrameHeader {
+            kind: FrameKind::Data,
+            offset: u32_of(self.pos),
+            durable: u32_of(self.durable),
+            nonce: self.segment.nonce,
+            first_seq: self.next_seq,
+            max_ts,
+            count: u32_of(count as u64),
+            body_len: u32_of(body as u64),
+            prev_crc: self.last_crc,
+            dir_crc: directory_crc.finalize(),
+            crc: 0,
+        };
+        let encoded = header.encode();
+        let mut parts = Vec::with_capacity(1 + 2 * batches.len());
+        parts.push(IoSlice::new(&encoded));
+        parts.extend(batches.iter().map(|batch| IoSlice::new(&batch.body)));
+        parts.extend(batches.iter().map(|batch| IoSlice::new(&batch.directory)));
+        if let (written, Some(e)) = write_all_vectored(&*self.file, &mut parts, self.pos) {
+            let error = self.failed(Operation::Write, self.pos + written, &e);
+            return Err(by_kind(error));
+        }
+        self.took_frame(&header, batches);
+        Ok(header.frame_bytes())
+    }
+
+    fn took_frame(&mut self, header: &FrameHeader, batches: &[RecordBatch]) {
+        if self.pos >= self.next_entry_at {
+            let entry = IndexEntry { seq: header.first_seq, max_ts_before: self.max_ts, offset: header.offset };
+            self.new_entries.push(entry);
+            self.next_entry_at = self.pos + INDEX_STEP_BYTES;
+        }
+        if self.totals.messages == 0 {
+            self.totals.first_ts = batches.first().map_or(0, |batch| batch.first_ts_ns);
+        }
+        self.totals.last_ts = batches.last().map_or(0, |batch| batch.last_ts_ns);
+        self.totals.messages += u64::from(header.count);
+        self.totals.record_bytes += u64::from(header.body_len);
+        self.totals.frames += 1;
+        self.pos = header.end();
+        self.next_seq = header.next_seq();
+        self.last_crc = header.crc;
+        self.max_ts = header.max_ts;
+    }
+
+    /// Makes everything written readable.
+    pub(crate) fn publish(&mut self) {
+        self.segment.publish(self.pos, self.next_seq, self.totals, &mut self.new_entries);
+    }
+
+    /// Flushes everything written.
+    ///
+    /// # Errors
+    /// The end of writing: what was not flushed may be gone, and asking again would hide that.
+    pub(crate) fn sync(&mut self) -> Result<(), Failure> {
+        let mut result = self.file.sync_data();
+        #[cfg(feature = "planted-bugs")]
+        if result.is_err() && crate::planted::is(crate::planted::Bug::RetryFailedSync) {
+            result = self.file.sync_data();
+        }
+        if let Err(e) = &mut result {
+            return Err(Failure::Dead(self.failed(Operation::Sync, self.pos, e)));
+        }
+        self.durable = self.pos;
+        Ok(())
+    }
+
+    /// Ends the segment: footer, truncation, sync. May be called again after [`Failure::Full`].
+    ///
+    /// # Errors
+    /// `Full` if the footer finds no room, else the end of writing.
+    pub(crate) fn seal(&mut self) -> Result<(), Failure> {
+        if self.sealed {
+            return Ok(());
+        }
+        let mut entries = self.segment.memory_index();
+        entries.extend_from_slice(&self.new_entries);
+        let header = FrameHeader {
+            kind: FrameKind::Footer,
+            offset: u32_of(self.pos),
+            durable: u32_of(self.durable),
+            nonce: self.segment.nonce,
+            first_seq: self.next_seq,
+            max_ts: self.max_ts,
+            count: 0,
+            body_len: 0,
+            prev_crc: self.last_crc,
+            dir_crc: 0,
+            crc: 0,
+        };
+        let bytes = footer::encode(header, &self.totals, self.segment.first_seq, &entries);
+        let end = self.pos + bytes.len() as u64;
+        write_all(&*self.file, &bytes, self.pos).map_err(|e| by_kind(self.failed(Operation::Write, self.pos, &e)))?;
+        self.file.set_len(end).map_err(|e| by_kind(self.failed(Operation::Allocate, end, &e)))?;
+        self.sync()?;
+        self.segment.sealed(u32_of(self.pos), u32_of(entries.len() as u64), end);
+        self.sealed = true;
+        Ok(())
+    }
+
+    /// Removes the file of a segment that holds nothing, so that its name is free.
+    ///
+    /// # Errors
+    /// If the system refuses: the end of writing.
+    pub(crate) fn discard_empty(&mut self, disk: &Arc<dyn Disk>) -> Result<(), Failure> {
+        debug_assert_eq!(self.pos, SEGMENT_HEADER_BYTES, "only an empty segment is discarded");
+        self.sealed = true;
+        self.gone = true;
+        match disk.remove(&self.segment.path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(by_kind(self.failed(Operation::Remove, 0, &e))),
+            _ => Ok(()),
+        }
+    }
+
+    /// The segment after this one, as it is to be made.
+    pub(crate) fn successor(&self, options: &LogOptions, first_seq: u64, frame_bytes: u64, weak: bool) -> NewSegment {
+        let ordinal = if self.gone { self.segment.ordinal } else { self.segment.ordinal + 1 };
+        NewSegment {
+            log_id: self.log_id,
+            first_seq,
+            ordinal,
+            capacity: capacity_for(options, ordinal, frame_bytes),
+            weak,
+            base_max_ts: self.max_ts,
+            previous: self.as_previous(),
+        }
+    }
+
+    fn as_previous(&self) -> Previous {
+        if self.gone {
+            return self.segment.previous.unwrap_or_default();
+        }
+        Previous {
+            nonce: self.segment.nonce,
+            first_seq: self.segment.first_seq,
+            last_seq: self.next_seq.saturating_sub(1),
+            data_len: u32_of(self.pos),
+            last_crc: self.last_crc,
+        }
+    }
+
+    /// Writes zeros ahead, at most `step` bytes, so that small commits go into blocks that were written before.
+    /// Returns how many.
+    ///
+    /// # Errors
+    /// Like a write.
+    pub(crate) fn zero_ahead(&mut self, step: u64, zeros: &[u8]) -> Result<u64, Failure> {
+        let from = self.zeroed.max(self.pos);
+        let to = (from + step).min(self.capacity);
+        if self.sealed || to <= from {
+            return Ok(0);
+        }
+        let len = crate::format::index64(to - from).min(zeros.len());
+        write_all(&*self.file, zeros.get(..len).unwrap_or_default(), from)
+            .map_err(|e| by_kind(self.failed(Operation::Write, from, &e)))?;
+        self.zeroed = from + len as u64;
+        Ok(len as u64)
+    }
+
+    fn failed(&self, operation: Operation, offset: u64, error: &std::io::Error) -> LogError {
+        LogError::from_io(operation, &self.segment.path, Some(offset), error)
+    }
+}
+
+/// Makes a segment file under its final name: reserved, header written, both it and its name synced.
+///
+/// # Errors
+/// `Full` if there is no room; the file is removed again. Else the end of writing.
+pub(crate) fn create(disk: &Arc<dyn Disk>, dir: &Path, new: &NewSegment) -> Result<Writer, Failure> {
+    let path = path_of(dir, new.first_seq);
+    let failed = |operation, e: &std::io::Error| LogError::from_io(operation, &path, None, e);
+    let nonce = disk.random().map_err(|e| Failure::Dead(failed(Operation::Open, &e)))?;
+    let file = disk.open(&path, OpenMode::Create).map_err(|e| by_kind(failed(Operation::Open, &e)))?;
+    let header = SegmentHeader {
+        weak: new.weak,
+        nonce,
+        log_id: new.log_id,
+        first_seq: new.first_seq,
+        capacity: new.capacity,
+        base_max_ts: new.base_max_ts,
+        ordinal: new.ordinal,
+        previous: new.previous,
+    };
+    let (region, header_crc) = header.encode_region();
+    let fill = || {
+        // A file of that name can only be left from an attempt that found no room.
+        file.set_len(0).map_err(|e| failed(Operation::Allocate, &e))?;
+        file.allocate(new.capacity).map_err(|e| failed(Operation::Allocate, &e))?;
+        write_all(&*file, &region, 0).map_err(|e| failed(Operation::Write, &e))
+    };
+    if let Err(error) = fill() {
+        // Gives the room back. If this fails as well, the next attempt or the next opening cleans up.
+        if let Err(e) = disk.remove(&path) {
+            tracing::warn!(path = %path.display(), error = %e, "an unfinished segment could not be removed");
+        }
+        return Err(by_kind(error));
+    }
+    file.sync_data().map_err(|e| Failure::Dead(failed(Operation::Sync, &e)))?;
+    sync_dir(disk, dir)?;
+    let segment = Segment::new(
+        disk,
+        SegmentParts {
+            path,
+            first_seq: new.first_seq,
+            nonce,
+            ordinal: new.ordinal,
+            header_crc,
+            weak: new.weak,
+            previous: Some(new.previous),
+            base_max_ts: new.base_max_ts,
+            end: SEGMENT_HEADER_BYTES,
+            next_seq: new.first_seq,
+            file_bytes: new.capacity,
+            totals: Totals::default(),
+            index: SparseIndex::Memory(Vec::new()),
+        },
+    );
+    Ok(Writer {
+        segment,
+        file,
+        log_id: new.log_id,
+        capacity: new.capacity,
+        pos: SEGMENT_HEADER_BYTES,
+        next_seq: new.first_seq,
+        durable: SEGMENT_HEADER_BYTES,
+        last_crc: header_crc,
+        max_ts: new.base_max_ts,
+        totals: Totals::default(),
+        new_entries: Vec::new(),
+        next_entry_at: 0,
+        zeroed: SEGMENT_HEADER_BYTES,
+        sealed: false,
+        gone: false,
+    })
+}
+
+fn sync_dir(disk: &Arc<dyn Disk>, dir: &Path) -> Result<(), Failure> {
+    #[cfg(feature = "planted-bugs")]
+    if crate::planted::is(crate::planted::Bug::NoDirSync) {
+        return Ok(());
+    }
+    disk.sync_dir(dir).map_err(|e| Failure::Dead(LogError::from_io(Operation::SyncDir, dir, None, &e)))
+}
+
+/// Capacity of the segment with that ordinal which takes a frame of that many bytes.
+pub(crate) fn capacity_for(options: &LogOptions, ordinal: u64, frame_bytes: u64) -> u64 {
+    let doublings = u32::try_from(ordinal.saturating_sub(1)).unwrap_or(u32::MAX).min(32);
+    let grown = options.segment_bytes_first.saturating_mul(1 << doublings).min(options.segment_bytes_max);
+    grown.max(least_for(frame_bytes))
+}
+
+/// The smallest segment worth making for a frame of that many bytes.
+pub(crate) fn capacity_least(options: &LogOptions, frame_bytes: u64) -> u64 {
+    options.segment_bytes_first.max(least_for(frame_bytes))
+}
+
+fn least_for(frame_bytes: u64) -> u64 {
+    let data = SEGMENT_HEADER_BYTES + frame_bytes;
+    // Twice the data: the footer's own reserve depends on the capacity that includes it.
+    data + footer::footer_bytes_max(data * 2)
+}
+
+/// Bytes of a frame that holds these batches.
+pub(crate) fn frame_bytes(body_and_directory: usize) -> u64 {
+    (FRAME_HEADER_BYTES + body_and_directory) as u64
+}
+
+/// Sorts an error by what follows from it.
+pub(crate) fn by_kind(error: LogError) -> Failure {
+    match error.kind() {
+        crate::error::FailureKind::NoSpace => Failure::Full(error),
+        _ => Failure::Dead(error),
+    }
+}
+
+/// Narrows what the limits of segments and batches keep below 4 GiB.
+fn u32_of(value: u64) -> u32 {
+    debug_assert!(u32::try_from(value).is_ok(), "{value} is beyond the 32 bits of the format");
+    u32::try_from(value).unwrap_or(u32::MAX)
+}

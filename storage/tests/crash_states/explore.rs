@@ -1,0 +1,263 @@
+//! Lives of a log on the simulated disk, with stops of all kinds in them.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use sublog_storage::disk::sim::{Call, Chance, Fault, SimDisk};
+use sublog_storage::{Committer, Health, Log, LogOptions, Next, NoObserver, RecordBatch, SyncMode};
+
+use super::model::{Broken, Counts, Model};
+
+/// Which lives are explored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Kind {
+    pub(crate) sync: SyncMode,
+    /// Whether calls fail in between.
+    pub(crate) faults: bool,
+}
+
+struct World {
+    disk: SimDisk,
+    open: Option<(Log, Committer)>,
+    model: Model,
+    kind: Kind,
+    options: LogOptions,
+    chance: Chance,
+    now: Duration,
+    /// Something was made to fail in this life, so waiters may be told of errors.
+    faulty: bool,
+}
+
+fn dir() -> &'static Path {
+    Path::new("/sim/log")
+}
+
+/// One life from its seed, with `variants` outcomes tried at each of its stops.
+pub(crate) fn explore(seed: u64, kind: Kind, variants: u64, counts: &mut Counts) -> Result<(), Broken> {
+    let mut chance = Chance::new(seed);
+    let first = 8 << (10 + chance.below(2));
+    let options = LogOptions {
+        sync: kind.sync,
+        segment_bytes_first: first,
+        segment_bytes_max: first * 2,
+        zero_ahead_bytes: if chance.percent(50) { 2048 } else { 0 },
+        frame_bytes_max: 2000,
+        ..LogOptions::default()
+    };
+    let mut world = World {
+        disk: SimDisk::new(seed),
+        open: None,
+        model: Model::new(kind.sync.is_weak(), seed),
+        kind,
+        options,
+        chance,
+        now: Duration::ZERO,
+        faulty: false,
+    };
+    world.start(false, counts)?;
+    for _ in 0..12 {
+        let ops = 1 + world.chance.below(16);
+        world.live(ops, counts)?;
+        for _ in 0..variants {
+            world.variant(counts)?;
+        }
+        if world.chance.percent(30) {
+            world.kill(counts)?;
+        } else if world.chance.percent(30) {
+            world.cut(counts)?;
+        }
+    }
+    Ok(())
+}
+
+impl World {
+    fn start(&mut self, power_cut: bool, counts: &mut Counts) -> Result<(), Broken> {
+        self.disk.set_space(u64::MAX);
+        self.faulty = false;
+        let opened = Log::open_stepped(self.disk.shared(), dir(), self.options.clone(), Arc::new(NoObserver));
+        let (log, committer, report) = opened.map_err(|e| Broken::Other(format!("does not open: {e}")))?;
+        let checked = self.model.check(&log, &report, power_cut, counts);
+        self.open = Some((log, committer));
+        checked
+    }
+
+    fn fork(&mut self) -> Self {
+        let seed = self.chance.next();
+        self.at(self.disk.fork(seed), self.model.fork(), seed)
+    }
+
+    fn at(&self, disk: SimDisk, model: Model, seed: u64) -> Self {
+        Self {
+            disk,
+            open: None,
+            model,
+            kind: self.kind,
+            options: self.options.clone(),
+            chance: Chance::new(seed),
+            now: self.now,
+            faulty: false,
+        }
+    }
+
+    /// One outcome of a power cut here; sometimes a little life after it and a second cut.
+    fn variant(&mut self, counts: &mut Counts) -> Result<(), Broken> {
+        let mut other = self.fork();
+        let in_recovery = other.chance.percent(30);
+        let before = other.model.fork();
+        if in_recovery {
+            let k = 1 + other.chance.below(8);
+            other.disk.snapshot_before(k);
+        }
+        other.cut(counts)?;
+        let seed = other.chance.next();
+        if let Some(disk) = other.disk.take_snapshot(seed) {
+            // The same, with a second cut in the middle of recovery.
+            counts.recovery_cuts += 1;
+            other.at(disk, before, seed).cut(counts)?;
+        }
+        if other.chance.percent(40) {
+            let ops = 1 + other.chance.below(6);
+            other.live(ops, counts)?;
+            other.cut(counts)?;
+            counts.double_cuts += 1;
+        }
+        Ok(())
+    }
+
+    fn cut(&mut self, counts: &mut Counts) -> Result<(), Broken> {
+        self.drop_handles();
+        let report = self.disk.crash();
+        counts.power_cuts += 1;
+        counts.torn_cuts += u64::from(report.is_torn());
+        counts.faults += u64::from(self.faulty);
+        self.start(true, counts)
+    }
+
+    fn kill(&mut self, counts: &mut Counts) -> Result<(), Broken> {
+        self.drop_handles();
+        self.disk.kill();
+        counts.kills += 1;
+        counts.faults += u64::from(self.faulty);
+        self.start(false, counts)
+    }
+
+    /// What a stop does to the process: nobody is told anything any more.
+    fn drop_handles(&mut self) {
+        if let Some((log, committer)) = self.open.take() {
+            self.model.can_read(log.readable_seq());
+            // Waiters of the old life must not count as acknowledged by what happens while they are dropped.
+            let acked = self.model.acked.lock().clone();
+            self.model.acked = Arc::new(Mutex::new(acked));
+            drop(committer);
+            drop(log);
+        }
+    }
+
+    fn live(&mut self, ops: u64, counts: &mut Counts) -> Result<(), Broken> {
+        for _ in 0..ops {
+            match self.chance.below(100) {
+                0..50 => self.append()?,
+                50..75 => self.step(1, counts)?,
+                75..88 => self.step(20, counts)?,
+                88..94 => {
+                    self.now += Duration::from_millis(self.chance.below(300));
+                    self.step(3, counts)?;
+                }
+                94..97 => self.remove()?,
+                _ if self.kind.faults => self.fault(),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn append(&mut self) -> Result<(), Broken> {
+        let Some((log, _)) = &self.open else { return Ok(()) };
+        let mut batch = RecordBatch::new();
+        let n = 1 + self.chance.below(4);
+        let contents = self.model.fill(&mut batch, n);
+        match log.append(&mut batch) {
+            Ok(appended) => {
+                self.model.appended(appended.first_seq, &contents)?;
+                if self.chance.percent(60) {
+                    let acked = Arc::clone(&self.model.acked);
+                    let (first, seq) = (appended.first_seq, appended.last_seq);
+                    let call = move |result: Result<(), _>| {
+                        if result.is_ok() {
+                            acked.lock().push((first, seq));
+                        }
+                    };
+                    log.when_all_committed(first, seq, Box::new(call));
+                }
+                Ok(())
+            }
+            Err(_) if self.faulty => Ok(()),
+            Err(e) => Err(Broken::Other(format!("refused without a reason: {e}"))),
+        }
+    }
+
+    /// Steps of the committer; sometimes with power cuts in the middle of one.
+    fn step(&mut self, times: u64, counts: &mut Counts) -> Result<(), Broken> {
+        if !self.chance.percent(20) {
+            return self.step_whole(times);
+        }
+        let before = self.model.fork();
+        let k = 1 + self.chance.below(10);
+        self.disk.snapshot_before(k);
+        self.step_whole(times)?;
+        let seed = self.chance.next();
+        let Some(disk) = self.disk.take_snapshot(seed) else { return Ok(()) };
+        for _ in 0..3 {
+            let seed = self.chance.next();
+            let mut other = self.at(disk.fork(seed), before.fork(), seed);
+            counts.middle_cuts += 1;
+            other.cut(counts)?;
+        }
+        Ok(())
+    }
+
+    fn step_whole(&mut self, times: u64) -> Result<(), Broken> {
+        let Some((log, committer)) = &mut self.open else { return Ok(()) };
+        for _ in 0..times {
+            if committer.step(self.now) != Next::Now {
+                break;
+            }
+        }
+        self.model.can_read(log.readable_seq());
+        match log.state().health {
+            Health::Failed(error) if !self.faulty => Err(Broken::Other(format!("failed without a reason: {error}"))),
+            _ => Ok(()),
+        }
+    }
+
+    fn remove(&mut self) -> Result<(), Broken> {
+        let Some((log, _)) = &self.open else { return Ok(()) };
+        let to = self.chance.below(log.committed_seq() + 2);
+        match log.remove_before(to) {
+            Ok(removed) if removed.segments > 0 => {
+                self.model.first = log.oldest_seq();
+                Ok(())
+            }
+            Ok(_) => Ok(()),
+            Err(_) if self.faulty => {
+                self.model.first = log.oldest_seq();
+                Ok(())
+            }
+            Err(e) => Err(Broken::Other(e.to_string())),
+        }
+    }
+
+    fn fault(&mut self) {
+        self.faulty = true;
+        let k = 1 + self.chance.below(3);
+        match self.chance.below(6) {
+            0 | 1 => self.disk.fail(Call::Sync, k, 1, Fault::Io),
+            2 => self.disk.fail(Call::Write, k, 1, Fault::Io),
+            3 => self.disk.fail(Call::Write, k, 1, Fault::Short),
+            4 => self.disk.fail(Call::Write, k, 1 + self.chance.below(4), Fault::NoSpace),
+            _ => self.disk.fail(Call::Allocate, k, 1 + self.chance.below(4), Fault::NoSpace),
+        }
+    }
+}

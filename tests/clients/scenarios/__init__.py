@@ -1,0 +1,15 @@
+"""The scenarios, by kind. Importing a module registers what is in it, in the order below."""
+
+from . import job_judge, publishers, subscribers, python_features, go_features, credentials, node_client, replay, wire_scripts
+
+__all__ = [
+    "job_judge",
+    "publishers",
+    "subscribers",
+    "python_features",
+    "go_features",
+    "credentials",
+    "node_client",
+    "replay",
+    "wire_scripts",
+]
