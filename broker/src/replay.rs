@@ -33,17 +33,17 @@ pub fn is_replay(filter: &[u8]) -> bool {
     filter.starts_with(grammar::PREFIX) || filter == b"$REPLAY"
 }
 
-/// Starts what a subscription asks for.
+/// Prepares what a subscription asks for. Its feed is still to be [started](start).
 ///
 /// # Errors
 /// What to tell the client.
-pub fn start(
+pub fn prepare(
     server: &Arc<Server>,
     client: &Arc<Client>,
     subject: &[u8],
     queue: Option<&[u8]>,
     sid: &[u8],
-) -> Result<Arc<Replay>, ServerError> {
+) -> Result<(Arc<Replay>, feed::Feed), ServerError> {
     if queue.is_some() {
         return Err(grammar::no_queue_groups());
     }
@@ -57,9 +57,13 @@ pub fn start(
         max: AtomicU64::new(0),
     });
     let feed = feed::Feed::new(server.clone(), client.clone(), replay.clone(), request, subject, reader);
+    Ok((replay, feed))
+}
+
+/// Lets a prepared replay run.
+pub fn start(server: &Server, feed: feed::Feed) {
     server.stats.replays.fetch_add(1, Ordering::Relaxed);
     server.replay_runtime.spawn(feed.run());
-    Ok(replay)
 }
 
 impl Replay {

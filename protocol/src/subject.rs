@@ -97,7 +97,7 @@ pub fn is_subset(sub: &[u8], of: &[u8]) -> bool {
             (None, None) | (Some(_), Some(b">")) => return true,
             (Some(b">"), Some(_)) => return false,
             (Some(_), Some(b"*")) => {}
-            (Some(i), Some(o)) if i == o && i != b"*" => {}
+            (Some(i), Some(o)) if i == o => {}
             _ => return false,
         }
     }

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use parking_lot::MutexGuard;
 
 use crate::batch::RecordBatch;
+use crate::clock;
 use crate::error::LogError;
 use crate::options::SyncMode;
 use crate::queue::{Park, Queue, Waiting};
@@ -212,7 +213,7 @@ impl Committer {
     }
 
     fn sync(&mut self) -> Result<(), Failure> {
-        let start = self.measure.then(Instant::now);
+        let start = self.measure.then(clock::now);
         self.writer.sync()?;
         if let Some(start) = start {
             count(&self.shared.counters.sync_ns, u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX));
@@ -354,7 +355,8 @@ impl Committer {
     fn zero_ahead(&mut self) {
         let step = self.shared.options.zero_ahead_bytes;
         let far_enough = self.writer.zeroed >= self.writer.pos + step / 4;
-        if step == 0 || far_enough || self.round_bytes >= SMALL_COMMIT_BYTES || self.shared.queue.lock().dead.is_some() {
+        if step == 0 || far_enough || self.round_bytes >= SMALL_COMMIT_BYTES || self.shared.queue.lock().dead.is_some()
+        {
             return;
         }
         match self.writer.zero_ahead(step, &self.zeros) {
@@ -385,7 +387,8 @@ impl Committer {
         };
         if error.is_none()
             && self.writer.durable >= self.writer.pos
-            && let Err(e) = self.lock.write(&crate::owner::Ownership::of(&self.writer, self.shared.disk.boot_id(), true))
+            && let Err(e) =
+                self.lock.write(&crate::owner::Ownership::of(&self.writer, self.shared.disk.boot_id(), true))
         {
             tracing::warn!(error = %e, "the log is closed, but its lock file could not say so");
         }
@@ -402,7 +405,7 @@ fn release(due: Vec<Waiting>, error: Option<&LogError>) {
 
 /// The loop of the committer's thread.
 pub(crate) fn run(mut committer: Committer) {
-    let start = Instant::now();
+    let start = clock::now();
     committer.measure = true;
     let shared = Arc::clone(&committer.shared);
     loop {

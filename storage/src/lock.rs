@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::{Disk, DiskFile, OpenMode, real::RealDisk, read_full, write_all};
+use crate::disk::{Disk, DiskFile, OpenMode, read_full, real::RealDisk, write_all};
 use crate::error::{LogError, OpenError, Operation};
 
 /// Opens `path` and takes its lock, or says who has it. The first line of such a file is the owner's process number.

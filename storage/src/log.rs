@@ -4,11 +4,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 
 use crate::batch::RecordBatch;
+use crate::clock;
 use crate::committer::{self, Committer};
 use crate::disk::Disk;
 use crate::error::{AppendError, LogError, OpenError, Operation, ReadError};
@@ -41,7 +41,7 @@ impl Log {
         options: LogOptions,
         observer: Arc<dyn LogObserver>,
     ) -> Result<(Self, RecoveryReport), OpenError> {
-        let start = Instant::now();
+        let start = clock::now();
         let (mut log, committer, mut report) = Self::open_stepped(disk, dir, options, observer)?;
         let name = dir.file_name().map_or_else(|| "log".to_owned(), |name| name.to_string_lossy().into_owned());
         let spawned = std::thread::Builder::new().name(format!("log {name}")).spawn(move || committer::run(committer));

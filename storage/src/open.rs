@@ -8,7 +8,7 @@ use crate::disk::{Disk, DiskFile, OpenMode, read_full, write_all};
 use crate::error::{LogError, OpenError, Operation};
 use crate::format::footer::{self, Totals};
 use crate::format::segment::{HeaderFound, SegmentHeader, parse_file_name};
-use crate::format::{FORMAT_VERSION, FRAME_HEADER_BYTES, RECORD_BYTES_MIN, SEGMENT_HEADER_BYTES, index, index64};
+use crate::format::{FORMAT_VERSION, FRAME_HEADER_BYTES, RECORD_BYTES_MIN, SEGMENT_HEADER_BYTES, index64};
 use crate::options::LogOptions;
 use crate::owner::{OwnerLock, Ownership};
 use crate::record::LostReason;
@@ -44,7 +44,7 @@ pub(crate) fn open(disk: &Arc<dyn Disk>, dir: &Path, options: &LogOptions) -> Re
     disk.create_dir_all(dir).map_err(|e| LogError::from_io(Operation::Open, dir, None, &e))?;
     let (lock, owner) = OwnerLock::take(&**disk, dir)?;
     disk.sync_dir(dir).map_err(|e| LogError::from_io(Operation::SyncDir, dir, None, &e))?;
-    let mut opening = Opening { disk, dir, options, owner, report: RecoveryReport::default() };
+    let mut opening = Opening { disk, dir, options, owner, report: RecoveryReport::default(), missing_last: None };
     let (segments, writer) = opening.run()?;
     let ownership = Ownership::of(&writer, disk.boot_id(), false);
     lock.write(&ownership)?;
@@ -57,6 +57,8 @@ struct Opening<'a> {
     options: &'a LogOptions,
     owner: Option<Ownership>,
     report: RecoveryReport,
+    /// Last number of a last segment that somebody took away.
+    missing_last: Option<u64>,
 }
 
 impl Opening<'_> {
@@ -94,7 +96,8 @@ impl Opening<'_> {
     fn candidate(&self, name_seq: u64) -> Result<Candidate, OpenError> {
         let path = path_of(self.dir, name_seq);
         let file = self.open_file(&path, OpenMode::Read)?;
-        let (region, file_len) = read_head(&*file).map_err(|e| LogError::from_io(Operation::Read, &path, Some(0), &e))?;
+        let (region, file_len) =
+            read_head(&*file).map_err(|e| LogError::from_io(Operation::Read, &path, Some(0), &e))?;
         let header = match SegmentHeader::decode_region(&region) {
             HeaderFound::Valid(header, crc) if header.first_seq == name_seq => Some((header, crc)),
             HeaderFound::UnknownVersion(found) => {
@@ -124,9 +127,8 @@ impl Opening<'_> {
             }
             let bytes = self.whole_file(last)?;
             let has_frame = walk::find_header(&bytes, None, SEGMENT_HEADER_BYTES, last.file_len).is_some();
-            let held_something = self
-                .owner
-                .is_some_and(|owner| owner.segment == last.name_seq && owner.durable > SEGMENT_HEADER_BYTES);
+            let held_something =
+                self.owner.is_some_and(|owner| owner.segment == last.name_seq && owner.durable > SEGMENT_HEADER_BYTES);
             if has_frame || held_something {
                 return Ok(());
             }
@@ -222,9 +224,8 @@ impl Opening<'_> {
 
     /// Walks a segment; without a header its frames say which nonce is theirs.
     fn scan(&mut self, file: &Candidate, bytes: &[u8], durable: u64, durable_next_seq: u64) -> (u64, Scan) {
-        let salvaged = || {
-            walk::find_header(bytes, None, SEGMENT_HEADER_BYTES, file.file_len).map_or(0, |header| header.nonce)
-        };
+        let salvaged =
+            || walk::find_header(bytes, None, SEGMENT_HEADER_BYTES, file.file_len).map_or(0, |header| header.nonce);
         let nonce = file.header.map_or_else(salvaged, |(header, _)| header.nonce);
         let from = ScanFrom {
             nonce,
@@ -378,8 +379,11 @@ impl Opening<'_> {
         if let (Some(owner), Some(last)) = (self.owner, segments.last())
             && owner.next_seq > last.next_seq()
             && owner.segment > last.first_seq
+            // One that held nothing may be gone: it was being replaced by a larger one of the same name.
+            && owner.durable > SEGMENT_HEADER_BYTES
         {
             let path = path_of(self.dir, owner.segment);
+            self.missing_last = Some(owner.next_seq - 1);
             self.damage(path, 0, 0, Some((last.next_seq(), owner.next_seq - 1)), LostReason::MissingSegment);
         }
     }
@@ -402,14 +406,16 @@ impl Opening<'_> {
         if seen_unsynced {
             first_seq = first_seq.max(writer.segment.first_seq + writer.segment.file_bytes() / RECORD_BYTES_MIN);
         }
-        if first_seq > writer.next_seq {
-            self.report.skipped = Some(lost(writer.next_seq, first_seq - 1, LostReason::NeverWritten));
+        let known = writer.next_seq.max(self.missing_last.map_or(0, |last| last + 1));
+        if first_seq > known {
+            self.report.skipped = Some(lost(known, first_seq - 1, LostReason::NeverWritten));
         }
         first_seq > writer.next_seq || writer.segment.weak != self.options.sync.is_weak()
     }
 
     fn follow_with_new(&self, mut writer: Writer, segments: &mut Vec<Arc<Segment>>) -> Result<Writer, OpenError> {
-        let first_seq = self.report.skipped.map_or(writer.next_seq, |skipped| skipped.last_seq + 1);
+        let known = writer.next_seq.max(self.missing_last.map_or(0, |last| last + 1));
+        let first_seq = self.report.skipped.map_or(known, |skipped| skipped.last_seq + 1);
         if first_seq == writer.segment.first_seq {
             writer.discard_empty(self.disk).map_err(open_failure)?;
             segments.pop();
@@ -418,7 +424,10 @@ impl Opening<'_> {
         }
         let weak = self.options.sync.is_weak();
         let mut new = writer.successor(self.options, first_seq, 0, weak);
-        new.capacity = new.capacity.max(self.options.segment_bytes_first);
+        if let Some(last) = self.missing_last {
+            // Readers, and everybody who opens the log later, are told that these were there.
+            new.previous.last_seq = new.previous.last_seq.max(last);
+        }
         let writer = writer::create(self.disk, self.dir, &new).map_err(open_failure)?;
         segments.push(Arc::clone(&writer.segment));
         Ok(writer)
@@ -431,7 +440,6 @@ fn parts_of(file: &Candidate, nonce: u64, header: Option<(SegmentHeader, u32)>, 
         first_seq: file.name_seq,
         nonce,
         ordinal: header.map_or(1, |(header, _)| header.ordinal),
-        header_crc: header.map_or(0, |(_, crc)| crc),
         weak: header.is_some_and(|(header, _)| header.weak),
         previous: header.map(|(header, _)| header.previous),
         base_max_ts: header.map_or(base_max_ts, |(header, _)| header.base_max_ts),
@@ -450,8 +458,8 @@ fn open_failure(failure: Failure) -> OpenError {
 }
 
 /// The header region (shorter if the file is) and the file's length.
-pub(crate) fn read_head(file: &dyn DiskFile) -> io::Result<(Vec<u8>, u64)> {
-    let mut region = vec![0_u8; index(4096)];
+fn read_head(file: &dyn DiskFile) -> io::Result<(Vec<u8>, u64)> {
+    let mut region = vec![0_u8; index64(SEGMENT_HEADER_BYTES)];
     let n = read_full(file, &mut region, 0)?;
     region.truncate(n);
     Ok((region, file.len()?))

@@ -179,7 +179,8 @@ impl Walker<'_> {
             Some(crc) => header.prev_crc == crc && header.first_seq == self.scan.next_seq,
             None => header.first_seq >= self.scan.next_seq,
         };
-        let complete = header.kind == FrameKind::Data || (header.end() == self.len && header.directory_is_right(self.file));
+        let complete =
+            header.kind == FrameKind::Data || (header.end() == self.len && header.directory_is_right(self.file));
         (follows && complete).then_some(header)
     }
 

@@ -1,5 +1,6 @@
 //! One segment as readers share it: what it holds, how far it may be read, where its bytes are.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,8 +31,6 @@ pub(crate) struct Segment {
     pub(crate) first_seq: u64,
     pub(crate) nonce: u64,
     pub(crate) ordinal: u64,
-    /// Checksum of its header, the first link of the chain.
-    pub(crate) header_crc: u32,
     pub(crate) weak: bool,
     /// What its header says of the segment before; `None` if the header is damaged.
     pub(crate) previous: Option<Previous>,
@@ -62,7 +61,6 @@ pub(crate) struct SegmentParts {
     pub(crate) first_seq: u64,
     pub(crate) nonce: u64,
     pub(crate) ordinal: u64,
-    pub(crate) header_crc: u32,
     pub(crate) weak: bool,
     pub(crate) previous: Option<Previous>,
     pub(crate) base_max_ts: i64,
@@ -80,7 +78,6 @@ impl Segment {
             first_seq: parts.first_seq,
             nonce: parts.nonce,
             ordinal: parts.ordinal,
-            header_crc: parts.header_crc,
             weak: parts.weak,
             previous: parts.previous,
             base_max_ts: parts.base_max_ts,
@@ -131,9 +128,13 @@ impl Segment {
         self.next_seq.store(next_seq, Ordering::Release);
     }
 
-    /// The file was sealed: its index is in its footer from now on.
-    pub(crate) fn sealed(&self, footer_offset: u32, entries: u32, file_bytes: u64) {
+    /// The file was cut to this length, behind everything readable.
+    pub(crate) fn truncated(&self, file_bytes: u64) {
         self.file_bytes.store(file_bytes, Ordering::Relaxed);
+    }
+
+    /// The file was sealed: its index is in its footer from now on.
+    pub(crate) fn sealed(&self, footer_offset: u32, entries: u32) {
         *self.view.lock() = None;
         *self.index.write() = SparseIndex::Footer { offset: footer_offset, entries };
     }
@@ -144,11 +145,6 @@ impl Segment {
             SparseIndex::Memory(entries) => entries.clone(),
             SparseIndex::Footer { .. } => Vec::new(),
         }
-    }
-
-    /// Length of the view: all of the file, so that a footer is in it and later frames of the open segment are.
-    fn view_len(&self) -> u64 {
-        self.file_bytes()
     }
 
     /// The file as memory, right at least below `limit`.
@@ -164,8 +160,16 @@ impl Segment {
         }
         let failed = |operation, e: &std::io::Error| LogError::from_io(operation, &self.path, None, e);
         let file = self.disk.open(&self.path, OpenMode::Read).map_err(|e| failed(Operation::Open, &e))?;
-        let len = self.view_len().max(limit);
-        let view = file.view(len).map_err(|e| failed(Operation::Map, &e))?;
+        let mut len = self.file_bytes().max(limit);
+        let view = loop {
+            match file.view(len) {
+                // Sealed, and so cut, between the two.
+                Err(e) if e.kind() == ErrorKind::UnexpectedEof && self.file_bytes().max(limit) < len => {
+                    len = self.file_bytes().max(limit);
+                }
+                other => break other.map_err(|e| failed(Operation::Map, &e))?,
+            }
+        };
         let good_to = if view.live { len } else { limit };
         *cached = Some(CachedView { bytes: view.bytes.clone(), good_to });
         Ok(view.bytes)

@@ -9,9 +9,9 @@ use crate::disk::{Disk, DiskFile, OpenMode, write_all, write_all_vectored};
 use crate::error::{LogError, Operation};
 use crate::format::footer::{self, IndexEntry, Totals};
 use crate::format::frame::{FrameHeader, FrameKind};
-use crate::options::LogOptions;
 use crate::format::segment::{Previous, SegmentHeader};
 use crate::format::{FRAME_HEADER_BYTES, INDEX_STEP_BYTES, SEGMENT_HEADER_BYTES};
+use crate::options::LogOptions;
 use crate::segment::{Segment, SegmentParts, SparseIndex, path_of};
 use crate::shared::Failure;
 
@@ -169,9 +169,11 @@ impl Writer {
         let bytes = footer::encode(header, &self.totals, self.segment.first_seq, &entries);
         let end = self.pos + bytes.len() as u64;
         write_all(&*self.file, &bytes, self.pos).map_err(|e| by_kind(self.failed(Operation::Write, self.pos, &e)))?;
+        // Before it is: readers must not map what is about to go, also if the sync after it fails.
+        self.segment.truncated(end);
         self.file.set_len(end).map_err(|e| by_kind(self.failed(Operation::Allocate, end, &e)))?;
         self.sync()?;
-        self.segment.sealed(u32_of(self.pos), u32_of(entries.len() as u64), end);
+        self.segment.sealed(u32_of(self.pos), u32_of(entries.len() as u64));
         self.sealed = true;
         Ok(())
     }
@@ -282,7 +284,6 @@ pub(crate) fn create(disk: &Arc<dyn Disk>, dir: &Path, new: &NewSegment) -> Resu
             first_seq: new.first_seq,
             nonce,
             ordinal: new.ordinal,
-            header_crc,
             weak: new.weak,
             previous: Some(new.previous),
             base_max_ts: new.base_max_ts,

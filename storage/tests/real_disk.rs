@@ -1,5 +1,7 @@
 //! Logs in temporary folders of the real file system: order, group commit, replay, retention, reopening.
 
+#![expect(clippy::disallowed_methods, reason = "measures and waits with a deadline")]
+
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -342,4 +344,57 @@ fn a_log_has_one_owner() {
     }
     log.close().unwrap();
     open(dir.path(), small());
+}
+
+/// What the child of the next test does: publishes and says on its output what was acknowledged.
+fn publish_until_killed(dir: &Path) -> ! {
+    use std::io::Write as _;
+    let (log, _) = open(dir, small());
+    let mut out = std::io::stdout();
+    loop {
+        let first = log.readable_seq() + 1;
+        let appended = log.append(&mut batch(first, 1 + first % 20)).unwrap();
+        wait(&log, appended.last_seq);
+        writeln!(out, "acked {}", appended.last_seq).unwrap();
+    }
+}
+
+#[test]
+fn what_a_killed_process_acknowledged_is_there() {
+    use std::io::{BufRead as _, BufReader};
+    if let Some(dir) = std::env::var_os("SUBLOG_TEST_KILLED_DIR") {
+        publish_until_killed(Path::new(&dir));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut acked = 0;
+    for round in 1..=8_u64 {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "what_a_killed_process_acknowledged_is_there", "--nocapture"])
+            .env("SUBLOG_TEST_KILLED_DIR", dir.path())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut said = 0;
+        for line in lines.map_while(Result::ok) {
+            if let Some(seq) = line.strip_prefix("acked ").and_then(|seq| seq.parse().ok()) {
+                acked = seq;
+                said += 1;
+            }
+            if said == 20 * round {
+                // SIGKILL; what it says after this line is still read, and counts.
+                child.kill().unwrap();
+            }
+        }
+        child.wait().unwrap();
+        assert!(said >= 20 * round, "the child ended by itself");
+        let (log, report) = open(dir.path(), small());
+        assert!(!report.clean, "round {round}: {report:?}");
+        assert!(report.damage.is_empty(), "{report:?}");
+        let records = read_all(&log);
+        assert!(records.len() as u64 >= acked, "{} of {acked}", records.len());
+        for (record, i) in records.iter().zip(1..) {
+            assert_is(record, i);
+        }
+    }
 }

@@ -75,6 +75,8 @@ class Context:
             del self._shared[flavour.name]
             raise Failed(f"the shared server had died\n{tail}")
         if server is None:
+            if self.remembers and flavour.config is not None and flavour.flags is None:
+                raise Skip("this server reads no configuration file")
             server = self.new_server(flavour).start()
             self._shared[flavour.name] = server
         return server

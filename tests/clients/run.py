@@ -57,7 +57,7 @@ def record_wire(context):
 
 def run_all(arguments, tools):
     import harness
-    import scenarios  # noqa: F401  registers all scenarios
+    import scenarios  # noqa: F401 - importing registers all scenarios
     from servers import Watchdog
 
     names = [name for name, _function in harness.SCENARIOS]

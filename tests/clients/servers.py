@@ -23,10 +23,12 @@ class ServerFailed(Exception):
 class Flavour:
     """How a server is started: extra arguments, or the text of a configuration file, and the login clients need."""
 
-    def __init__(self, name, arguments=(), config=None, user=None, password=None):
+    def __init__(self, name, arguments=(), config=None, user=None, password=None, flags=None):
         self.name = name
         self.arguments = list(arguments)
         self.config = config
+        # What Sublog is told instead of a configuration file; None: it cannot be told.
+        self.flags = flags
         self.user = user
         self.password = password
 
@@ -97,7 +99,9 @@ class Server:
     def command(self):
         command = [self.binary, "-a", HOST, "-p", str(self.port), "-sd", str(self.folder / "data")]
         command += self.flavour.arguments
-        if self.flavour.config is not None:
+        if self.flavour.config is not None and self.remembers:
+            command += self.flavour.flags
+        elif self.flavour.config is not None:
             path = self.folder / "server.conf"
             path.write_text(self.flavour.config)
             command += ["-c", str(path)]

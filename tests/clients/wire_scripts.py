@@ -8,8 +8,9 @@ from wire import Steps
 LIMITS = Flavour(
     "limits",
     config='max_payload: 64\nmax_control_line: 128\nmax_connections: 3\nmax_subscriptions: 2\n',
+    flags=["--max_payload", "64", "--max_control_line", "128", "--max_connections", "3", "--max_subscriptions", "2"],
 )
-IMPATIENT = Flavour("impatient", config='ping_interval: "300ms"\nping_max: 1\n')
+IMPATIENT = Flavour("impatient", config='ping_interval: "300ms"\nping_max: 1\n', flags=["--ping_interval", "300ms", "--ping_max", "1"])
 SUB_TOKENS = Flavour("tokens", config="max_sub_tokens: 3\n")
 NO_HEADERS = Flavour("no_headers", config="no_header_support: true\n")
 PERMISSIONS = Flavour(
@@ -29,8 +30,27 @@ authorization {
 
 SCRIPTS = []
 
-# Answers that are meant to be different, by script: why, and what is due instead. Empty when nothing differs on purpose.
-INTENDED = {}
+ON_DISK = "+OK to PUB and HPUB waits for the disk, as PONG does; what is delivered live does not"
+SIZE = "sizes are written anew, not echoed digit by digit"
+BOUNDED = "what follows PING counts against the control line limit, so that memory before a login is bounded"
+INFO = "INFO proto=1 max_payload=1048576"
+
+# Answers that are meant to be different, by script: why, and what is due instead.
+INTENDED = {
+    "handshake_defaults_are_verbose": (ON_DISK, {"a": [INFO, "+OK", "+OK", "MSG a 1 1 | x", "+OK", "+OK", "PONG"]}),
+    "handshake_none": (ON_DISK, {"a": [INFO, "+OK", "MSG a 1 2 | hi", "+OK", "PONG"]}),
+    "pub_before_connect_in_one_write": (ON_DISK, {"a": [INFO, "MSG a 1 1 | y", "+OK", "PONG"]}),
+    "sub_duplicate_sid_verbose": (ON_DISK, {"a": [INFO, "+OK", "+OK", "+OK", "MSG a 1 1 | x", "+OK", "PONG"]}),
+    "hpub_verbose": (ON_DISK, {"a": [INFO, "+OK", "HMSG a 1 18 19 | NATS/1.0\\r\\nA: b\\r\\n\\r\\ny", "+OK", "+OK", "+OK", "PONG"]}),
+    "no_responders_verbose": (
+        ON_DISK,
+        {"a": [INFO, "+OK", "+OK", "HMSG inbox.1 5 38 38 | NATS/1.0 503\\r\\nNats-Subject: nobody\\r\\n\\r\\n", "+OK", "PONG"]},
+    ),
+    "verbose_order": (ON_DISK, {"a": [INFO, "+OK", "+OK", "MSG a 1 1 | x", "+OK", "+OK", "+OK", "PONG"]}),
+    "pub_leading_zeros": (SIZE, {"a": [INFO, "MSG a 1 5 | hello", "PONG"]}),
+    "pub_nine_digit_size": (SIZE, {"a": [INFO, "MSG a 1 5 | hello", "PONG"]}),
+    "long_ping_junk": (BOUNDED, {"a": [INFO, "-ERR 'maximum control line exceeded'", "END"]}),
+}
 
 
 def script(name, flavour=OPEN):

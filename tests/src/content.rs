@@ -20,8 +20,8 @@ pub struct Item {
     pub payload: Vec<u8>,
 }
 
-/// A job report and its digests. `tag` stands in every payload, `requests` is how many different requests (and so
-/// subjects) there are.
+/// A job report and its digests. Item `k` carries `<tag>.<k>` as its first word (a digest) or first value (the report);
+/// `requests` is how many different requests, and so subjects, there are.
 #[must_use]
 pub fn job(random: &mut Random, tag: &str, requests: u64) -> Vec<Item> {
     let site = SITES[pick(random, SITES.len())];
@@ -29,21 +29,34 @@ pub fn job(random: &mut Random, tag: &str, requests: u64) -> Vec<Item> {
     let campaign = CAMPAIGNS[pick(random, CAMPAIGNS.len())];
     let request = format!("pdmvserv{:06}", random.below(requests));
     let step = ["GenSim", "DigiReco", "Merge", "LogCollect"][pick(random, 4)];
-    let digest = |subject: String, key: &str, value: &str| Item { subject, payload: format!("{tag} {key}:{value}").into() };
+    let digest = |k: u32, subject: String, key: &str, value: &str| Item {
+        subject,
+        payload: format!("{tag}.{k} {key}:{value}").into(),
+    };
     vec![
         Item {
             subject: format!("cms.wmarchive.report.{request}"),
-            payload: report(random, tag, site, code, &request, step).into_bytes(),
+            payload: report(random, &format!("{tag}.0"), site, code, &request, step).into_bytes(),
         },
-        digest(format!("cms.wmarchive.site.{site}"), "site", site),
-        digest(format!("cms.wmarchive.exitCode.{code}"), "exitCode", &code.to_string()),
-        digest(format!("cms.wmarchive.task.{request}.{step}"), "task", &format!("/{request}/{step}")),
-        digest(format!("cms.wmarchive.campaign.{campaign}.{request}"), "campaign", campaign),
+        digest(1, format!("cms.wmarchive.site.{site}"), "site", site),
+        digest(2, format!("cms.wmarchive.exitCode.{code}"), "exitCode", &code.to_string()),
+        digest(3, format!("cms.wmarchive.task.{request}.{step}"), "task", &format!("/{request}/{step}")),
+        digest(4, format!("cms.wmarchive.campaign.{campaign}.{request}"), "campaign", campaign),
     ]
 }
 
 fn pick(random: &mut Random, len: usize) -> usize {
     usize::try_from(random.below(len as u64)).unwrap_or(0)
+}
+
+/// The tag in a payload of [`job`]; `None` if it is no such payload.
+#[must_use]
+pub fn tag_of(payload: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(payload).ok()?;
+    match text.strip_prefix("{\"tag\":\"") {
+        Some(rest) => rest.split('"').next(),
+        None => text.split(' ').next(),
+    }
 }
 
 /// A framework job report: 1 to 45 KB, mostly small, as they are.
@@ -93,8 +106,8 @@ mod tests {
         for n in 0..500 {
             let tag = format!("tag-{n}");
             for (at, item) in job(&mut random, &tag, 1000).into_iter().enumerate() {
+                assert_eq!(tag_of(&item.payload), Some(format!("{tag}.{at}").as_str()));
                 let text = String::from_utf8(item.payload).unwrap();
-                assert!(text.contains(&tag), "{text}");
                 assert!(sublog_protocol::subject::is_valid_literal(item.subject.as_bytes()), "{}", item.subject);
                 if at == 0 {
                     serde_json::from_str::<serde_json::Value>(&text).expect("a report is JSON");

@@ -330,7 +330,7 @@ const FLAGS: &[Flag<Draft>] = &[
         |d, v| d.server.limits.max_subscriptions = count(v, 0, u64::from(u32::MAX))?
     ),
     flag!(HEAD_LIMITS, ["max_control_line"], Some("size"), "Longest protocol line (default 4KiB).", |d, v| {
-        d.server.limits.max_control_line = bytes(v, 512, 1 << 20)?
+        d.server.limits.max_control_line = bytes(v, 64, 1 << 20)?
     }),
     flag!(
         HEAD_LIMITS,

@@ -26,7 +26,7 @@ pub enum Answer {
 }
 
 impl Answer {
-    fn write(&self, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
         match self {
             Self::Pong => out.extend_from_slice(encode::PONG),
             Self::Ok => out.extend_from_slice(encode::OK),
@@ -48,6 +48,12 @@ pub struct Span {
 }
 
 impl Span {
+    /// Whether there is nothing to wait for.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.last == 0
+    }
+
     /// Takes in what the log gave out next.
     pub fn extend(&mut self, first: u64, last: u64) {
         if self.last == 0 {

@@ -50,7 +50,7 @@ pub(super) struct Connection {
     pub(super) in_msgs: u64,
     pub(super) in_bytes: u64,
     /// What the log took from this connection since its last flush.
-    unflushed: Span,
+    pub(super) unflushed: Span,
     trace: bool,
 }
 
@@ -232,6 +232,7 @@ impl Connection {
         self.count();
         self.fanout.flush();
         self.fanout.settle(&self.server.router);
+        self.subscriptions.start_replays(&self.server);
         if !self.batch.is_empty() {
             self.store_batch().await;
         }

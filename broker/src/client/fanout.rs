@@ -33,7 +33,6 @@ struct Target {
 struct Route {
     plain: Vec<Target>,
     queues: Vec<Vec<Target>>,
-    captured: bool,
     /// Messages of this batch not yet counted on the plain subscriptions.
     uncounted: u64,
 }
@@ -44,15 +43,6 @@ struct Destination {
     staged: Vec<u8>,
     msgs: u64,
     bytes: u64,
-}
-
-/// What became of one message.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Delivered {
-    /// Somebody gets it.
-    pub(super) any: bool,
-    /// The capture stream takes its subject.
-    pub(super) captured: bool,
 }
 
 /// The publisher's side of one connection.
@@ -67,8 +57,6 @@ pub(super) struct Fanout {
     staged_bytes: usize,
     spare: Vec<Vec<u8>>,
     matches: Matches<Arc<Subscription>>,
-    /// ` [reply] size CRLF`, written once per message.
-    tail: Vec<u8>,
     departures: u64,
     random: u64,
 }
@@ -84,30 +72,24 @@ impl Fanout {
             staged_bytes: 0,
             spare: Vec::new(),
             matches: Matches::default(),
-            tail: Vec::new(),
             departures: router.departures(),
             random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
         }
     }
 
-    /// Stages one message for everybody who gets it.
+    /// Stages one message for everybody who gets it; false when nobody does.
     pub(super) fn publish(
         &mut self,
         router: &Router,
         publisher: &Arc<Client>,
         echo: bool,
         message: &Publish<'_>,
-    ) -> Delivered {
-        let Some(slot) = self.route(router, publisher, echo, message.subject) else {
-            return Delivered { any: false, captured: false };
-        };
+    ) -> bool {
+        let Some(slot) = self.route(router, publisher, echo, message.subject) else { return false };
         let mut any = false;
         // Taken out for the loop, so that staging can borrow the rest; put back below.
-        let Some(entry) = self.cache.get_mut(slot) else {
-            return Delivered { any: false, captured: false };
-        };
+        let Some(entry) = self.cache.get_mut(slot) else { return false };
         let mut route = std::mem::take(&mut entry.value);
-        self.tail.clear();
         for target in &route.plain {
             if target.limited && !count_limited(router, &target.subscription) {
                 continue;
@@ -124,14 +106,13 @@ impl Fanout {
         for group in &route.queues {
             any |= self.stage_one_of(router, group, message);
         }
-        let captured = route.captured;
         if let Some(entry) = self.cache.get_mut(slot) {
             entry.value = route;
         }
         if self.staged_bytes > STAGED_BYTES_MAX {
             self.flush();
         }
-        Delivered { any, captured }
+        any
     }
 
     /// The cache slot of a subject, with a route that is up to date.
@@ -175,7 +156,6 @@ impl Fanout {
         route.plain.clear();
         route.queues.clear();
         route.uncounted = 0;
-        route.captured = crate::capture::is_captured(subject);
         let wanted = |s: &Arc<Subscription>| echo || s.client.id != publisher.id;
         for subscription in matches.plain.drain(..).filter(wanted) {
             let target = self.target(subscription);
@@ -197,11 +177,7 @@ impl Fanout {
 
     fn target(&mut self, subscription: Arc<Subscription>) -> Target {
         let client = &subscription.client;
-        let destinations = &mut self.destinations;
-        let destination = *self.by_client.entry(client.id).or_insert_with(|| {
-            destinations.push(Destination { client: client.clone(), staged: Vec::new(), msgs: 0, bytes: 0 });
-            destinations.len() - 1
-        });
+        let destination = self.destination(client);
         Target {
             destination,
             headers: client.headers.load(Ordering::Relaxed),
@@ -210,20 +186,42 @@ impl Fanout {
         }
     }
 
-    fn stage(&mut self, target: &Target, message: &Publish<'_>) {
-        let Some(destination) = self.destinations.get_mut(target.destination) else { return };
+    fn destination(&mut self, client: &Arc<Client>) -> usize {
+        let destinations = &mut self.destinations;
+        *self.by_client.entry(client.id).or_insert_with(|| {
+            destinations.push(Destination { client: client.clone(), staged: Vec::new(), msgs: 0, bytes: 0 });
+            destinations.len() - 1
+        })
+    }
+
+    /// The staging buffer of a destination, marked as having something to hand over.
+    fn staging(&mut self, at: usize) -> Option<&mut Destination> {
+        let destination = self.destinations.get_mut(at)?;
         if destination.staged.is_empty() {
-            self.dirty.push(target.destination);
+            self.dirty.push(at);
             if destination.staged.capacity() == 0
                 && let Some(spare) = self.spare.pop()
             {
                 destination.staged = spare;
             }
         }
+        Some(destination)
+    }
+
+    /// Stages an answer to the publisher itself, among the deliveries it gets.
+    pub(super) fn stage_own(&mut self, client: &Arc<Client>, write: impl FnOnce(&mut Vec<u8>)) {
+        let at = self.destination(client);
+        if let Some(destination) = self.staging(at) {
+            write(&mut destination.staged);
+        }
+    }
+
+    fn stage(&mut self, target: &Target, message: &Publish<'_>) {
+        let Some(destination) = self.staging(target.destination) else { return };
         let before = destination.staged.len();
         let out = &mut destination.staged;
         let sid = &target.subscription.sid;
-        if message.has_headers && target.headers {
+        if message.header_len > 0 && target.headers {
             encode::hmsg(out, message.subject, sid, message.reply, message.header_len, message.message);
         } else {
             let payload = message.message.get(message.header_len..).unwrap_or_default();
@@ -231,7 +229,8 @@ impl Fanout {
         }
         destination.msgs += 1;
         destination.bytes += message.message.len() as u64;
-        self.staged_bytes += destination.staged.len() - before;
+        let added = destination.staged.len() - before;
+        self.staged_bytes += added;
     }
 
     /// Stages for one member of a queue group: a random one, or the next that still takes deliveries.

@@ -5,13 +5,14 @@ use std::sync::atomic::Ordering;
 
 use sublog_protocol::decode::{ClientOp, Publish};
 use sublog_protocol::error::ServerError;
+use sublog_protocol::info::ServerInfo;
 use sublog_protocol::{encode, headers, subject};
 
 use super::acks::Answer;
 use super::connection::Connection;
 use super::handshake::{self, Refused};
-use super::outbound::Kind;
 use super::{Client, CloseReason};
+use crate::capture::is_captured;
 use crate::clock;
 use crate::server::{self, Server};
 
@@ -33,12 +34,12 @@ impl Connection {
         match op {
             ClientOp::Publish(message) => self.publish(message),
             ClientOp::Ping => {
-                self.answers.push(Answer::Pong);
+                self.answer(Answer::Pong);
                 if self.info_due {
                     self.info_due = false;
                     let mut info = Vec::new();
                     encode::info(&mut info, &self.server.connect_info(&self.client));
-                    self.answers.push(Answer::Bytes(info));
+                    self.answer(Answer::Bytes(info));
                 }
                 Ok(())
             }
@@ -63,7 +64,9 @@ impl Connection {
                 Ok(())
             }
             ClientOp::Connect(json) => self.connect(json),
-            ClientOp::Info(_) | ClientOp::Ok | ClientOp::Err(_) => Ok(()),
+            ClientOp::Info(json) if ServerInfo::parse(json).is_err() => Err(CloseReason::ProtocolViolation),
+            ClientOp::Info(_) | ClientOp::Ok => Ok(()),
+            ClientOp::Err(_) => Err(CloseReason::ParseError),
         }
     }
 
@@ -94,31 +97,38 @@ impl Connection {
     fn publish(&mut self, message: &Publish<'_>) -> Result<(), CloseReason> {
         self.in_msgs += 1;
         self.in_bytes += message.message.len() as u64;
+        if let Some(reply) = message.reply.filter(|reply| is_reserved_reply(reply)) {
+            self.tell(&ServerError::PermissionPublishReply { reply: reply.to_vec() });
+            return Ok(());
+        }
         if self.options.pedantic && !subject::is_valid_literal(message.subject) {
             self.tell(&ServerError::InvalidPublishSubject);
         }
+        // An `+OK` that promises nothing comes first, as clients know it; one that promises the disk comes in its turn.
+        let recorded = self.server.capture.is_on() && is_captured(message.subject);
+        if !recorded {
+            self.ok();
+        }
         let delivered = self.fanout.publish(&self.server.router, &self.client, self.options.echo, message);
-        if delivered.captured {
+        if recorded {
             self.record(message);
         } else if message.subject.starts_with(server::API_PREFIX) && self.serve_api(message) {
-            self.ok();
             return Ok(());
         }
         // Recording a message does not answer it: a request that only the log takes has no responder.
-        if !delivered.any
+        if !delivered
             && let Some(reply) = message.reply
             && self.options.no_responders
         {
             self.no_responders(reply, message.subject);
         }
-        self.ok();
+        if recorded {
+            self.ok();
+        }
         Ok(())
     }
 
     fn record(&mut self, message: &Publish<'_>) {
-        if !self.server.capture.is_on() {
-            return;
-        }
         if self.batch_ns == 0 {
             self.batch_ns = clock::unix_ns();
         }
@@ -142,8 +152,7 @@ impl Connection {
             let mut out = Vec::new();
             headers::no_responders(&mut out, reply, &subscription.sid, subject);
             subscription.delivered.fetch_add(1, Ordering::Relaxed);
-            self.fanout.flush();
-            self.client.send(&mut out, Kind::Control);
+            self.answer(Answer::Bytes(out));
         }
     }
 
@@ -159,7 +168,21 @@ impl Connection {
     /// `+OK` for a verbose client, in its turn.
     fn ok(&mut self) {
         if self.options.verbose {
-            self.answers.push(Answer::Ok);
+            self.answer(Answer::Ok);
+        }
+    }
+
+    /// Answers in its turn: at once, between the deliveries to this client, if nothing before it waits for the log.
+    fn answer(&mut self, answer: Answer) {
+        let promises = matches!(answer, Answer::Pong | Answer::Ok);
+        let waits = !self.answers.is_empty()
+            || (promises && (!self.batch.is_empty() || !self.unflushed.is_empty()))
+            || !self.client.acks.lock().is_empty();
+        if waits {
+            self.answers.push(answer);
+        } else {
+            let Self { fanout, client, .. } = self;
+            fanout.stage_own(client, |out| answer.write(out));
         }
     }
 
@@ -167,7 +190,7 @@ impl Connection {
     pub(super) fn tell(&mut self, error: &ServerError) {
         let mut out = Vec::new();
         encode::err(&mut out, error);
-        self.answers.push(Answer::Bytes(out));
+        self.answer(Answer::Bytes(out));
     }
 
     /// The last words to a client.
@@ -175,6 +198,11 @@ impl Connection {
         self.tell(error);
         reason
     }
+}
+
+/// Replies that only servers make up: a client that used them could forge acknowledgements.
+fn is_reserved_reply(reply: &[u8]) -> bool {
+    [&b"$JS.ACK."[..], b"_R_.", b"_GR_."].iter().any(|prefix| reply.starts_with(prefix))
 }
 
 /// What the trace log shows of an operation.

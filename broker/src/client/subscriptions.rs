@@ -8,6 +8,7 @@ use sublog_protocol::error::ServerError;
 use sublog_protocol::subject;
 
 use super::Client;
+use crate::replay::feed::Feed;
 use crate::replay::{self, Replay};
 use crate::router::Subscription;
 use crate::server::Server;
@@ -24,9 +25,13 @@ pub(super) struct Subscriptions {
     /// Length at which ended subscriptions are next swept out.
     sweep_at: usize,
     had_any: bool,
+    /// Replays of this batch: a limit that came along with the SUB must hold from the first delivery on.
+    starting: Vec<Feed>,
 }
 
 const SWEEP_MIN: usize = 64;
+/// The queue group that NATS servers keep for themselves.
+const RESERVED_QUEUE: &[u8] = b"_sys_";
 
 impl Held {
     fn has_ended(&self) -> bool {
@@ -62,16 +67,22 @@ impl Subscriptions {
         if !subject::is_valid_filter(filter) {
             return Err(ServerError::InvalidSubject);
         }
+        if queue == Some(RESERVED_QUEUE) {
+            return Err(ServerError::PermissionSubscribe { subject: filter.to_vec(), queue: queue.map(<[u8]>::to_vec) });
+        }
         if self.by_sid.get(sid).is_some_and(|held| !held.has_ended()) {
             return Ok(());
         }
-        self.sweep();
         let max = server.options.limits.max_subscriptions;
-        if max > 0 && self.by_sid.len() >= max {
+        let at_limit = |held: usize| max > 0 && held >= max;
+        self.sweep(at_limit(self.by_sid.len()));
+        if at_limit(self.by_sid.len()) {
             return Err(ServerError::MaxSubscriptions);
         }
         let held = if replay::is_replay(filter) {
-            Held::Replay(replay::start(server, client, filter, queue, sid)?)
+            let (replay, feed) = replay::prepare(server, client, filter, queue, sid)?;
+            self.starting.push(feed);
+            Held::Replay(replay)
         } else {
             let subscription = Arc::new(Subscription {
                 id: server.router.next_id(),
@@ -90,6 +101,13 @@ impl Subscriptions {
         self.by_sid.insert(sid.into(), held);
         client.stats.subscriptions.fetch_add(1, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Starts the replays that were asked for since the last call.
+    pub(super) fn start_replays(&mut self, server: &Server) {
+        for feed in self.starting.drain(..) {
+            replay::start(server, feed);
+        }
     }
 
     /// UNSUB, at once (`max` 0) or after `max` deliveries since SUB.
@@ -129,9 +147,9 @@ impl Subscriptions {
         }
     }
 
-    /// Removes what ended by count, now and then.
-    fn sweep(&mut self) {
-        if self.by_sid.len() < self.sweep_at.max(SWEEP_MIN) {
+    /// Removes what ended by count: now and then, or `now` because its place is wanted.
+    fn sweep(&mut self, now: bool) {
+        if !now && self.by_sid.len() < self.sweep_at.max(SWEEP_MIN) {
             return;
         }
         self.by_sid.retain(|_, held| !held.has_ended());

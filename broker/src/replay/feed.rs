@@ -75,9 +75,11 @@ impl Feed {
     pub async fn run(mut self) {
         let (client, replay) = (self.client.clone(), self.replay.clone());
         let end = tokio::select! {
-            end = self.follow() => end,
+            // In this order: one that was ended before it began sends nothing.
+            biased;
             () = replay.ended() => End::Over,
             () = client.closed() => End::Over,
+            end = self.follow() => end,
         };
         if let End::Broken(reason) = end {
             self.client.close(reason);

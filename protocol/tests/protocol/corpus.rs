@@ -112,11 +112,11 @@ fn garbage_costs_bounded_work() {
         for _ in 0..5_000 {
             let error = decode_client(&buf, &limits).unwrap_err();
             assert_eq!(error, DecodeError::ControlLineTooLong { limit: 4096 });
+            assert!(started.elapsed().as_secs() < 30, "{:?}", started.elapsed());
         }
         buf[..8].fill(b'x');
     }
     buf[..4].copy_from_slice(b"MSG ");
     assert!(matches!(decode_server(&buf, usize::MAX), Err(DecodeError::ControlLineTooLong { limit: 65_536 })));
-    assert!(started.elapsed().as_secs() < 30, "{:?}", started.elapsed());
     assert_eq!(decode_client(b"", &limits), Ok(Step::NeedMore { at_least: 1 }));
 }

@@ -11,7 +11,10 @@ use memmap2::{Mmap, MmapOptions};
 /// # Errors
 /// What the system says, or `UnexpectedEof` if the file is shorter than `len`: bytes behind the end of a file must never
 /// be in reach, touching them is a fatal signal.
-#[expect(unsafe_code, reason = "mapping a file cannot be expressed safely; the conditions are kept by the segment code")]
+#[expect(
+    unsafe_code,
+    reason = "mapping a file cannot be expressed safely; the conditions are kept by the segment code"
+)]
 pub(crate) fn map_read_only(file: &File, len: u64) -> io::Result<Bytes> {
     if len == 0 {
         return Ok(Bytes::new());

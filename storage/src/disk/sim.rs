@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-pub use self::fault::{Call, Fault};
 use self::fault::Faults;
+pub use self::fault::{Call, Fault};
 use self::inode::Inode;
 use super::{Disk, DiskFile, OpenMode, View};
 
@@ -33,12 +33,12 @@ impl Chance {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let mut chance = Self(seed ^ 0x9e37_79b9_7f4a_7c15);
-        chance.next();
+        chance.bits();
         chance
     }
 
     /// 64 random bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         // SplitMix64.
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -49,7 +49,7 @@ impl Chance {
 
     /// A number below `n`; 0 if `n` is 0.
     pub fn below(&mut self, n: u64) -> u64 {
-        self.next().checked_rem(n).unwrap_or(0)
+        self.bits().checked_rem(n).unwrap_or(0)
     }
 
     /// True `percent` times of a hundred.
@@ -365,7 +365,7 @@ impl Disk for SimDisk {
     }
 
     fn random(&self) -> io::Result<u64> {
-        Ok(self.state.lock().chance.next())
+        Ok(self.state.lock().chance.bits())
     }
 }
 

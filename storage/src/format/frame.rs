@@ -1,6 +1,8 @@
 //! The frame header: binds records to segment, place, number and predecessor.
 
-use super::{DIR_ENTRY_BYTES, FRAME_HEADER_BYTES, FieldWriter, bytes_at, i64_at, index, index64, u16_at, u32_at, u64_at};
+use super::{
+    DIR_ENTRY_BYTES, FRAME_HEADER_BYTES, FieldWriter, bytes_at, i64_at, index, index64, u16_at, u32_at, u64_at,
+};
 
 /// First bytes of every frame.
 pub(crate) const MAGIC: [u8; 4] = *b"SLF1";

@@ -84,7 +84,7 @@ impl World {
     }
 
     fn fork(&mut self) -> Self {
-        let seed = self.chance.next();
+        let seed = self.chance.bits();
         self.at(self.disk.fork(seed), self.model.fork(), seed)
     }
 
@@ -111,7 +111,7 @@ impl World {
             other.disk.snapshot_before(k);
         }
         other.cut(counts)?;
-        let seed = other.chance.next();
+        let seed = other.chance.bits();
         if let Some(disk) = other.disk.take_snapshot(seed) {
             // The same, with a second cut in the middle of recovery.
             counts.recovery_cuts += 1;
@@ -200,17 +200,17 @@ impl World {
 
     /// Steps of the committer; sometimes with power cuts in the middle of one.
     fn step(&mut self, times: u64, counts: &mut Counts) -> Result<(), Broken> {
-        if !self.chance.percent(20) {
+        if !self.chance.percent(40) {
             return self.step_whole(times);
         }
         let before = self.model.fork();
-        let k = 1 + self.chance.below(10);
+        let k = 1 + self.chance.below(6);
         self.disk.snapshot_before(k);
         self.step_whole(times)?;
-        let seed = self.chance.next();
+        let seed = self.chance.bits();
         let Some(disk) = self.disk.take_snapshot(seed) else { return Ok(()) };
         for _ in 0..3 {
-            let seed = self.chance.next();
+            let seed = self.chance.bits();
             let mut other = self.at(disk.fork(seed), before.fork(), seed);
             counts.middle_cuts += 1;
             other.cut(counts)?;

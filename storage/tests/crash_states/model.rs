@@ -149,7 +149,8 @@ impl Model {
                     check_record(records, next, &record)
                 }
                 Visit::Lost(range) if range.reason == LostReason::NeverWritten => {
-                    expected = range.last_seq + 1;
+                    last = range.last_seq;
+                    expected = last + 1;
                     unwritten.push((range.first_seq, range.last_seq));
                     match acked.iter().find(|acked| acked.0 <= range.last_seq && range.first_seq <= acked.1) {
                         Some(acked) => Err(Broken::AckedLost(format!("{acked:?} was acknowledged, {range:?}"))),
@@ -171,7 +172,8 @@ impl Model {
             return Err(broken);
         }
         visited.map_err(|e| Broken::Other(e.to_string()))?;
-        counts.acks_checked += acked.iter().map(|range| (range.1 + 1).saturating_sub(range.0.max(self.first))).sum::<u64>();
+        counts.acks_checked +=
+            acked.iter().map(|range| (range.1 + 1).saturating_sub(range.0.max(self.first))).sum::<u64>();
         for (first, last) in unwritten {
             self.records.retain(|&seq, _| seq < first || seq > last);
         }
@@ -267,7 +269,7 @@ pub(crate) fn content(id: u64) -> (i64, Vec<u8>, Vec<u8>, Vec<u8>) {
     };
     let mut payload = vec![0_u8; len as usize];
     for chunk in payload.chunks_mut(8) {
-        let bytes = chance.next().to_le_bytes();
+        let bytes = chance.bits().to_le_bytes();
         chunk.copy_from_slice(&bytes[..chunk.len()]);
     }
     let headers = if chance.percent(30) { b"NATS/1.0\r\nA: b\r\n\r\n".to_vec() } else { Vec::new() };

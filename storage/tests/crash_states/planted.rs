@@ -70,8 +70,7 @@ fn records_lost_to_one_byte(bug: Option<Bug>) -> u64 {
     let dir = Path::new("/sim/log");
     let options = LogOptions { segment_bytes_first: 16 << 10, zero_ahead_bytes: 0, ..LogOptions::default() };
     let disk = SimDisk::new(7);
-    let (log, mut committer, _) =
-        Log::open_stepped(disk.shared(), dir, options.clone(), Arc::new(NoObserver)).unwrap();
+    let (log, mut committer, _) = Log::open_stepped(disk.shared(), dir, options.clone(), Arc::new(NoObserver)).unwrap();
     for i in 0..12_u8 {
         let mut batch = RecordBatch::new();
         batch.push(0, b"s", b"", &[i; 40]).unwrap();

@@ -5,7 +5,7 @@ import time
 
 import nats
 
-from harness import PATIENCE, check, check_equal, check_no_more, check_ran, collect, flush, scenario, unique
+from harness import check, check_equal, check_no_more, check_ran, collect, flush, scenario, unique
 from scenarios.subscribers import GoSubscriber, publish
 
 RFC3339 = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z$")

@@ -86,7 +86,7 @@ fn what_was_sent_before_leaving_counts() {
 #[test]
 fn operations_no_client_may_send_end_the_connection() {
     let server = server(&[]);
-    for bad in ["MSG a 1 1\r\nx\r\n", "HMSG a 1 12 13\r\n", "RS+ a\r\n", "LS+ a\r\n", "A+ a\r\n", "GET / HTTP/1.1\r\n\r\n", "\0"] {
+    for bad in ["MSG a 1 1\r\nx\r\n", "HMSG a 1 12 13\r\n", "RS+ a\r\n", "LS+ a\r\n", "A+ a\r\n", "GET / HTTP/1.1\r\n\r\n", "UNSUB\r\n", "\0"] {
         let mut client = server.client();
         client.send(bad);
         client.expect_err("Unknown Protocol Operation");
@@ -107,7 +107,7 @@ fn bad_arguments_end_the_connection_without_words() {
         "PUB a 9999999999\r\n",
         "SUB a\r\n",
         "SUB a b c d\r\n",
-        "UNSUB\r\n",
+        "UNSUB \r\n",
         "UNSUB 1 2 3\r\n",
         "HPUB a 12\r\n",
         "HPUB a 20 12\r\n",

@@ -27,16 +27,8 @@ pub enum Call {
 
 impl Call {
     /// All kinds.
-    pub const ALL: [Self; 8] = [
-        Self::Open,
-        Self::Read,
-        Self::Write,
-        Self::Allocate,
-        Self::Sync,
-        Self::SyncDir,
-        Self::Remove,
-        Self::View,
-    ];
+    pub const ALL: [Self; 8] =
+        [Self::Open, Self::Read, Self::Write, Self::Allocate, Self::Sync, Self::SyncDir, Self::Remove, Self::View];
 }
 
 /// How a call fails.

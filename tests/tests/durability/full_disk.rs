@@ -1,0 +1,105 @@
+//! A full disk: publishers are told, readers and live subscribers notice nothing, and it passes.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use sublog_tests::{TestServer, clock, http};
+
+/// A small file system of its own, unmounted in the end.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    /// `None` where this process may not mount.
+    fn mount(mebibytes: u32) -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let size = format!("size={mebibytes}m");
+        let output = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(dir.path()).output().ok()?;
+        output.status.success().then_some(Self(dir))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: a server that a failed test leaves behind for a moment still has it open.
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_to_publishers_and_passes() {
+    let Some(disk) = SmallDisk::mount(64) else {
+        println!("SKIPPED: a full disk (mounting a small tmpfs needs root)");
+        return;
+    };
+    let filler = disk.path().join("filler");
+    std::fs::write(&filler, vec![1_u8; 40 << 20]).unwrap();
+    let args = ["--disk-reserve", "0", "--max-age", "off", "-m", "-1"];
+    let server = TestServer::start_in(env!("CARGO_BIN_EXE_sublog-under-test"), &args, &disk.path().join("data"));
+    let (mut publisher, mut live) = (server.client(), server.client());
+    live.subscribe("full.*", "1");
+    live.sync();
+
+    let payload = |n: usize| format!("{n} {}", "x".repeat(60_000));
+    let mut stored = Vec::new();
+    let mut n = 0;
+    let error = loop {
+        assert!(n < 2000, "64 MiB took {n} messages of 60 kB");
+        publisher.publish(&format!("full.{n}"), payload(n));
+        let begin = clock::now();
+        // The complaint comes before the PONG, which is where publishers look for it.
+        let (_, errors) = publisher.flush_with_errors();
+        n += 1;
+        match errors.into_iter().next() {
+            None => stored.push(n - 1),
+            Some(error) => {
+                assert!(begin.elapsed() < Duration::from_secs(2), "told after {:?}", begin.elapsed());
+                break error;
+            }
+        }
+    };
+    println!("full disk after {n} messages: {error}");
+    assert!(error.starts_with("Message Not Stored"), "{error}");
+    assert!(stored.len() > 50, "only {} messages fitted", stored.len());
+    assert_eq!(http::get(server.monitor_address(), "/healthz").0, 503);
+
+    // Each flush while it lasts is told again, and live delivery goes on.
+    for _ in 0..5 {
+        publisher.publish(&format!("full.{n}"), payload(n));
+        n += 1;
+        assert_eq!(publisher.flush_with_errors().1.len(), 1);
+    }
+    assert_eq!(live.messages(n).len(), n);
+    let mut reader = server.client();
+    reader.subscribe("$REPLAY.all.full.*", "1");
+    for at in &stored {
+        assert_eq!(reader.message().text(), payload(*at));
+    }
+
+    std::fs::remove_file(&filler).unwrap();
+    clock::until("message stored after there was room again", || {
+        publisher.publish(&format!("full.{n}"), payload(n));
+        n += 1;
+        let fine = publisher.flush_with_errors().1.is_empty();
+        fine.then(|| stored.push(n - 1))
+    });
+    publisher.publish(&format!("full.{n}"), payload(n));
+    publisher.sync();
+    stored.push(n);
+    // The reader that was there all the time goes on; a new one sees the same: what was refused is not there.
+    for at in &stored[stored.len() - 2..] {
+        assert_eq!(reader.message().text(), payload(*at));
+    }
+    reader.expect_nothing();
+    let mut again = server.client();
+    again.subscribe("$REPLAY.all.full.*", "1");
+    for at in &stored {
+        assert_eq!(again.message().text(), payload(*at));
+    }
+    again.expect_nothing();
+    clock::until("recovery in healthz", || (http::get(server.monitor_address(), "/healthz").0 == 200).then_some(()));
+}
