@@ -79,8 +79,7 @@ impl Capture {
     /// As the storage tells.
     pub fn open(dir: PathBuf, options: &CaptureOptions) -> Result<(Arc<Self>, RecoveryReport), OpenError> {
         let signals = Arc::new(signals());
-        let log_options =
-            LogOptions { sync: options.sync, queue_bytes_max: QUEUE_BYTES_MAX, ..LogOptions::default() };
+        let log_options = LogOptions { sync: options.sync, queue_bytes_max: QUEUE_BYTES_MAX, ..LogOptions::default() };
         let disk = Arc::new(sublog_storage::RealDisk::default());
         let (log, report) = Log::open(disk, &dir, log_options, signals.clone())?;
         signals.readable.send_replace(log.readable_seq());

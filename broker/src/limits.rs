@@ -57,6 +57,12 @@ pub const REPLAY_ZERO_COPY_BYTES: usize = 512;
 
 /// Flushes (PING, `+OK`) a client may have waiting for the log before the server reads no more from it.
 pub const ACKS_WAITING_MAX: usize = 16 * 1024;
+/// A PONG to a client whose PING overtakes its own messages waits this long for the first of them …
+pub const OVERTAKING_PING_FIRST: Duration = Duration::from_millis(10);
+/// … then for this much silence after the last …
+pub const OVERTAKING_PING_QUIET: Duration = Duration::from_millis(5);
+/// … but in all no longer than this.
+pub const OVERTAKING_PING_MAX: Duration = Duration::from_secs(1);
 /// Sockets the committer thread writes acknowledgements to itself, per commit; the rest goes to the runtime.
 pub const ACKS_INLINE_PER_COMMIT: usize = 4;
 

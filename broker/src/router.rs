@@ -4,6 +4,7 @@
 //! Invariant: a generation changes only *after* the trie has, so a publisher that reads the generation first and
 //! matches second never keeps a result older than the generation it stored with it.
 
+pub mod batches;
 pub mod cache;
 pub mod trie;
 
@@ -67,6 +68,8 @@ pub struct Router {
     /// Bumped when a client that had subscriptions is gone: publishers then let go of it.
     departures: AtomicU64,
     next_id: AtomicU64,
+    /// Publishers that may still deliver by what they matched before.
+    pub batches: batches::Batches,
 }
 
 impl Default for Router {
@@ -77,6 +80,7 @@ impl Default for Router {
             wild_generation: AtomicU64::new(0),
             departures: AtomicU64::new(0),
             next_id: AtomicU64::new(1),
+            batches: batches::Batches::default(),
         }
     }
 }

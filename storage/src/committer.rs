@@ -9,17 +9,18 @@
 //! It is a state machine: [`Committer::step`] does what is due at `now` and says when it wants to be called again, so
 //! that a test can drive it without a thread or a clock. [`run`] is the loop of the real thread.
 
+mod thread;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use parking_lot::MutexGuard;
-
+pub(crate) use self::thread::run;
 use crate::batch::RecordBatch;
 use crate::clock;
 use crate::error::LogError;
 use crate::options::SyncMode;
-use crate::queue::{Park, Queue, Waiting};
+use crate::queue::Waiting;
 use crate::shared::{Failure, Shared, count};
 use crate::writer::{self, NewSegment, Writer};
 
@@ -401,51 +402,4 @@ fn release(due: Vec<Waiting>, error: Option<&LogError>) {
     for waiting in due {
         (waiting.call)(error.map_or(Ok(()), |error| Err(error.clone())));
     }
-}
-
-/// The loop of the committer's thread.
-pub(crate) fn run(mut committer: Committer) {
-    let start = clock::now();
-    committer.measure = true;
-    let shared = Arc::clone(&committer.shared);
-    loop {
-        match committer.step(start.elapsed()) {
-            Next::Now => {}
-            Next::Stop => return,
-            Next::At(at) => {
-                let queue = shared.queue.lock();
-                park(&committer, queue, Park::Until, Some(start + at));
-            }
-            Next::Idle => {
-                let queue = shared.queue.lock();
-                park(&committer, queue, Park::Idle, None);
-            }
-        }
-    }
-}
-
-/// Sleeps unless something came since the step looked.
-fn park(committer: &Committer, mut queue: MutexGuard<'_, Queue>, how: Park, until: Option<Instant>) {
-    let shared = &committer.shared;
-    let came = if queue.dead.is_some() || queue.full.is_some() {
-        queue.closing
-    } else {
-        let pending = !queue.pending.is_empty();
-        queue.closing
-            || (queue.is_urgent() && pending)
-            || (committer.unsynced() && queue.wants_sync(shared.options.sync.is_weak()))
-            || queue.pending_bytes >= shared.options.gather_bytes
-            || (how == Park::Idle && pending)
-    };
-    if came {
-        return;
-    }
-    queue.park = how;
-    match until {
-        Some(until) => {
-            shared.wake.wait_until(&mut queue, until);
-        }
-        None => shared.wake.wait(&mut queue),
-    }
-    queue.park = Park::Awake;
 }

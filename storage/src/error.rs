@@ -78,7 +78,9 @@ impl LogError {
     /// Wraps a system error with what was done, where.
     #[must_use]
     pub fn from_io(operation: Operation, path: &Path, offset: Option<u64>, error: &io::Error) -> Self {
-        let kind = if is_no_space(error) { FailureKind::NoSpace } else { FailureKind::Io };
+        // A sync that finds no room has lost what it should have written, like any other that fails.
+        let passes = is_no_space(error) && !matches!(operation, Operation::Sync | Operation::SyncDir);
+        let kind = if passes { FailureKind::NoSpace } else { FailureKind::Io };
         Self {
             inner: Arc::new(LogErrorInner {
                 operation,

@@ -1,6 +1,13 @@
 //! Append-only segment logs that keep what they acknowledged.
 //!
-//! The format on disk is described in `docs/storage-format.md`.
+//! A publishing thread fills a [`RecordBatch`] (copy and checksum happen there), [`Log::append`] gives the records their
+//! numbers, and one committer thread a log writes what has gathered, syncs once, and answers everybody who asked with
+//! [`Log::when_committed`]. A [`Reader`] looks at the mapped segments, forward or backward, and checks each record's
+//! checksum before it shows it.
+//!
+//! Never here: sockets, JSON, subjects as more than bytes, wall-clock time (callers stamp their records), an answer
+//! before its sync, a change to bytes that were acknowledged. All IO goes through [`disk`], of which [`disk::sim`] is
+//! the twin that fails. The bytes are described in `docs/storage-format.md`, and only `format` knows them.
 
 mod batch;
 mod clock;

@@ -1,5 +1,11 @@
 //! Every bit of a small log, flipped in turn: nothing wrong is served, and nothing but the record that was hit is lost.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, and waits with a deadline"
+)]
+
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};

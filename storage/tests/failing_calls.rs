@@ -1,6 +1,12 @@
 //! Each call to the disk made to fail in turn: nobody is told that something is safe that is not, nothing durable is
 //! lost, a full disk passes, and anything else ends the writing.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, and waits with a deadline"
+)]
+
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;

@@ -2,6 +2,12 @@
 //!
 //! `SUBLOG_WRITE_GOLDEN=1` writes it anew; only ever done for a new version, in a new folder.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, and waits with a deadline"
+)]
+
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,6 +1,11 @@
 //! Logs in temporary folders of the real file system: order, group commit, replay, retention, reopening.
 
-#![expect(clippy::disallowed_methods, reason = "measures and waits with a deadline")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and waits with a deadline"
+)]
 
 use std::ops::ControlFlow;
 use std::path::Path;

@@ -180,7 +180,7 @@ impl RawClient {
     /// Sends bytes to a server that may be gone.
     ///
     /// # Errors
-    /// The connection ended.
+    /// It is gone.
     pub fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.stream.write_all(bytes)
     }
@@ -401,11 +401,5 @@ impl RawClient {
     #[must_use]
     pub fn local_address(&self) -> SocketAddr {
         self.stream.local_addr().expect("the socket is open")
-    }
-
-    /// The socket, for tests of sockets.
-    #[must_use]
-    pub fn socket(&self) -> &TcpStream {
-        &self.stream
     }
 }

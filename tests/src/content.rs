@@ -5,8 +5,18 @@ use std::fmt::Write as _;
 use crate::Random;
 
 const SITES: &[&str] = &[
-    "T1.DE.KIT", "T1.US.FNAL", "T1.IT.CNAF", "T2.US.Nebraska", "T2.US.Purdue", "T2.CH.CERN", "T2.DE.DESY", "T2.ES.IFCA",
-    "T2.FR.GRIF", "T2.IT.Pisa", "T2.UK.RALPP", "T3.US.OSG",
+    "T1.DE.KIT",
+    "T1.US.FNAL",
+    "T1.IT.CNAF",
+    "T2.US.Nebraska",
+    "T2.US.Purdue",
+    "T2.CH.CERN",
+    "T2.DE.DESY",
+    "T2.ES.IFCA",
+    "T2.FR.GRIF",
+    "T2.IT.Pisa",
+    "T2.UK.RALPP",
+    "T3.US.OSG",
 ];
 const EXIT_CODES: &[u32] = &[0, 50660, 50664, 8001, 8020, 8021, 8028, 84, 85, 92, 99109, 99303];
 const CAMPAIGNS: &[&str] = &["RunTwoUL18", "RunThreeSummer22", "PhaseTwoSpring24", "HINPbPb23"];

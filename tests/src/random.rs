@@ -17,7 +17,10 @@ impl Random {
     }
 
     /// The next number.
-    #[expect(clippy::should_implement_trait, reason = "it never ends, which an iterator's callers would have to unwrap")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "it never ends, which an iterator's callers would have to unwrap"
+    )]
     pub fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;

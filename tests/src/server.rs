@@ -103,9 +103,9 @@ impl TestServer {
         let listening = self.log_line("Listening for client connections on ");
         self.port = port_in(&listening);
         self.log_line("Server is ready");
-        self.monitor = self.log_has("Starting http monitor on ").map(|line| {
-            SocketAddr::from((Ipv4Addr::LOCALHOST, port_in(&line)))
-        });
+        self.monitor = self
+            .log_has("Starting http monitor on ")
+            .map(|line| SocketAddr::from((Ipv4Addr::LOCALHOST, port_in(&line))));
     }
 
     /// Starts again on the same port and data after [`TestServer::kill9`] or [`TestServer::stop`].

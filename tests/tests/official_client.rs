@@ -22,12 +22,19 @@ fn text(message: &async_nats::Message) -> &str {
     std::str::from_utf8(&message.payload).unwrap()
 }
 
-/// Publishes `from..to` as text and waits until they are on disk.
+/// Waits until the server has carried out all that `client` sent: its `flush` only empties its own buffer, while a
+/// request that nobody serves is answered in its turn.
+async fn sync(client: &Client) {
+    let error = client.request("nobody.serves.this", "".into()).await.unwrap_err();
+    assert_eq!(error.kind(), async_nats::RequestErrorKind::NoResponders);
+}
+
+/// Publishes the numbers of `range` as text and sees them through.
 async fn publish(client: &Client, subject: &str, range: std::ops::Range<usize>) {
     for n in range {
         client.publish(subject.to_owned(), n.to_string().into()).await.unwrap();
     }
-    client.flush().await.unwrap();
+    sync(client).await;
 }
 
 #[tokio::test]
@@ -58,7 +65,7 @@ async fn requests_are_answered_or_refused_at_once() {
     let server = server(&[]);
     let client = async_nats::connect(server.url()).await.unwrap();
     let mut service = client.queue_subscribe("svc.*", "workers".to_owned()).await.unwrap();
-    client.flush().await.unwrap();
+    sync(&client).await;
     let answering = client.clone();
     let answers = tokio::spawn(async move {
         for _ in 0..200 {
@@ -84,14 +91,14 @@ async fn a_queue_group_gets_each_message_once() {
     for _ in 0..3 {
         let member = async_nats::connect(server.url()).await.unwrap();
         let subscriber = member.queue_subscribe("q.*", "crew".to_owned()).await.unwrap();
-        member.flush().await.unwrap();
+        sync(&member).await;
         members.push((member, subscriber));
     }
     publish(&publisher, "q.x", 0..600).await;
     let mut seen = Vec::new();
     for (member, mut subscriber) in members {
         // Drain delivers what is under way and then ends the stream.
-        member.flush().await.unwrap();
+        sync(&member).await;
         subscriber.drain().await.unwrap();
         let before = seen.len();
         while let Some(message) = tokio::time::timeout(PATIENCE, subscriber.next()).await.unwrap() {
@@ -169,6 +176,12 @@ async fn it_reconnects_to_a_killed_server_that_forgot_nothing() {
     for n in 0..100 {
         assert_eq!(text(&next(&mut live).await), n.to_string());
     }
+    // This client's `flush` asks the server for nothing; that a message is on disk shows in a replay.
+    let mut stored = client.subscribe("$REPLAY.all.r.a").await.unwrap();
+    for n in 0..100 {
+        assert_eq!(text(&next(&mut stored).await), n.to_string());
+    }
+    stored.unsubscribe().await.unwrap();
     server.kill9();
     server.restart();
     // From the crash on: gone, then back.

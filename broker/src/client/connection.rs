@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sublog_protocol::decode::{self, Limits, Step, decode_client};
 use sublog_protocol::encode;
@@ -24,7 +24,11 @@ use super::outbound::Kind;
 use super::subscriptions::Subscriptions;
 use super::{Client, CloseReason, operations};
 use crate::clock;
-use crate::limits::{ACKS_WAITING_MAX, READ_BUFFER_BYTES, READ_BUFFER_IDLE_BYTES, STALL_MAX, STALL_PERCENT};
+use crate::limits::{
+    ACKS_WAITING_MAX, OVERTAKING_PING_FIRST, OVERTAKING_PING_MAX, OVERTAKING_PING_QUIET, READ_BUFFER_BYTES,
+    READ_BUFFER_IDLE_BYTES, STALL_MAX, STALL_PERCENT,
+};
+use crate::router::batches::Entered;
 use crate::server::Server;
 
 /// How long last words may take to reach a client that is being closed.
@@ -44,7 +48,16 @@ pub(super) struct Connection {
     pub(super) batch_ns: i64,
     /// Answers of this batch, in order.
     pub(super) answers: Vec<Answer>,
+    /// The client's library writes the PING of a flush before the messages that the flush is for.
+    pub(super) ping_overtakes: bool,
+    /// Its answers that wait for those messages, and since when.
+    held: Vec<Answer>,
+    held_since: Instant,
     pub(super) authorized: bool,
+    /// Something was unsubscribed since the last answers.
+    pub(super) unsubscribed: bool,
+    /// The batch under way.
+    in_batch: Option<Entered>,
     pub(super) connected: bool,
     pub(super) info_due: bool,
     pub(super) in_msgs: u64,
@@ -127,7 +140,12 @@ impl Connection {
             batch: RecordBatch::new(),
             batch_ns: 0,
             answers: Vec::new(),
+            ping_overtakes: false,
+            held: Vec::new(),
+            held_since: clock::now(),
             authorized: operations::open_to_all(&server),
+            unsubscribed: false,
+            in_batch: None,
             connected: false,
             info_due: false,
             in_msgs: 0,
@@ -145,12 +163,16 @@ impl Connection {
         let mut want = READ_BUFFER_IDLE_BYTES;
         let mut at_least = 0;
         loop {
-            if buffer.is_empty() {
+            if buffer.is_empty() && self.held.is_empty() {
                 self.idle_until_readable(reader, &mut buffer).await;
             }
             reserve(&mut buffer, want, at_least);
             let space = buffer.capacity() - buffer.len();
-            let read = match reader.read_buf(&mut buffer).await {
+            let Some(read) = self.read_or_quiet(reader, &mut buffer).await else {
+                self.release_held();
+                continue;
+            };
+            let read = match read {
                 // What came before the end has been processed.
                 Ok(0) => return CloseReason::ClientClosed,
                 Ok(read) => read,
@@ -162,6 +184,7 @@ impl Connection {
                 self.client.last_activity_ms.store(clock::ticks_ms(), Ordering::Relaxed);
                 continue;
             }
+            self.in_batch = Some(self.server.router.batches.enter(self.client.id));
             let (consumed, needed, end) = self.process(&buffer);
             at_least = needed;
             if consumed == buffer.len() {
@@ -173,6 +196,21 @@ impl Connection {
                 return reason;
             }
         }
+    }
+
+    /// Reads; `None` when an answer is held for what may follow and nothing did.
+    async fn read_or_quiet(&self, reader: &mut OwnedReadHalf, buffer: &mut Vec<u8>) -> Option<std::io::Result<usize>> {
+        if self.held.is_empty() {
+            return Some(reader.read_buf(buffer).await);
+        }
+        let quiet = if self.unflushed.is_empty() { OVERTAKING_PING_FIRST } else { OVERTAKING_PING_QUIET };
+        tokio::time::timeout(quiet, reader.read_buf(buffer)).await.ok()
+    }
+
+    /// Answers what was held, as a flush of everything that came since.
+    fn release_held(&mut self) {
+        let span = std::mem::take(&mut self.unflushed);
+        acks::answer_when_committed(&self.client, &self.server.capture, span, self.held.drain(..));
     }
 
     /// Waits for bytes without holding a buffer for them.
@@ -231,16 +269,34 @@ impl Connection {
         self.client.last_activity_ms.store(clock::ticks_ms(), Ordering::Relaxed);
         self.count();
         self.fanout.flush();
+        if let Some(batch) = self.in_batch.take() {
+            self.server.router.batches.exit(batch);
+        }
         self.fanout.settle(&self.server.router);
         self.subscriptions.start_replays(&self.server);
         if !self.batch.is_empty() {
             self.store_batch().await;
         }
         self.batch_ns = 0;
+        if self.unsubscribed && !self.answers.is_empty() {
+            // Whoever still delivers to what was unsubscribed is done before the answers that end it.
+            self.unsubscribed = false;
+            self.server.router.batches.settle().await;
+        }
+        if self.ping_overtakes && !self.answers.is_empty() {
+            if self.held.is_empty() {
+                self.held_since = clock::now();
+            }
+            self.held.append(&mut self.answers);
+        }
         if !self.answers.is_empty() {
-            let answers = self.answers.drain(..);
             let span = std::mem::take(&mut self.unflushed);
-            acks::answer_when_committed(&self.client, &self.server.capture, span, answers);
+            acks::answer_when_committed(&self.client, &self.server.capture, span, self.answers.drain(..));
+        }
+        if !self.held.is_empty()
+            && (end.is_some() || clock::now().duration_since(self.held_since) > OVERTAKING_PING_MAX)
+        {
+            self.release_held();
         }
         if end.is_some() {
             self.wait_for_acks(0).await;
@@ -288,10 +344,16 @@ impl Connection {
     /// Waits until at most `max` answers wait for the log.
     async fn wait_for_acks(&self, max: usize) {
         if self.client.acks.lock().len() > max {
-            self.client
-                .out
-                .wait_for_room(|_| self.client.acks.lock().len() <= max || self.client.is_closing())
-                .await;
+            self.client.out.wait_for_room(|_| self.client.acks.lock().len() <= max || self.client.is_closing()).await;
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // A batch that a panic cut short is over as well.
+        if let Some(batch) = self.in_batch.take() {
+            self.server.router.batches.exit(batch);
         }
     }
 }

@@ -35,6 +35,8 @@ impl Connection {
             ClientOp::Publish(message) => self.publish(message),
             ClientOp::Ping => {
                 self.answer(Answer::Pong);
+                // From the second PING on: the first one belongs to the handshake and is answered at once.
+                self.ping_overtakes = self.connected && self.overtaking_library();
                 if self.info_due {
                     self.info_due = false;
                     let mut info = Vec::new();
@@ -60,6 +62,7 @@ impl Connection {
                 // Deliveries so far decide whether the limit is reached already.
                 self.fanout.settle(&self.server.router);
                 self.subscriptions.unsubscribe(&self.server, &self.client, sid, *max);
+                self.unsubscribed |= *max == 0;
                 self.ok();
                 Ok(())
             }
@@ -172,11 +175,17 @@ impl Connection {
         }
     }
 
+    /// nats-py writes the PING of `flush()` straight to the socket while published messages still sit in its buffer, to
+    /// be written a moment later. Answered at once, such a flush would promise nothing.
+    fn overtaking_library(&self) -> bool {
+        self.server.capture.is_on() && self.options.lang.as_deref() == Some("python3")
+    }
+
     /// Answers in its turn: at once, between the deliveries to this client, if nothing before it waits for the log.
     fn answer(&mut self, answer: Answer) {
         let promises = matches!(answer, Answer::Pong | Answer::Ok);
         let waits = !self.answers.is_empty()
-            || (promises && (!self.batch.is_empty() || !self.unflushed.is_empty()))
+            || (promises && (self.ping_overtakes || !self.batch.is_empty() || !self.unflushed.is_empty()))
             || !self.client.acks.lock().is_empty();
         if waits {
             self.answers.push(answer);

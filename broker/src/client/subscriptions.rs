@@ -68,7 +68,10 @@ impl Subscriptions {
             return Err(ServerError::InvalidSubject);
         }
         if queue == Some(RESERVED_QUEUE) {
-            return Err(ServerError::PermissionSubscribe { subject: filter.to_vec(), queue: queue.map(<[u8]>::to_vec) });
+            return Err(ServerError::PermissionSubscribe {
+                subject: filter.to_vec(),
+                queue: queue.map(<[u8]>::to_vec),
+            });
         }
         if self.by_sid.get(sid).is_some_and(|held| !held.has_ended()) {
             return Ok(());

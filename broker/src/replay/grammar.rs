@@ -56,7 +56,12 @@ pub fn parse(text: &[u8]) -> Result<Request, ServerError> {
         }
         b"since" => {
             let (value, rest) = token(rest);
-            (Start::Since(duration(value).ok_or_else(|| bad("since needs a duration such as 90s, 15m, 6h or 7d", value))?), rest)
+            (
+                Start::Since(
+                    duration(value).ok_or_else(|| bad("since needs a duration such as 90s, 15m, 6h or 7d", value))?,
+                ),
+                rest,
+            )
         }
         b"time" => {
             let (value, rest) = token(rest);

@@ -4,59 +4,28 @@
 //! folder have the same two states. [`SimDisk::crash`] lets chance decide for every unsynced sector and every unsynced
 //! name whether it made it. Everything follows from seeds, so every state can be made again.
 
+mod chance;
 mod fault;
+mod file;
 mod inode;
 
 use std::collections::BTreeMap;
-use std::io::{self, IoSlice};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 
+pub use self::chance::Chance;
 use self::fault::Faults;
 pub use self::fault::{Call, Fault};
+use self::file::SimFile;
 use self::inode::Inode;
-use super::{Disk, DiskFile, OpenMode, View};
+use super::{Disk, DiskFile, OpenMode};
 
 /// The smallest piece that is written whole or not at all, in bytes.
 pub const SECTOR_BYTES: usize = 512;
-
-/// Small, fast, good enough to choose between outcomes; the same on every machine.
-#[derive(Debug, Clone)]
-pub struct Chance(u64);
-
-impl Chance {
-    /// From a seed; different seeds give unrelated choices.
-    #[must_use]
-    pub fn new(seed: u64) -> Self {
-        let mut chance = Self(seed ^ 0x9e37_79b9_7f4a_7c15);
-        chance.bits();
-        chance
-    }
-
-    /// 64 random bits.
-    pub fn bits(&mut self) -> u64 {
-        // SplitMix64.
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `n`; 0 if `n` is 0.
-    pub fn below(&mut self, n: u64) -> u64 {
-        self.bits().checked_rem(n).unwrap_or(0)
-    }
-
-    /// True `percent` times of a hundred.
-    pub fn percent(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
-    }
-}
 
 /// What a crash did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -366,140 +335,5 @@ impl Disk for SimDisk {
 
     fn random(&self) -> io::Result<u64> {
         Ok(self.state.lock().chance.bits())
-    }
-}
-
-#[derive(Debug)]
-struct SimFile {
-    disk: SimDisk,
-    inode: usize,
-    life: u64,
-    /// This handle has the file's lock.
-    holds: AtomicBool,
-}
-
-impl SimFile {
-    fn with<T>(&self, f: impl FnOnce(&mut State, usize) -> io::Result<T>) -> io::Result<T> {
-        let mut state = self.disk.state.lock();
-        if state.life != self.life {
-            return Err(io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error()));
-        }
-        f(&mut state, self.inode)
-    }
-}
-
-impl DiskFile for SimFile {
-    fn len(&self) -> io::Result<u64> {
-        self.with(|state, i| Ok(state.inodes.get(i).map_or(0, |inode| inode.cache.len() as u64)))
-    }
-
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.with(|state, i| {
-            state.faults.check(Call::Read)?;
-            Ok(state.inodes.get(i).map_or(0, |inode| inode.read_at(buf, offset)))
-        })
-    }
-
-    fn write_vectored_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        self.with(|state, i| {
-            let bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
-            state.tick();
-            let fault = state.faults.take(Call::Write);
-            let mut len = bytes.len();
-            if fault.is_some() {
-                // Whatever the call answers, some of it is in the page cache.
-                len = crate::format::index64(state.chance.below(bytes.len() as u64));
-            }
-            let used = state.used();
-            let Some(inode) = state.inodes.get_mut(i) else { return Err(no_such_file()) };
-            let grows = (offset + len as u64).saturating_sub(inode.cache.len() as u64);
-            if used + grows > state.space {
-                return Err(Fault::NoSpace.error());
-            }
-            inode.write_at(bytes.get(..len).unwrap_or_default(), offset);
-            match fault {
-                Some(Fault::Short) => Ok(len.max(1).min(bytes.len())),
-                Some(fault) => Err(fault.error()),
-                None => Ok(len),
-            }
-        })
-    }
-
-    fn allocate(&self, len: u64) -> io::Result<()> {
-        self.with(|state, i| {
-            state.tick();
-            state.faults.check(Call::Allocate)?;
-            let used = state.used();
-            let Some(inode) = state.inodes.get_mut(i) else { return Err(no_such_file()) };
-            let grows = len.saturating_sub(inode.cache.len() as u64);
-            if used + grows > state.space {
-                return Err(Fault::NoSpace.error());
-            }
-            if grows > 0 {
-                inode.set_len(len);
-            }
-            Ok(())
-        })
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.with(|state, i| {
-            state.tick();
-            state.faults.check(Call::Allocate)?;
-            state.inodes.get_mut(i).map(|inode| inode.set_len(len)).ok_or_else(no_such_file)
-        })
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.with(|state, i| {
-            state.tick();
-            let fault = state.faults.take(Call::Sync);
-            let chance = &mut state.chance;
-            let Some(inode) = state.inodes.get_mut(i) else { return Err(no_such_file()) };
-            match fault {
-                Some(fault) => {
-                    inode.fail_sync(chance);
-                    Err(fault.error())
-                }
-                None => {
-                    inode.sync();
-                    Ok(())
-                }
-            }
-        })
-    }
-
-    fn view(&self, len: u64) -> io::Result<View> {
-        self.with(|state, i| {
-            state.faults.check(Call::View)?;
-            let inode = state.inodes.get(i).ok_or_else(no_such_file)?;
-            match inode.cache.get(..crate::format::index64(len)) {
-                Some(bytes) => Ok(View { bytes: Bytes::copy_from_slice(bytes), live: false }),
-                None => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
-            }
-        })
-    }
-
-    fn try_lock(&self) -> io::Result<bool> {
-        self.with(|state, i| {
-            let inode = state.inodes.get_mut(i).ok_or_else(no_such_file)?;
-            let got = !std::mem::replace(&mut inode.locked, true);
-            self.holds.fetch_or(got, Ordering::Relaxed);
-            Ok(got)
-        })
-    }
-}
-
-impl Drop for SimFile {
-    fn drop(&mut self) {
-        if !self.holds.load(Ordering::Relaxed) {
-            return;
-        }
-        let mut state = self.disk.state.lock();
-        if state.life == self.life
-            && let Some(inode) = state.inodes.get_mut(self.inode)
-        {
-            inode.locked = false;
-        }
     }
 }

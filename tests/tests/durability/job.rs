@@ -199,8 +199,18 @@ fn run_job(sync: &str, messages: usize, kills: usize) {
         "job --sync {sync}: {} published, {} flushed, {killed} kills, {} replayed on {} subjects, {} lost, \
          {} duplicated, {} corrupt, {} unknown, {} order breaks, {} holes; live: {} seen, {due} due, {missed} missed; \
          {} sequences watched; {:.1?}",
-        verdict.published, verdict.flushed, verdict.replayed, verdict.subjects, verdict.lost, verdict.duplicated,
-        verdict.corrupt, verdict.unknown, verdict.order_breaks, verdict.holes, live.seen.len(), shown.len(),
+        verdict.published,
+        verdict.flushed,
+        verdict.replayed,
+        verdict.subjects,
+        verdict.lost,
+        verdict.duplicated,
+        verdict.corrupt,
+        verdict.unknown,
+        verdict.order_breaks,
+        verdict.holes,
+        live.seen.len(),
+        shown.len(),
         start.elapsed(),
     );
     assert!(verdict.is_clean(), "{verdict:?}");
@@ -236,7 +246,10 @@ fn check_positions(all: &[Message], shown: &HashMap<u64, u64>, live: &Live) {
     }
     for message in all {
         let tag = content::tag_of(&message.payload).unwrap();
-        assert!(live.seen.get(tag).is_none_or(|print| *print == fingerprint(message)), "{tag} was delivered differently");
+        assert!(
+            live.seen.get(tag).is_none_or(|print| *print == fingerprint(message)),
+            "{tag} was delivered differently"
+        );
     }
 }
 

@@ -89,8 +89,10 @@ pub(crate) fn judge(publishers: &[Attempts], replay: &[Message]) -> Verdict {
     for (attempts, seen) in publishers.iter().zip(&seen) {
         verdict.published += attempts.len();
         verdict.flushed += attempts.values().filter(|attempt| attempt.flushed.is_some()).count();
-        verdict.lost +=
-            attempts.iter().filter(|(tag, attempt)| attempt.flushed.is_some() && !seen.contains_key(tag.as_str())).count();
+        verdict.lost += attempts
+            .iter()
+            .filter(|(tag, attempt)| attempt.flushed.is_some() && !seen.contains_key(tag.as_str()))
+            .count();
         verdict.holes += holes(attempts, seen);
     }
     verdict

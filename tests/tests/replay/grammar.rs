@@ -81,7 +81,8 @@ fn a_place_that_is_still_to_come_waits_for_it() {
         client.publish("g.a", n.to_string());
     }
     client.sync();
-    let mut seen: Vec<(String, String)> = client.messages(2).into_iter().map(|m| (m.sid.clone(), m.text().to_owned())).collect();
+    let mut seen: Vec<(String, String)> =
+        client.messages(2).into_iter().map(|m| (m.sid.clone(), m.text().to_owned())).collect();
     // A time to come is the end of the log: what is published after it is new to that reader, or not yet due.
     seen.retain(|(sid, _)| sid == "1");
     assert!(seen.iter().all(|(_, text)| text == "13" || text == "14"), "{seen:?}");
@@ -134,10 +135,22 @@ fn what_cannot_be_obeyed_is_refused_with_the_grammar() {
     let server = server(&[]);
     let mut client = server.client();
     for bad in [
-        "$REPLAY", "$REPLAY.all", "$REPLAY.everything.a", "$REPLAY.seq.5", "$REPLAY.seq.x.a", "$REPLAY.seq.-1.a",
-        "$REPLAY.seq.18446744073709551616.a", "$REPLAY.last.a", "$REPLAY.since.6w.a", "$REPLAY.since.a",
-        "$REPLAY.since.99999999999999999d.a", "$REPLAY.time.yesterday.a", "$REPLAY.time.9999999999999999.a",
-        "$REPLAY.*.a", "$REPLAY.>", "$REPLAY.seq.*.a",
+        "$REPLAY",
+        "$REPLAY.all",
+        "$REPLAY.everything.a",
+        "$REPLAY.seq.5",
+        "$REPLAY.seq.x.a",
+        "$REPLAY.seq.-1.a",
+        "$REPLAY.seq.18446744073709551616.a",
+        "$REPLAY.last.a",
+        "$REPLAY.since.6w.a",
+        "$REPLAY.since.a",
+        "$REPLAY.since.99999999999999999d.a",
+        "$REPLAY.time.yesterday.a",
+        "$REPLAY.time.9999999999999999.a",
+        "$REPLAY.*.a",
+        "$REPLAY.>",
+        "$REPLAY.seq.*.a",
     ] {
         client.subscribe(bad, "1");
         let (messages, errors) = client.flush_with_errors();

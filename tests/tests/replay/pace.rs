@@ -53,9 +53,7 @@ fn more_than_a_thousand_replays_at_once() {
             client.subscribe("$REPLAY.all.many.*", &sid.to_string());
         }
     }
-    clock::until("start of all replays", || {
-        (server.monitor("/varz")["sublog"]["replays"] == REPLAYS).then_some(())
-    });
+    clock::until("start of all replays", || (server.monitor("/varz")["sublog"]["replays"] == REPLAYS).then_some(()));
     // They follow live as well.
     fill(&server, "many.a", 10);
     for client in &mut clients {

@@ -12,7 +12,6 @@ const PUBLISHERS: usize = 3;
 const REPLAYS: usize = 50;
 
 /// What the threads of the seam test share.
-#[derive(Default)]
 struct Run {
     /// Publishers end.
     stop: AtomicBool,
@@ -21,6 +20,20 @@ struct Run {
     totals: [AtomicUsize; PUBLISHERS],
     /// Readers that have seen a message of every publisher.
     under_way: AtomicUsize,
+    /// Messages each reader has seen.
+    seen: [AtomicUsize; REPLAYS],
+}
+
+impl Run {
+    fn new() -> Self {
+        Self {
+            stop: AtomicBool::new(false),
+            finish: AtomicBool::new(false),
+            totals: [const { AtomicUsize::new(0) }; PUBLISHERS],
+            under_way: AtomicUsize::new(0),
+            seen: [const { AtomicUsize::new(0) }; REPLAYS],
+        }
+    }
 }
 
 /// Payload `n` of a publisher: it can be told from any other, and its length varies.
@@ -44,7 +57,7 @@ fn publisher(address: SocketAddr, number: usize, stop: &AtomicBool) -> usize {
 }
 
 /// Reads one replay up to the last message of each publisher and checks it on the way; the number read.
-fn reader(address: SocketAddr, start: &str, run: &Run) -> usize {
+fn reader(address: SocketAddr, at: usize, start: &str, run: &Run) -> usize {
     let Run { finish, totals, under_way, .. } = run;
     let mut client = RawClient::connect(address);
     client.hello(sublog_tests::client::CONNECT);
@@ -77,6 +90,7 @@ fn reader(address: SocketAddr, start: &str, run: &Run) -> usize {
         let complete = next.iter().all(Option::is_some);
         next[number] = Some(n + 1);
         count += 1;
+        run.seen[at].store(count, Ordering::Relaxed);
         if !complete && next.iter().all(Option::is_some) {
             under_way.fetch_add(1, Ordering::Relaxed);
         }
@@ -87,7 +101,7 @@ fn reader(address: SocketAddr, start: &str, run: &Run) -> usize {
 fn replays_that_start_while_everybody_publishes_have_no_gap_and_no_duplicate() {
     let server = server(&[]);
     let address = server.address();
-    let run = Arc::new(Run::default());
+    let run = Arc::new(Run::new());
     let publishers: Vec<_> = (0..PUBLISHERS)
         .map(|number| {
             let run = run.clone();
@@ -106,12 +120,14 @@ fn replays_that_start_while_everybody_publishes_have_no_gap_and_no_duplicate() {
             let run = run.clone();
             // Starts are spread over the run: this is the randomness under test, not a wait for something.
             std::thread::sleep(std::time::Duration::from_millis(random.below(40)));
-            std::thread::spawn(move || reader(address, &start, &run))
+            std::thread::spawn(move || reader(address, at, &start, &run))
         })
         .collect();
-    clock::until("message of every publisher for every reader", || {
-        (run.under_way.load(Ordering::Relaxed) == REPLAYS || readers.iter().any(|r| r.is_finished())).then_some(())
-    });
+    let deadline = clock::now() + clock::PATIENCE;
+    while run.under_way.load(Ordering::Relaxed) < REPLAYS && !readers.iter().any(|r| r.is_finished()) {
+        assert!(clock::now() < deadline, "readers that saw nothing of some publisher: {:?}", run.seen);
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
     run.stop.store(true, Ordering::Relaxed);
     for (total, publisher) in run.totals.iter().zip(publishers) {
         total.store(publisher.join().unwrap(), Ordering::Relaxed);
@@ -134,9 +150,8 @@ fn a_replay_and_a_live_subscription_on_one_connection_agree() {
     client.sync();
     fill(&server, "both.a", 500);
     let seen = client.messages(1050);
-    let of = |sid: &str| -> Vec<u64> {
-        seen.iter().filter(|m| m.sid == sid).map(|m| random::hash(&m.payload)).collect()
-    };
+    let of =
+        |sid: &str| -> Vec<u64> { seen.iter().filter(|m| m.sid == sid).map(|m| random::hash(&m.payload)).collect() };
     let (live, replay) = (of("live"), of("replay"));
     assert_eq!((live.len(), replay.len()), (500, 550));
     assert_eq!(live, replay[50..]);

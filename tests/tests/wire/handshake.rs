@@ -170,8 +170,6 @@ fn clients_that_leave_pings_unanswered_are_stale() {
     assert_eq!((silent.next(), silent.next()), (Seen::Ping, Seen::Ping));
     silent.expect_err("Stale Connection");
     silent.expect_closed();
-    clock::until("stale connection in varz", || {
-        (server.monitor("/varz")["stale_connections"] == 1).then_some(())
-    });
+    clock::until("stale connection in varz", || (server.monitor("/varz")["stale_connections"] == 1).then_some(()));
     alive.expect_nothing();
 }

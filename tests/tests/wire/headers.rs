@@ -14,7 +14,12 @@ fn headers_are_passed_on_byte_for_byte() {
     modern.sync();
     old.sync();
     // Nobody but the two ends has an opinion on what is in a block.
-    for block in ["NATS/1.0\r\n\r\n", "NATS/1.0\r\nA: 1\r\na: 2\r\nA:3\r\n\r\n", "NATS/1.0 503 text\r\nK:\r\n\r\n", "not a header block\r\n\r\n"] {
+    for block in [
+        "NATS/1.0\r\n\r\n",
+        "NATS/1.0\r\nA: 1\r\na: 2\r\nA:3\r\n\r\n",
+        "NATS/1.0 503 text\r\nK:\r\n\r\n",
+        "not a header block\r\n\r\n",
+    ] {
         publisher.send(format!("HPUB h.a re.ply {} {}\r\n{block}hello\r\n", block.len(), block.len() + 5));
         let seen = modern.message();
         assert_eq!(seen.headers.as_deref(), Some(block.as_bytes()));

@@ -124,7 +124,10 @@ fn connections_that_came_and_went_leave_no_memory_behind() {
     let server = server(&[]);
     let cycle = |n: usize| {
         let mut client = server.raw();
-        client.send(format!("CONNECT {}\r\nSUB cycle.{n} {n}\r\nSUB cycle.{n} q 2\r\nPUB cycle.{n} 1\r\nx\r\n", sublog_tests::client::CONNECT));
+        client.send(format!(
+            "CONNECT {}\r\nSUB cycle.{n} {n}\r\nSUB cycle.{n} q shared\r\nPUB cycle.{n} 1\r\nx\r\n",
+            sublog_tests::client::CONNECT
+        ));
         assert_eq!(client.messages(2).len(), 2);
     };
     // A publisher that stays sees all of them come and go.

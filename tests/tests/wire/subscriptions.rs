@@ -53,9 +53,7 @@ fn auto_unsubscribe_counts_from_the_subscription() {
     // In a queue group too.
     client.send("SUB c q 3\r\nUNSUB 3 2\r\nPUB c 1\r\n1\r\nPUB c 1\r\n2\r\nPUB c 1\r\n3\r\n");
     assert_eq!(client.flush().len(), 2);
-    clock::until("end of all subscriptions in varz", || {
-        (server.monitor("/varz")["subscriptions"] == 0).then_some(())
-    });
+    clock::until("end of all subscriptions in varz", || (server.monitor("/varz")["subscriptions"] == 0).then_some(()));
 }
 
 #[test]

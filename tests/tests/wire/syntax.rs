@@ -86,7 +86,16 @@ fn what_was_sent_before_leaving_counts() {
 #[test]
 fn operations_no_client_may_send_end_the_connection() {
     let server = server(&[]);
-    for bad in ["MSG a 1 1\r\nx\r\n", "HMSG a 1 12 13\r\n", "RS+ a\r\n", "LS+ a\r\n", "A+ a\r\n", "GET / HTTP/1.1\r\n\r\n", "UNSUB\r\n", "\0"] {
+    for bad in [
+        "MSG a 1 1\r\nx\r\n",
+        "HMSG a 1 12 13\r\n",
+        "RS+ a\r\n",
+        "LS+ a\r\n",
+        "A+ a\r\n",
+        "GET / HTTP/1.1\r\n\r\n",
+        "UNSUB\r\n",
+        "\0",
+    ] {
         let mut client = server.client();
         client.send(bad);
         client.expect_err("Unknown Protocol Operation");

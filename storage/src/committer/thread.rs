@@ -1,0 +1,57 @@
+//! The thread of a committer: steps it, and sleeps when there is nothing to do.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::MutexGuard;
+
+use super::{Committer, Next};
+use crate::clock;
+use crate::queue::{Park, Queue};
+
+/// The loop of the committer's thread.
+pub(crate) fn run(mut committer: Committer) {
+    let start = clock::now();
+    committer.measure = true;
+    let shared = Arc::clone(&committer.shared);
+    loop {
+        match committer.step(start.elapsed()) {
+            Next::Now => {}
+            Next::Stop => return,
+            Next::At(at) => {
+                let queue = shared.queue.lock();
+                park(&committer, queue, Park::Until, Some(start + at));
+            }
+            Next::Idle => {
+                let queue = shared.queue.lock();
+                park(&committer, queue, Park::Idle, None);
+            }
+        }
+    }
+}
+
+/// Sleeps unless something came since the step looked.
+fn park(committer: &Committer, mut queue: MutexGuard<'_, Queue>, how: Park, until: Option<Instant>) {
+    let shared = &committer.shared;
+    let came = if queue.dead.is_some() || queue.full.is_some() {
+        queue.closing
+    } else {
+        let pending = !queue.pending.is_empty();
+        queue.closing
+            || (queue.is_urgent() && pending)
+            || (committer.unsynced() && queue.wants_sync(shared.options.sync.is_weak()))
+            || queue.pending_bytes >= shared.options.gather_bytes
+            || (how == Park::Idle && pending)
+    };
+    if came {
+        return;
+    }
+    queue.park = how;
+    match until {
+        Some(until) => {
+            shared.wake.wait_until(&mut queue, until);
+        }
+        None => shared.wake.wait(&mut queue),
+    }
+    queue.park = Park::Awake;
+}
