@@ -80,7 +80,7 @@ impl Capture {
     pub fn open(dir: PathBuf, options: &CaptureOptions) -> Result<(Arc<Self>, RecoveryReport), OpenError> {
         let signals = Arc::new(signals());
         let log_options = LogOptions { sync: options.sync, queue_bytes_max: QUEUE_BYTES_MAX, ..LogOptions::default() };
-        let disk = Arc::new(sublog_storage::RealDisk::default());
+        let disk = Arc::new(sublog_storage::RealDisk);
         let (log, report) = Log::open(disk, &dir, log_options, signals.clone())?;
         signals.readable.send_replace(log.readable_seq());
         let capture = Self { log: Some(log), signals, runtime: tokio::runtime::Handle::current() };

@@ -53,7 +53,7 @@ impl RecordBatch {
         }
         let start = self.body.len();
         self.body.reserve(len);
-        // Lengths and time as three words (flags are 0): measured a fifth faster than field by field.
+        // Lengths and time as three words (flags are 0).
         let time = ts_ns.cast_unsigned();
         let lengths = u64::from(len32) | u64::from(headers_len) << 32;
         let subject_and_time = u64::from(subject_len) | (time & 0xffff_ffff) << 32;

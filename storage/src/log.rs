@@ -25,7 +25,7 @@ pub type Waiter = Box<dyn FnOnce(Result<(), LogError>) + Send>;
 /// An append-only log. All methods may be called from any thread.
 pub struct Log {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
     /// One removal at a time, so that the oldest segment goes first.
     removing: Mutex<()>,
 }
@@ -42,10 +42,10 @@ impl Log {
         observer: Arc<dyn LogObserver>,
     ) -> Result<(Self, RecoveryReport), OpenError> {
         let start = clock::now();
-        let (mut log, committer, mut report) = Self::open_stepped(disk, dir, options, observer)?;
+        let (log, committer, mut report) = Self::open_stepped(disk, dir, options, observer)?;
         let name = dir.file_name().map_or_else(|| "log".to_owned(), |name| name.to_string_lossy().into_owned());
         let spawned = std::thread::Builder::new().name(format!("log {name}")).spawn(move || committer::run(committer));
-        log.thread = Some(spawned.map_err(|e| LogError::from_io(Operation::Open, dir, None, &e))?);
+        *log.thread.lock() = Some(spawned.map_err(|e| LogError::from_io(Operation::Open, dir, None, &e))?);
         report.took_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
         Ok((log, report))
     }
@@ -87,7 +87,7 @@ impl Log {
             damage: Mutex::new(damage),
         });
         let committer = Committer::new(Arc::clone(&shared), opened.writer, opened.lock);
-        Ok((Self { shared, thread: None, removing: Mutex::new(()) }, committer, opened.report))
+        Ok((Self { shared, thread: Mutex::new(None), removing: Mutex::new(()) }, committer, opened.report))
     }
 
     /// Takes the batch's records and gives them numbers. Never waits for the disk. An empty batch gets none: its
@@ -266,11 +266,11 @@ impl Log {
         told.recv().unwrap_or_else(|_| Err(LogError::closed(&self.shared.dir)))
     }
 
-    /// Writes and syncs everything appended, and marks the log as closed. Readers stay usable.
+    /// Writes and syncs everything appended, and marks the log as closed: later appends fail, readers stay usable.
     ///
     /// # Errors
     /// The log's failure, if it had one.
-    pub fn close(mut self) -> Result<(), LogError> {
+    pub fn close(&self) -> Result<(), LogError> {
         self.stop_thread();
         let queue = self.shared.queue.lock();
         match &queue.dead {
@@ -286,9 +286,10 @@ impl Log {
         self.wake_if(queue, |_| true);
     }
 
-    fn stop_thread(&mut self) {
+    fn stop_thread(&self) {
         self.ask_to_close();
-        if let Some(thread) = self.thread.take()
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread
             && thread.join().is_err()
         {
             tracing::error!(dir = %self.shared.dir.display(), "the committer's thread panicked");
@@ -301,13 +302,25 @@ impl Log {
     /// # Errors
     /// What the system says; segments removed before that stay removed.
     pub fn remove_before(&self, seq: u64) -> Result<Removed, LogError> {
+        self.remove_segments(usize::MAX, seq)
+    }
+
+    /// Removes the oldest segment, unless it is the open one; as [`Log::remove_before`].
+    ///
+    /// # Errors
+    /// What the system says; nothing is removed then.
+    pub fn remove_oldest(&self) -> Result<Removed, LogError> {
+        self.remove_segments(1, u64::MAX)
+    }
+
+    fn remove_segments(&self, at_most: usize, before_seq: u64) -> Result<Removed, LogError> {
         let _one_at_a_time = self.removing.lock();
         let mut removed = Removed::default();
-        loop {
+        for _ in 0..at_most {
             let segments = self.shared.segments();
-            let (Some(oldest), Some(next)) = (segments.first(), segments.get(1)) else { return Ok(removed) };
-            if next.first_seq > seq || next.first_seq > self.durable_seq() + 1 {
-                return Ok(removed);
+            let (Some(oldest), Some(next)) = (segments.first(), segments.get(1)) else { break };
+            if next.first_seq > before_seq || next.first_seq > self.durable_seq() + 1 {
+                break;
             }
             let failed = |operation, e: &std::io::Error| LogError::from_io(operation, &oldest.path, None, e);
             match self.shared.disk.remove(&oldest.path) {
@@ -323,6 +336,7 @@ impl Log {
             removed.bytes += totals.record_bytes;
             count(&self.shared.counters.segments_removed, 1);
         }
+        Ok(removed)
     }
 }
 

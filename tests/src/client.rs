@@ -104,7 +104,6 @@ pub struct RawClient {
     pub info: Value,
     /// Whether the server's PINGs are answered (and hidden), as any client library does.
     pub answers_pings: bool,
-    /// Reading does not go on after the end of the stream.
     closed: bool,
 }
 
@@ -305,10 +304,7 @@ impl RawClient {
     /// # Panics
     /// Something else comes, or nothing.
     pub fn message(&mut self) -> Message {
-        match self.next() {
-            Seen::Message(message) => message,
-            other => panic!("{other:?} instead of a message"),
-        }
+        self.messages(1).remove(0)
     }
 
     /// The next `count` deliveries.
@@ -353,9 +349,6 @@ impl RawClient {
     }
 
     /// PING and PONG, with messages kept for later.
-    ///
-    /// # Panics
-    /// The server complains or says nothing.
     pub fn sync(&mut self) {
         let messages = self.flush();
         self.aside.extend(messages);

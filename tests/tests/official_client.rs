@@ -1,6 +1,6 @@
 //! The official Rust client (async-nats, pinned) against this server, through its public API only.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests report by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests report by panicking")]
 
 use std::time::Duration;
 

@@ -10,8 +10,7 @@ const LINES_MAX: usize = 400;
 /// Files that are longer, and how long they may be. A file leaves this list, or its number falls; never the opposite.
 const LONGER: &[(&str, usize)] = &[
     ("broker/src/client/outbound.rs", 490),
-    ("storage/src/committer.rs", 460),
-    ("storage/src/disk/sim.rs", 510),
+    ("storage/src/committer.rs", 430),
     ("storage/src/open.rs", 470),
     ("storage/tests/real_disk.rs", 410),
 ];
@@ -168,16 +167,13 @@ fn dependencies_point_one_way() {
 }
 
 #[test]
-fn lint_exceptions_give_their_reason() {
-    // The fuzz targets are a workspace of their own, without these lints.
-    for (path, source) in sources().into_iter().filter(|(path, _)| !path.starts_with("fuzz/")) {
+fn code_asks_for_lint_exceptions_that_are_needed() {
+    // `expect` complains once its reason is gone. Tests of several targets share files, where that does not work.
+    for (path, source) in sources().iter().filter(|(path, _)| path.contains("/src/")) {
         for (at, line) in source.lines().enumerate() {
             let line = line.trim_start();
-            assert!(
-                !line.starts_with("#[allow(") && !line.starts_with("#![allow("),
-                "{path}:{}: use #[expect(.., reason)]",
-                at + 1
-            );
+            let allows = line.starts_with("#[allow(") || line.starts_with("#![allow(");
+            assert!(!allows, "{path}:{}: use #[expect(.., reason)]", at + 1);
         }
     }
 }

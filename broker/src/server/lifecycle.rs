@@ -137,7 +137,7 @@ async fn serve(
     }
     disconnect(&server).await;
     if let Some(log) = server.capture.log() {
-        tokio::task::block_in_place(|| log.sync_now()).map_err(ServeError::Close)?;
+        tokio::task::block_in_place(|| log.close()).map_err(ServeError::Close)?;
     }
     drop(notices);
     tracing::info!("Server Exiting..");

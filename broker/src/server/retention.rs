@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sublog_storage::{DataDir, Log};
+use sublog_storage::{DataDir, Log, LogError, Removed};
 
 use super::Server;
 use crate::clock;
@@ -31,16 +31,14 @@ fn enforce(server: &Server, data: &DataDir) {
     if let Some(age) = options.max_age {
         let oldest = clock::unix_ns().saturating_sub(i64::try_from(age.as_nanos()).unwrap_or(i64::MAX));
         match log.seek_time(oldest) {
-            Ok(seq) => remove(server, log, seq, "older than allowed"),
+            Ok(seq) => {
+                report(server, log.remove_before(seq), "older than allowed");
+            }
             Err(error) => tracing::warn!("Retention by age cannot read the log: {error}"),
         }
     }
     while over_limit(log, data, options) {
-        let before = log.state();
-        // One segment's worth at a time: the removal rounds down to whole segments.
-        let Some(next) = Some(log.state().first_seq) else { return };
-        remove(server, log, next + 1, "over the limit of bytes or the disk reserve");
-        if log.state().segments == before.segments {
+        if !report(server, log.remove_oldest(), "over the limit of bytes or the disk reserve") {
             return;
         }
     }
@@ -55,9 +53,10 @@ fn over_limit(log: &Log, data: &DataDir, options: &CaptureOptions) -> bool {
         || data.free_space().is_ok_and(|free| free < options.disk_reserve_bytes)
 }
 
-fn remove(server: &Server, log: &Log, before_seq: u64, why: &str) {
-    match log.remove_before(before_seq) {
-        Ok(removed) if removed.messages > 0 || removed.segments > 0 => {
+/// Counts and tells what was removed; whether anything was.
+fn report(server: &Server, outcome: Result<Removed, LogError>, why: &str) -> bool {
+    match outcome {
+        Ok(removed) if removed.segments > 0 => {
             server.stats.expired_msgs.fetch_add(removed.messages, Ordering::Relaxed);
             server.stats.expired_bytes.fetch_add(removed.bytes, Ordering::Relaxed);
             tracing::info!(
@@ -67,8 +66,12 @@ fn remove(server: &Server, log: &Log, before_seq: u64, why: &str) {
                 removed.bytes,
                 removed.segments
             );
+            true
         }
-        Ok(_) => {}
-        Err(error) => tracing::warn!("Retention cannot remove old segments: {error}"),
+        Ok(_) => false,
+        Err(error) => {
+            tracing::warn!("Retention cannot remove old segments: {error}");
+            false
+        }
     }
 }

@@ -60,9 +60,8 @@ fn ping(server: &Server, client: &Client, now: u64, age: u64) {
     if sent == 0 {
         // The first one measures the round trip; nobody is measured before it said CONNECT.
         let first = limits::FIRST_PING.min(bounds.ping_interval);
-        if client.ready.load(Ordering::Acquire) && age + ms(TICK_MAX) >= ms(first) {
-            send_ping(client, now);
-        } else if age >= ms(bounds.ping_interval) {
+        let measured = client.ready.load(Ordering::Acquire) && age + ms(TICK_MAX) >= ms(first);
+        if measured || age >= ms(bounds.ping_interval) {
             send_ping(client, now);
         }
         return;

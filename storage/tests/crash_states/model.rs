@@ -139,6 +139,17 @@ impl Model {
         let mut broken = None;
         let mut unwritten = Vec::new();
         let acked = if self.weak && power_cut { Vec::new() } else { self.acked.lock().clone() };
+        // A log whose first records all failed begins behind them. Nobody was told that they were safe.
+        let oldest = log.oldest_seq();
+        if let Some(acked) = acked.iter().find(|acked| acked.0.max(self.first) < oldest.min(acked.1 + 1)) {
+            return Err(Broken::AckedLost(format!("begins at {oldest}, {acked:?} was acknowledged")));
+        }
+        if oldest > self.first {
+            self.first = oldest;
+            self.records = self.records.split_off(&oldest);
+            expected = oldest;
+            last = oldest - 1;
+        }
         let records = &self.records;
         let visited = log.reader().visit(usize::MAX, &mut |visit| {
             let found = match visit {

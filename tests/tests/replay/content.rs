@@ -29,7 +29,7 @@ fn unix_seconds(stamp: &str) -> u64 {
     assert!(stamp.len() > 20 && stamp.ends_with('Z') && &stamp[10..11] == "T", "{stamp} is not RFC 3339 in UTC");
     let number = |range: std::ops::Range<usize>| stamp[range].parse::<u64>().unwrap();
     let (year, month, day) = (number(0..4), number(5..7), number(8..10));
-    let leap = |y: u64| (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
+    let leap = |y: u64| (y.is_multiple_of(4) && !y.is_multiple_of(100)) || y.is_multiple_of(400);
     let mut days: u64 = (1970..year).map(|y| if leap(y) { 366 } else { 365 }).sum();
     let lengths = [31, if leap(year) { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
     days += lengths[..usize::try_from(month - 1).unwrap()].iter().sum::<u64>() + day - 1;
