@@ -84,6 +84,13 @@ impl AckQueue {
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
+
+    /// Whether the next answer must come through here: others wait, or it ends a failure that the client was told of,
+    /// after which it must be told again.
+    #[must_use]
+    pub fn is_involved(&self) -> bool {
+        !self.waiting.is_empty() || self.error_told
+    }
 }
 
 /// Sends `answers` once everything in `span` is committed. The caller's own deliveries have been handed over before.

@@ -184,9 +184,9 @@ impl Connection {
     /// Answers in its turn: at once, between the deliveries to this client, if nothing before it waits for the log.
     fn answer(&mut self, answer: Answer) {
         let promises = matches!(answer, Answer::Pong | Answer::Ok);
-        let waits = !self.answers.is_empty()
-            || (promises && (self.ping_overtakes || !self.batch.is_empty() || !self.unflushed.is_empty()))
-            || !self.client.acks.lock().is_empty();
+        let has_more_to_say =
+            self.ping_overtakes || self.unsubscribed || !self.batch.is_empty() || !self.unflushed.is_empty();
+        let waits = !self.answers.is_empty() || (promises && has_more_to_say) || self.client.acks.lock().is_involved();
         if waits {
             self.answers.push(answer);
         } else {
