@@ -120,12 +120,14 @@ impl Capture {
         seq == 0 || (log.committed_seq() >= seq && self.signals.failures.load(Ordering::Acquire) == 0)
     }
 
-    /// Gives a batch to the log, at once or not at all.
+    /// Gives a batch to the log, at once or not at all. With `flush_follows` the caller waits for it next, through
+    /// [`crate::client::acks::answer_when_committed`].
     ///
     /// # Errors
     /// The queue is full (the batch is untouched) or the log has failed.
-    pub fn append(&self, batch: &mut RecordBatch) -> Result<Option<Appended>, AppendError> {
+    pub fn append(&self, batch: &mut RecordBatch, flush_follows: bool) -> Result<Option<Appended>, AppendError> {
         match &self.log {
+            Some(log) if flush_follows => log.append_then_wait(batch).map(Some),
             Some(log) => log.append(batch).map(Some),
             None => Ok(None),
         }
@@ -140,7 +142,7 @@ impl Capture {
             let space = self.signals.space.notified();
             tokio::pin!(space);
             space.as_mut().enable();
-            match self.append(batch) {
+            match self.append(batch, false) {
                 Ok(appended) => return Ok(appended),
                 Err(AppendError::Failed(error)) => return Err(error),
                 Err(AppendError::QueueFull { .. }) => space.await,

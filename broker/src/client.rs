@@ -10,6 +10,7 @@ pub mod acks;
 pub mod connection;
 mod fanout;
 mod handshake;
+mod input;
 mod operations;
 pub mod outbound;
 mod subscriptions;
@@ -155,6 +156,8 @@ pub struct Client {
     pub last_activity_ms: AtomicU64,
     /// `clock::ticks_ms` when it connected.
     pub start_ms: u64,
+    /// The server reads nothing from it, because the log has no room: it cannot be heard.
+    pub held_back: AtomicBool,
     /// Pings it has not answered.
     pub pings_out: AtomicU64,
     /// `clock::ticks_ms` of the last ping sent to it; 0 before the first.
@@ -189,6 +192,7 @@ impl Client {
             ready: AtomicBool::new(false),
             last_activity_ms: AtomicU64::new(start_ms),
             start_ms,
+            held_back: AtomicBool::new(false),
             pings_out: AtomicU64::new(0),
             ping_sent_ms: AtomicU64::new(0),
             rtt_us: AtomicU64::new(0),

@@ -55,6 +55,15 @@ pub const REPLAY_TURN_BYTES: usize = 1024 * 1024;
 /// Payloads from this size are sent from the map; smaller ones are copied, which is cheaper than a vector entry.
 pub const REPLAY_ZERO_COPY_BYTES: usize = 512;
 
+/// Operations and deliveries of one connection before others have a turn: a few milliseconds of work.
+pub const WORK_PER_TURN: usize = 16 * 1024;
+/// Subscriptions that a publisher's match cache may hold in all.
+pub const MATCH_CACHE_TARGETS_MAX: usize = 64 * 1024;
+/// Replays one connection may run at once.
+pub const REPLAYS_PER_CONNECTION_MAX: usize = 1024;
+/// A publisher's encoding buffers above this are freed when it falls silent.
+pub const IDLE_KEEP_BYTES: usize = 16 * 1024;
+
 /// Flushes (PING, `+OK`) a client may have waiting for the log before the server reads no more from it.
 pub const ACKS_WAITING_MAX: usize = 16 * 1024;
 /// A PONG to a client whose PING overtakes its own messages waits this long for the first of them …

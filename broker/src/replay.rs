@@ -73,10 +73,11 @@ impl Replay {
         self.ended.load(Ordering::Acquire)
     }
 
-    /// Ends it.
-    pub fn end(&self) {
-        self.ended.store(true, Ordering::Release);
+    /// Ends it; true if it was still running.
+    pub fn end(&self) -> bool {
+        let was_running = !self.ended.swap(true, Ordering::AcqRel);
         self.end.notify_one();
+        was_running
     }
 
     /// Ends it after `max` deliveries in all; true when there have been as many already.

@@ -40,15 +40,14 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// Counts one delivery of a subscription that has a limit. False when the limit was already reached;
-    /// `Some(true)` in the second place tells that this delivery was the last.
+    /// Counts one delivery of a subscription that has a limit: whether it may go out, and whether that ends it.
     pub fn take_one(&self) -> (bool, bool) {
         let max = self.max.load(Ordering::Relaxed);
         let before = self.delivered.fetch_add(1, Ordering::Relaxed);
         if max == 0 {
             return (true, false);
         }
-        (before < max, before + 1 == max)
+        (before < max, before + 1 >= max)
     }
 }
 
@@ -108,11 +107,14 @@ impl Router {
         self.bump(&subscription.subject);
     }
 
-    /// Removes a subscription; unknown ones are ignored.
-    pub fn remove(&self, subscription: &Subscription) {
-        subscription.ended.store(true, Ordering::Release);
+    /// Removes a subscription; true if it was still there, and nobody else removed it.
+    pub fn remove(&self, subscription: &Subscription) -> bool {
+        if subscription.ended.swap(true, Ordering::AcqRel) {
+            return false;
+        }
         self.trie.write().remove(&subscription.subject, subscription.queue.as_deref(), subscription.id);
         self.bump(&subscription.subject);
+        true
     }
 
     /// Makes publishers look again at what they know of subjects that `filter` may match.

@@ -31,6 +31,13 @@ impl RecordBatch {
         Self { max_ts_ns: i64::MIN, ..Self::default() }
     }
 
+    /// Gives back memory beyond `bytes`, if the batch is empty.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        if self.is_empty() && self.body.capacity() + self.directory.capacity() > bytes {
+            *self = Self::new();
+        }
+    }
+
     /// Copies one record in and computes its checksum. `ts_ns` is nanoseconds since 1970; `headers` is the raw header
     /// block of the message, empty if it has none.
     ///

@@ -96,6 +96,23 @@ impl Log {
     /// # Errors
     /// See [`AppendError`]; the batch is untouched then.
     pub fn append(&self, batch: &mut RecordBatch) -> Result<Appended, AppendError> {
+        let (appended, queue) = self.enqueue(batch)?;
+        let enough = queue.pending_bytes >= self.shared.options.gather_bytes;
+        self.wake_if(queue, |park| park == Park::Idle || (park == Park::Until && enough));
+        Ok(appended)
+    }
+
+    /// Like [`Log::append`], for a caller that goes on to [`Log::when_all_committed`] or another of its kind at once, or
+    /// whose last such call has not been answered: it is left to that to wake the committer, which otherwise would wake
+    /// twice for one flush.
+    ///
+    /// # Errors
+    /// See [`AppendError`]; the batch is untouched then.
+    pub fn append_then_wait(&self, batch: &mut RecordBatch) -> Result<Appended, AppendError> {
+        self.enqueue(batch).map(|(appended, _queue)| appended)
+    }
+
+    fn enqueue(&self, batch: &mut RecordBatch) -> Result<(Appended, MutexGuard<'_, Queue>), AppendError> {
         let bytes = batch.bytes();
         let mut queue = self.shared.queue.lock();
         if let Some(error) = queue.dead.as_ref().or(queue.full.as_ref()) {
@@ -113,9 +130,7 @@ impl Log {
             queue.push(batch);
         }
         let last_seq = queue.next_seq - 1;
-        let enough = queue.pending_bytes >= self.shared.options.gather_bytes;
-        self.wake_if(queue, |park| park == Park::Idle || (park == Park::Until && enough));
-        Ok(Appended { first_seq, last_seq })
+        Ok((Appended { first_seq, last_seq }, queue))
     }
 
     fn wake_if(&self, mut queue: MutexGuard<'_, Queue>, due: impl Fn(Park) -> bool) {

@@ -68,8 +68,6 @@ impl Span {
 pub struct AckQueue {
     waiting: VecDeque<(Span, Answer)>,
     watching: bool,
-    /// The client was told of the failure it is in; it is told again after its next flush.
-    error_told: bool,
 }
 
 impl AckQueue {
@@ -83,13 +81,6 @@ impl AckQueue {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
-    }
-
-    /// Whether the next answer must come through here: others wait, or it ends a failure that the client was told of,
-    /// after which it must be told again.
-    #[must_use]
-    pub fn is_involved(&self) -> bool {
-        !self.waiting.is_empty() || self.error_told
     }
 }
 
@@ -107,7 +98,6 @@ pub fn answer_when_committed(
             for answer in answers {
                 answer.write(&mut out);
             }
-            queue.error_told = false;
             client.send(&mut out, Kind::Control);
             return;
         }
@@ -119,14 +109,12 @@ pub fn answer_when_committed(
     }
 }
 
-/// Tells a client, once per failure, that messages of it were not recorded.
-pub fn tell_failure(client: &Client, error: &LogError) {
-    let mut queue = client.acks.lock();
-    if !std::mem::replace(&mut queue.error_told, true) {
-        let mut out = Vec::new();
-        encode::err(&mut out, &failure_text(error));
-        client.send(&mut out, Kind::Control);
-    }
+/// The `-ERR` that tells a client that messages of it were not recorded.
+#[must_use]
+pub fn failure_bytes(error: &LogError) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode::err(&mut out, &failure_text(error));
+    out
 }
 
 /// The kind of failure; where the server keeps its files is for its own log only.
@@ -166,27 +154,20 @@ fn released(client: &Arc<Client>, capture: &Arc<Capture>, span: Span, result: Re
     let watch = {
         let mut queue = client.acks.lock();
         let mut out = Vec::new();
-        if let Err(error) = &result
-            && !std::mem::replace(&mut queue.error_told, true)
-        {
+        if let Err(error) = &result {
             encode::err(&mut out, &failure_text(error));
         }
-        let mut answered = false;
         while let Some((waits_for, _)) = queue.waiting.front() {
             let same = waits_for.last <= span.last;
             if !same && (result.is_err() || !capture.is_surely_committed(waits_for.last)) {
                 break;
             }
             if let Some((_, answer)) = queue.waiting.pop_front() {
-                answered = true;
                 // A verbose client gets the error in place of its `+OK`; PONG says the flush is over either way.
                 if result.is_ok() || !matches!(answer, Answer::Ok) {
                     answer.write(&mut out);
                 }
             }
-        }
-        if answered {
-            queue.error_told = false;
         }
         client.send(&mut out, Kind::Control);
         queue.watching = !queue.waiting.is_empty();

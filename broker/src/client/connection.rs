@@ -13,20 +13,21 @@ use sublog_protocol::decode::{self, Limits, Step, decode_client};
 use sublog_protocol::encode;
 use sublog_protocol::error::ServerError;
 use sublog_protocol::info::ConnectOptions;
-use sublog_storage::{AppendError, RecordBatch};
+use sublog_storage::{AppendError, LogError, RecordBatch};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 
 use super::acks::{self, Answer, Span};
 use super::fanout::Fanout;
+use super::input::reserve;
 use super::outbound::Kind;
 use super::subscriptions::Subscriptions;
 use super::{Client, CloseReason, operations};
 use crate::clock;
 use crate::limits::{
-    ACKS_WAITING_MAX, OVERTAKING_PING_FIRST, OVERTAKING_PING_MAX, OVERTAKING_PING_QUIET, READ_BUFFER_BYTES,
-    READ_BUFFER_IDLE_BYTES, STALL_MAX, STALL_PERCENT,
+    ACKS_WAITING_MAX, OVERTAKING_PING_MAX, READ_BUFFER_BYTES, READ_BUFFER_IDLE_BYTES, STALL_MAX, STALL_PERCENT,
+    WORK_PER_TURN,
 };
 use crate::router::batches::Entered;
 use crate::server::Server;
@@ -51,7 +52,7 @@ pub(super) struct Connection {
     /// The client's library writes the PING of a flush before the messages that the flush is for.
     pub(super) ping_overtakes: bool,
     /// Its answers that wait for those messages, and since when.
-    held: Vec<Answer>,
+    pub(super) held: Vec<Answer>,
     held_since: Instant,
     pub(super) authorized: bool,
     /// Something was unsubscribed since the last answers.
@@ -64,6 +65,10 @@ pub(super) struct Connection {
     pub(super) in_bytes: u64,
     /// What the log took from this connection since its last flush.
     pub(super) unflushed: Span,
+    /// Operations of this turn.
+    work: usize,
+    /// A refusal was told that no flush has ended yet.
+    pub(super) refusal_told: bool,
     trace: bool,
 }
 
@@ -151,6 +156,8 @@ impl Connection {
             in_msgs: 0,
             in_bytes: 0,
             unflushed: Span::default(),
+            work: 0,
+            refusal_told: false,
             trace: server.options.trace,
             server,
             client,
@@ -162,73 +169,41 @@ impl Connection {
         let mut buffer: Vec<u8> = Vec::new();
         let mut want = READ_BUFFER_IDLE_BYTES;
         let mut at_least = 0;
+        let mut unfinished = false;
         loop {
-            if buffer.is_empty() && self.held.is_empty() {
-                self.idle_until_readable(reader, &mut buffer).await;
-            }
-            reserve(&mut buffer, want, at_least);
-            let space = buffer.capacity() - buffer.len();
-            let Some(read) = self.read_or_quiet(reader, &mut buffer).await else {
-                self.release_held();
-                continue;
-            };
-            let read = match read {
-                // What came before the end has been processed.
-                Ok(0) => return CloseReason::ClientClosed,
-                Ok(read) => read,
-                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
-                Err(_) => return CloseReason::ReadError,
-            };
-            want = if read == space { (want * 2).min(READ_BUFFER_BYTES) } else { want };
-            if buffer.len() < at_least {
-                self.client.last_activity_ms.store(clock::ticks_ms(), Ordering::Relaxed);
-                continue;
+            if !unfinished {
+                reserve(&mut buffer, want, at_least);
+                let space = buffer.capacity() - buffer.len();
+                let read = match self.read(reader, &mut buffer).await {
+                    Some(Ok(0)) => return self.half_closed().await,
+                    Some(Ok(read)) => read,
+                    Some(Err(e)) if e.kind() == ErrorKind::Interrupted => continue,
+                    Some(Err(_)) => return CloseReason::ReadError,
+                    None => continue,
+                };
+                want = if read == space { (want * 2).min(READ_BUFFER_BYTES) } else { want };
+                if buffer.len() < at_least {
+                    self.client.last_activity_ms.store(clock::ticks_ms(), Ordering::Relaxed);
+                    continue;
+                }
             }
             self.in_batch = Some(self.server.router.batches.enter(self.client.id));
             let (consumed, needed, end) = self.process(&buffer);
             at_least = needed;
-            if consumed == buffer.len() {
-                buffer.clear();
-            } else {
-                buffer.drain(..consumed);
-            }
+            buffer.drain(..consumed);
+            // It did its share; others have a turn before it goes on with what it has.
+            unfinished = end.is_none() && needed == 0 && !buffer.is_empty();
             if let Some(reason) = self.end_batch(end).await {
                 return reason;
             }
+            if unfinished {
+                tokio::task::yield_now().await;
+            }
         }
     }
 
-    /// Reads; `None` when an answer is held for what may follow and nothing did.
-    async fn read_or_quiet(&self, reader: &mut OwnedReadHalf, buffer: &mut Vec<u8>) -> Option<std::io::Result<usize>> {
-        if self.held.is_empty() {
-            return Some(reader.read_buf(buffer).await);
-        }
-        let quiet = if self.unflushed.is_empty() { OVERTAKING_PING_FIRST } else { OVERTAKING_PING_QUIET };
-        tokio::time::timeout(quiet, reader.read_buf(buffer)).await.ok()
-    }
-
-    /// Answers what was held, as a flush of everything that came since.
-    fn release_held(&mut self) {
-        let span = std::mem::take(&mut self.unflushed);
-        acks::answer_when_committed(&self.client, &self.server.capture, span, self.held.drain(..));
-    }
-
-    /// Waits for bytes without holding a buffer for them.
-    async fn idle_until_readable(&self, reader: &OwnedReadHalf, buffer: &mut Vec<u8>) {
-        let readable = reader.readable();
-        tokio::pin!(readable);
-        let waiting = std::future::poll_fn(|cx| {
-            std::task::Poll::Ready(std::future::Future::poll(readable.as_mut(), cx).is_pending())
-        });
-        if waiting.await {
-            *buffer = Vec::new();
-            // An error shows in the read that follows.
-            let _ = readable.await;
-        }
-    }
-
-    /// Carries out every whole operation in `buffer`: how many bytes that took, how many the next one needs, and
-    /// whether the connection ends.
+    /// Carries out the whole operations in `buffer`, all of them or a fair share of work: how many bytes that took, how
+    /// many the next one needs (0: not known, or there are more), and whether the connection ends.
     fn process(&mut self, buffer: &[u8]) -> (usize, usize, Option<CloseReason>) {
         let mut consumed = 0;
         while let Some(rest) = buffer.get(consumed..).filter(|rest| !rest.is_empty()) {
@@ -241,8 +216,20 @@ impl Connection {
                         return (buffer.len(), 0, Some(reason));
                     }
                     consumed += used;
+                    self.work += 1;
+                    if self.work + self.fanout.work() >= WORK_PER_TURN {
+                        break;
+                    }
                 }
-                Ok(Step::NeedMore { at_least }) => return (consumed, at_least, None),
+                Ok(Step::NeedMore { at_least }) => {
+                    // Whoever has to authenticate first gets no memory for anything else.
+                    if !self.authorized && !rest.first().is_some_and(|b| b.eq_ignore_ascii_case(&b'c')) {
+                        let error = ServerError::AuthorizationViolation;
+                        let reason = self.refuse(&error, CloseReason::AuthenticationFailure);
+                        return (buffer.len(), 0, Some(reason));
+                    }
+                    return (consumed, at_least, None);
+                }
                 Err(error) => return (buffer.len(), 0, Some(self.violation(&error))),
             }
         }
@@ -268,6 +255,7 @@ impl Connection {
     async fn end_batch(&mut self, end: Option<CloseReason>) -> Option<CloseReason> {
         self.client.last_activity_ms.store(clock::ticks_ms(), Ordering::Relaxed);
         self.count();
+        self.work = 0;
         self.fanout.flush();
         if let Some(batch) = self.in_batch.take() {
             self.server.router.batches.exit(batch);
@@ -310,6 +298,7 @@ impl Connection {
             let room = slow.out.wait_for_room(|out| out.pending() <= threshold || slow.is_closing());
             let _ = tokio::time::timeout(STALL_MAX, room).await;
         }
+        self.fanout.begin_turn();
         None
     }
 
@@ -326,23 +315,44 @@ impl Connection {
     /// Gives the batch to the log, waiting while its queue is full: this is where a slow disk reaches the publisher.
     async fn store_batch(&mut self) {
         let capture = self.server.capture.clone();
-        let result = match capture.append(&mut self.batch) {
+        let flush_follows = !self.answers.is_empty() && !self.ping_overtakes && !self.unsubscribed;
+        let result = match capture.append(&mut self.batch, flush_follows) {
             Ok(appended) => Ok(appended),
             Err(AppendError::Failed(error)) => Err(error),
-            Err(AppendError::QueueFull { .. }) => capture.append_waiting(&mut self.batch).await,
+            Err(AppendError::QueueFull { .. }) => {
+                self.client.held_back.store(true, Ordering::Relaxed);
+                let result = capture.append_waiting(&mut self.batch).await;
+                self.client.held_back.store(false, Ordering::Relaxed);
+                self.client.last_activity_ms.store(clock::ticks_ms(), Ordering::Relaxed);
+                result
+            }
         };
         match result {
             Ok(Some(appended)) => self.unflushed.extend(appended.first_seq, appended.last_seq),
             Ok(None) => {}
             Err(error) => {
                 self.batch.clear();
-                acks::tell_failure(&self.client, &error);
+                self.refused(&error);
             }
+        }
+        if self.answers.iter().any(|answer| matches!(answer, Answer::Pong)) {
+            // The next failure is another flush's.
+            self.refusal_told = false;
+        }
+    }
+
+    /// The log did not take this batch: told once a flush, before the answers of the batch and in place of its `+OK`s.
+    fn refused(&mut self, error: &LogError) {
+        self.answers.retain(|answer| !matches!(answer, Answer::Ok));
+        if !std::mem::replace(&mut self.refusal_told, true) {
+            // A PONG that is held for this batch must not overtake it either.
+            let queue = if self.held.is_empty() { &mut self.answers } else { &mut self.held };
+            queue.insert(0, Answer::Bytes(acks::failure_bytes(error)));
         }
     }
 
     /// Waits until at most `max` answers wait for the log.
-    async fn wait_for_acks(&self, max: usize) {
+    pub(super) async fn wait_for_acks(&self, max: usize) {
         if self.client.acks.lock().len() > max {
             self.client.out.wait_for_room(|_| self.client.acks.lock().len() <= max || self.client.is_closing()).await;
         }
@@ -355,16 +365,5 @@ impl Drop for Connection {
         if let Some(batch) = self.in_batch.take() {
             self.server.router.batches.exit(batch);
         }
-    }
-}
-
-/// Makes room for at least `want` bytes, or for the rest of the operation that is under way. A payload that was only
-/// announced costs its sender bytes before it costs the server memory: the buffer at most doubles.
-fn reserve(buffer: &mut Vec<u8>, want: usize, at_least: usize) {
-    if at_least > buffer.capacity() {
-        let target = at_least.min((buffer.len() * 2).max(READ_BUFFER_BYTES));
-        buffer.reserve_exact(target.saturating_sub(buffer.len()));
-    } else if buffer.capacity() - buffer.len() < want / 2 {
-        buffer.reserve_exact(want.max(buffer.capacity()).saturating_sub(buffer.len()).max(want / 2));
     }
 }

@@ -13,7 +13,7 @@ use sublog_protocol::encode;
 
 use super::Client;
 use super::outbound::Kind;
-use crate::limits::{STAGED_BYTES_MAX, STAGING_KEEP_BYTES, STAGING_POOL_MAX};
+use crate::limits::{MATCH_CACHE_TARGETS_MAX, STAGED_BYTES_MAX, STAGING_KEEP_BYTES, STAGING_POOL_MAX};
 use crate::router::cache::{Found, MatchCache};
 use crate::router::trie::Matches;
 use crate::router::{Router, Subscription, shard_of};
@@ -37,6 +37,12 @@ struct Route {
     uncounted: u64,
 }
 
+impl Route {
+    fn targets(&self) -> usize {
+        self.plain.len() + self.queues.iter().map(Vec::len).sum::<usize>()
+    }
+}
+
 /// Deliveries for one connection.
 struct Destination {
     client: Arc<Client>,
@@ -55,6 +61,12 @@ pub(super) struct Fanout {
     /// Cache slots with uncounted deliveries.
     touched: Vec<usize>,
     staged_bytes: usize,
+    /// Destinations handed over in this batch: the ones whose pace this publisher has to mind.
+    handed_over: Vec<usize>,
+    /// Deliveries staged and members matched since the last flush of the batch.
+    work: usize,
+    /// Targets that the cache holds.
+    cached_targets: usize,
     spare: Vec<Vec<u8>>,
     matches: Matches<Arc<Subscription>>,
     departures: u64,
@@ -70,6 +82,9 @@ impl Fanout {
             dirty: Vec::new(),
             touched: Vec::new(),
             staged_bytes: 0,
+            handed_over: Vec::new(),
+            work: 0,
+            cached_targets: 0,
             spare: Vec::new(),
             matches: Matches::default(),
             departures: router.departures(),
@@ -87,6 +102,7 @@ impl Fanout {
     ) -> bool {
         let Some(slot) = self.route(router, publisher, echo, message.subject) else { return false };
         let mut any = false;
+        self.work += 1;
         // Taken out for the loop, so that staging can borrow the rest; put back below.
         let Some(entry) = self.cache.get_mut(slot) else { return false };
         let mut route = std::mem::take(&mut entry.value);
@@ -95,6 +111,7 @@ impl Fanout {
                 continue;
             }
             self.stage(target, message);
+            self.work += 1;
             any = true;
         }
         if any {
@@ -153,6 +170,7 @@ impl Fanout {
         router.matches(subject, &mut matches);
         let Some(entry) = self.cache.get_mut(slot) else { return };
         let mut route = std::mem::take(&mut entry.value);
+        self.cached_targets = self.cached_targets.saturating_sub(route.targets());
         route.plain.clear();
         route.queues.clear();
         route.uncounted = 0;
@@ -167,6 +185,8 @@ impl Fanout {
                 route.queues.push(group);
             }
         }
+        self.cached_targets += route.targets();
+        self.work += route.targets();
         if let Some(entry) = self.cache.get_mut(slot) {
             entry.value = route;
             entry.shard = shard;
@@ -282,15 +302,48 @@ impl Fanout {
                 self.spare.push(buffer);
             }
         }
+        self.handed_over.extend_from_slice(&dirty);
         self.dirty = dirty;
         self.dirty.clear();
         self.staged_bytes = 0;
     }
 
-    /// Destinations that are so far behind that this publisher should wait for them.
+    /// A new batch begins.
+    pub(super) fn begin_turn(&mut self) {
+        self.handed_over.clear();
+        self.work = 0;
+    }
+
+    /// What this batch has cost so far: deliveries staged and members matched.
+    pub(super) fn work(&self) -> usize {
+        self.work
+    }
+
+    /// Gives back memory that only a busy publisher needs.
+    pub(super) fn shrink(&mut self) {
+        self.spare = Vec::new();
+    }
+
+    /// The publisher's own plain subscription that would get a message on `reply`: where a 503 goes.
+    pub(super) fn own_match(
+        &mut self,
+        router: &Router,
+        publisher: &Arc<Client>,
+        reply: &[u8],
+    ) -> Option<Arc<Subscription>> {
+        self.matches.clear();
+        router.matches(reply, &mut self.matches);
+        self.work += self.matches.plain.len();
+        let own = self.matches.plain.iter().find(|s| s.client.id == publisher.id).cloned();
+        self.matches.clear();
+        own
+    }
+
+    /// A destination of this batch that is so far behind that this publisher should wait for it.
     pub(super) fn stalled_by(&self, threshold: usize) -> Option<Arc<Client>> {
-        self.destinations
+        self.handed_over
             .iter()
+            .filter_map(|&at| self.destinations.get(at))
             .find(|d| d.client.out.pending() > threshold && !d.client.is_closing())
             .map(|d| d.client.clone())
     }
@@ -299,6 +352,11 @@ impl Fanout {
     pub(super) fn settle(&mut self, router: &Router) {
         if !self.touched.is_empty() {
             self.count_touched();
+        }
+        if self.cached_targets > MATCH_CACHE_TARGETS_MAX {
+            // Slots are bounded, what they hold is not: a few huge groups would fill the memory.
+            self.cache.clear();
+            self.cached_targets = 0;
         }
         self.cache.grow_if_crowded();
         let departures = router.departures();
@@ -315,6 +373,8 @@ impl Fanout {
         self.count_touched();
         self.flush();
         self.cache.clear();
+        self.cached_targets = 0;
+        self.handed_over.clear();
         self.destinations.clear();
         self.by_client.clear();
     }
@@ -323,8 +383,7 @@ impl Fanout {
 /// Counts a delivery of a subscription with a limit; false when it is used up. The last one ends it for everybody.
 fn count_limited(router: &Router, subscription: &Arc<Subscription>) -> bool {
     let (deliver, last) = subscription.take_one();
-    if last {
-        router.remove(subscription);
+    if last && router.remove(subscription) {
         subscription.client.stats.subscriptions.fetch_sub(1, Ordering::Relaxed);
     }
     deliver

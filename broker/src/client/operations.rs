@@ -90,8 +90,8 @@ impl Connection {
         self.info_due = !self.connected && self.options.protocol >= 1;
         if self.connected {
             self.fanout.forget();
-            self.subscriptions.bump_all(&self.server);
         }
+        self.subscriptions.bump_all(&self.server);
         self.connected = true;
         self.ok();
         Ok(())
@@ -113,8 +113,9 @@ impl Connection {
             self.ok();
         }
         let delivered = self.fanout.publish(&self.server.router, &self.client, self.options.echo, message);
+        let mut stored = false;
         if recorded {
-            self.record(message);
+            stored = self.record(message);
         } else if message.subject.starts_with(server::API_PREFIX) && self.serve_api(message) {
             return Ok(());
         }
@@ -125,20 +126,23 @@ impl Connection {
         {
             self.no_responders(reply, message.subject);
         }
-        if recorded {
+        if stored {
             self.ok();
         }
         Ok(())
     }
 
-    fn record(&mut self, message: &Publish<'_>) {
+    /// Adds a message to what the log gets of this batch; false when it cannot be, and the client was told.
+    fn record(&mut self, message: &Publish<'_>) -> bool {
         if self.batch_ns == 0 {
             self.batch_ns = clock::unix_ns();
         }
         let (head, payload) = message.message.split_at_checked(message.header_len).unwrap_or((&[], message.message));
         if let Err(error) = self.batch.push(self.batch_ns, message.subject, head, payload) {
             self.tell(&ServerError::Other(format!("Message Not Stored: {error}")));
+            return false;
         }
+        true
     }
 
     /// Answers a request on a subject of the server's own; false when there is nothing there.
@@ -151,7 +155,7 @@ impl Connection {
     }
 
     fn no_responders(&mut self, reply: &[u8], subject: &[u8]) {
-        if let Some(subscription) = self.subscriptions.matching(reply) {
+        if let Some(subscription) = self.fanout.own_match(&self.server.router, &self.client, reply) {
             let mut out = Vec::new();
             headers::no_responders(&mut out, reply, &subscription.sid, subject);
             subscription.delivered.fetch_add(1, Ordering::Relaxed);
@@ -184,9 +188,12 @@ impl Connection {
     /// Answers in its turn: at once, between the deliveries to this client, if nothing before it waits for the log.
     fn answer(&mut self, answer: Answer) {
         let promises = matches!(answer, Answer::Pong | Answer::Ok);
+        if matches!(answer, Answer::Pong) {
+            self.refusal_told = false;
+        }
         let has_more_to_say =
             self.ping_overtakes || self.unsubscribed || !self.batch.is_empty() || !self.unflushed.is_empty();
-        let waits = !self.answers.is_empty() || (promises && has_more_to_say) || self.client.acks.lock().is_involved();
+        let waits = !self.answers.is_empty() || (promises && has_more_to_say) || !self.client.acks.lock().is_empty();
         if waits {
             self.answers.push(answer);
         } else {

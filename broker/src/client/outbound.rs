@@ -5,8 +5,11 @@
 //! drains with vectored writes as the socket becomes writable. The lock guards the queue and is never held during a
 //! system call.
 
+mod queue;
+
 use std::collections::VecDeque;
 use std::io::{ErrorKind, IoSlice};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytes::{Buf, Bytes};
@@ -16,115 +19,16 @@ use tokio::sync::Notify;
 
 use super::CloseReason;
 use crate::clock;
-use crate::limits::{WRITE_CHUNK_BYTES, WRITE_CHUNKS_MAX};
-
-/// What bytes are for, which decides how a client that does not read them is judged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Live deliveries: a client must keep up with them, in bytes and in time.
-    Live,
-    /// Answers and pings: bounded in bytes, but no reason to call a client slow.
-    Control,
-    /// Replayed history, produced at the reader's own pace.
-    Replay,
-}
-
-#[derive(Debug)]
-struct Chunk {
-    bytes: Bytes,
-    kind: Kind,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    chunks: VecDeque<Chunk>,
-    /// Small pieces gather here until they make a chunk.
-    tail: Vec<u8>,
-    tail_kind: Option<Kind>,
-    /// Bytes that count against `max_pending` (all but replay).
-    bounded: usize,
-    /// Bytes of [`Kind::Live`].
-    live: usize,
-    replay: usize,
-    /// Somebody is in a write call on this socket.
-    writing: bool,
-    closed: bool,
-}
-
-impl Queue {
-    fn is_empty(&self) -> bool {
-        self.chunks.is_empty() && self.tail.is_empty()
-    }
-
-    fn account(&mut self, kind: Kind, len: usize) {
-        match kind {
-            Kind::Live => {
-                self.live += len;
-                self.bounded += len;
-            }
-            Kind::Control => self.bounded += len,
-            Kind::Replay => self.replay += len,
-        }
-    }
-
-    fn settle(&mut self, kind: Kind, len: usize) {
-        match kind {
-            Kind::Live => {
-                self.live = self.live.saturating_sub(len);
-                self.bounded = self.bounded.saturating_sub(len);
-            }
-            Kind::Control => self.bounded = self.bounded.saturating_sub(len),
-            Kind::Replay => self.replay = self.replay.saturating_sub(len),
-        }
-    }
-
-    fn freeze_tail(&mut self) {
-        if let (false, Some(kind)) = (self.tail.is_empty(), self.tail_kind) {
-            self.chunks.push_back(Chunk { bytes: Bytes::from(std::mem::take(&mut self.tail)), kind });
-        }
-        self.tail_kind = None;
-    }
-
-    /// Takes `buf`'s bytes: small ones are copied into the tail, big ones change hands.
-    fn push(&mut self, buf: &mut Vec<u8>, kind: Kind) {
-        self.account(kind, buf.len());
-        if buf.len() < WRITE_CHUNK_BYTES / 4 {
-            if self.tail_kind.is_some_and(|k| k != kind) || self.tail.len() + buf.len() > WRITE_CHUNK_BYTES {
-                self.freeze_tail();
-            }
-            self.tail_kind = Some(kind);
-            self.tail.append(buf);
-        } else {
-            self.freeze_tail();
-            self.chunks.push_back(Chunk { bytes: Bytes::from(std::mem::take(buf)), kind });
-        }
-    }
-
-    fn push_chunk(&mut self, bytes: Bytes, kind: Kind) {
-        self.freeze_tail();
-        self.account(kind, bytes.len());
-        self.chunks.push_back(Chunk { bytes, kind });
-    }
-}
+use crate::limits::WRITE_CHUNKS_MAX;
+use queue::{Chunk, Queue, Written, owned};
+pub use queue::{Drained, Kind};
 
 /// How often a publisher, after its own write, goes on writing what others queued meanwhile.
 const DRAIN_ROUNDS_FOR_OTHERS: usize = 2;
 
-/// How a drain ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Drained {
-    /// Nothing is left.
-    Empty,
-    /// The socket takes no more for now.
-    Blocked,
-    /// Another thread is writing and will go on.
-    Busy,
-}
-
 /// See the module.
 #[derive(Debug)]
 pub struct Outbound {
-    io: OwnedWriteHalf,
     queue: Mutex<Queue>,
     max_pending: usize,
     /// Bytes queued that count against `max_pending`, for publishers to look at without the lock.
@@ -143,8 +47,7 @@ impl Outbound {
     #[must_use]
     pub fn new(io: OwnedWriteHalf, max_pending: usize) -> Self {
         Self {
-            io,
-            queue: Mutex::new(Queue::default()),
+            queue: Mutex::new(Queue { io: Some(Arc::new(io)), ..Queue::default() }),
             max_pending,
             bounded: AtomicUsize::new(0),
             replay: AtomicUsize::new(0),
@@ -177,12 +80,12 @@ impl Outbound {
         if buf.is_empty() {
             return Ok(());
         }
-        {
+        let io = {
             let mut queue = self.queue.lock();
-            if queue.closed {
+            let Some(io) = queue.io.clone().filter(|_| !queue.closed) else {
                 buf.clear();
                 return Ok(());
-            }
+            };
             if kind != Kind::Replay && queue.bounded + buf.len() > self.max_pending {
                 queue.closed = true;
                 buf.clear();
@@ -195,10 +98,16 @@ impl Outbound {
                 return Ok(());
             }
             queue.writing = true;
-        }
-        let written = self.write_now(buf);
+            io
+        };
+        let written = self.write_now(&io, buf);
         let mut queue = self.queue.lock();
         queue.writing = false;
+        if queue.closed {
+            // It ended meanwhile: nobody will send the rest.
+            buf.clear();
+            return Ok(());
+        }
         let written = match written {
             Ok(written) => written,
             Err(reason) => {
@@ -209,7 +118,7 @@ impl Outbound {
         };
         if let Some(rest) = buf.get(written..).filter(|rest| !rest.is_empty()) {
             // What others queued meanwhile comes after this.
-            let bytes = if written == 0 { Bytes::from(std::mem::take(buf)) } else { Bytes::copy_from_slice(rest) };
+            let bytes = if written == 0 { owned(buf) } else { Bytes::copy_from_slice(rest) };
             self.mark_if_first(&queue, kind);
             queue.account(kind, bytes.len());
             queue.chunks.push_front(Chunk { bytes, kind });
@@ -240,13 +149,13 @@ impl Outbound {
     /// Queues chunks of a replay, without copying them, and starts writing.
     ///
     /// # Errors
-    /// The socket is broken.
+    /// The socket is broken, or the connection has ended.
     pub fn send_chunks(&self, chunks: &mut Vec<Bytes>) -> Result<(), CloseReason> {
         {
             let mut queue = self.queue.lock();
             if queue.closed {
                 chunks.clear();
-                return Ok(());
+                return Err(CloseReason::ClientClosed);
             }
             for bytes in chunks.drain(..) {
                 queue.push_chunk(bytes, Kind::Replay);
@@ -259,10 +168,10 @@ impl Outbound {
         Ok(())
     }
 
-    fn write_now(&self, buf: &[u8]) -> Result<usize, CloseReason> {
+    fn write_now(&self, io: &OwnedWriteHalf, buf: &[u8]) -> Result<usize, CloseReason> {
         let mut written = 0;
         while let Some(rest) = buf.get(written..).filter(|rest| !rest.is_empty()) {
-            match self.io.try_write(rest) {
+            match io.try_write(rest) {
                 Ok(0) => return Err(CloseReason::WriteError),
                 Ok(n) => written += n,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => break,
@@ -304,13 +213,18 @@ impl Outbound {
                 return Ok(Drained::Busy);
             }
             round += 1;
+            let Some(io) = queue.io.clone() else { return Ok(Drained::Empty) };
             std::mem::swap(&mut mine, &mut queue.chunks);
             queue.writing = true;
             drop(queue);
 
-            let outcome = self.write_chunks(&mut mine);
+            let outcome = self.write_chunks(&io, &mut mine);
             queue = self.queue.lock();
             queue.writing = false;
+            if queue.closed {
+                mine.clear();
+                continue;
+            }
             let (written, result) = outcome;
             for (kind, len) in written.counts() {
                 queue.settle(kind, len);
@@ -338,14 +252,14 @@ impl Outbound {
     }
 
     /// Writes chunks from the front; true when all went.
-    fn write_chunks(&self, chunks: &mut VecDeque<Chunk>) -> (Written, Result<bool, CloseReason>) {
+    fn write_chunks(&self, io: &OwnedWriteHalf, chunks: &mut VecDeque<Chunk>) -> (Written, Result<bool, CloseReason>) {
         let mut done = Written::default();
         let mut result = Ok(true);
         while !chunks.is_empty() {
             let written = {
                 let slices: Vec<IoSlice<'_>> =
                     chunks.iter().take(WRITE_CHUNKS_MAX).map(|chunk| IoSlice::new(&chunk.bytes)).collect();
-                self.io.try_write_vectored(&slices)
+                io.try_write_vectored(&slices)
             };
             match written {
                 Ok(0) => result = Err(CloseReason::WriteError),
@@ -379,7 +293,7 @@ impl Outbound {
                 match self.drain() {
                     Ok(Drained::Empty | Drained::Busy) => break,
                     Ok(Drained::Blocked) => {
-                        if self.io.writable().await.is_err() {
+                        if !self.writable().await {
                             return CloseReason::WriteError;
                         }
                     }
@@ -392,7 +306,16 @@ impl Outbound {
     /// Waits until the socket can be written to for the first time.
     pub async fn ready(&self) {
         // A broken socket shows in the first write or read.
-        let _ = self.io.writable().await;
+        let _ = self.writable().await;
+    }
+
+    /// Waits until the socket takes bytes; false when it never will.
+    async fn writable(&self) -> bool {
+        let io = self.queue.lock().io.clone();
+        match io {
+            Some(io) => io.writable().await.is_ok(),
+            None => false,
+        }
     }
 
     /// Waits until `room` says so; it is asked again whenever bytes left.
@@ -421,10 +344,14 @@ impl Outbound {
         now_ms.saturating_sub(self.progress_ms.load(Ordering::Relaxed))
     }
 
-    /// Takes nothing more; what is queued is dropped.
+    /// Takes nothing more; what is queued is dropped, and the socket is let go of.
     pub fn shut(&self) {
         let mut queue = self.queue.lock();
         queue.closed = true;
+        if let Some(io) = queue.io.take() {
+            // The peer may be gone already: then there is nobody to tell.
+            let _ = rustix::net::shutdown(io.as_ref().as_ref(), rustix::net::Shutdown::Both);
+        }
         queue.chunks.clear();
         queue.tail.clear();
         queue.bounded = 0;
@@ -443,7 +370,7 @@ impl Outbound {
                     Ok(Drained::Empty) | Err(_) => return,
                     Ok(Drained::Busy) => tokio::task::yield_now().await,
                     Ok(Drained::Blocked) => {
-                        if self.io.writable().await.is_err() {
+                        if !self.writable().await {
                             return;
                         }
                     }
@@ -455,28 +382,9 @@ impl Outbound {
 
     /// Tells the peer that nothing more comes.
     pub fn shutdown_socket(&self) {
-        // The peer may be gone already: then there is nobody to tell.
-        let _ = rustix::net::shutdown(self.io.as_ref(), rustix::net::Shutdown::Write);
-    }
-}
-
-#[derive(Debug, Default)]
-struct Written {
-    live: usize,
-    control: usize,
-    replay: usize,
-}
-
-impl Written {
-    fn add(&mut self, kind: Kind, len: usize) {
-        match kind {
-            Kind::Live => self.live += len,
-            Kind::Control => self.control += len,
-            Kind::Replay => self.replay += len,
+        if let Some(io) = self.queue.lock().io.clone() {
+            // The peer may be gone already: then there is nobody to tell.
+            let _ = rustix::net::shutdown(io.as_ref().as_ref(), rustix::net::Shutdown::Write);
         }
-    }
-
-    fn counts(&self) -> [(Kind, usize); 3] {
-        [(Kind::Live, self.live), (Kind::Control, self.control), (Kind::Replay, self.replay)]
     }
 }

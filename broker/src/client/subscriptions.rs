@@ -8,6 +8,7 @@ use sublog_protocol::error::ServerError;
 use sublog_protocol::subject;
 
 use super::Client;
+use crate::limits::REPLAYS_PER_CONNECTION_MAX;
 use crate::replay::feed::Feed;
 use crate::replay::{self, Replay};
 use crate::router::Subscription;
@@ -42,12 +43,13 @@ impl Held {
     }
 
     fn end(&self, server: &Server, client: &Client) {
-        match self {
-            Self::Live(subscription) if !self.has_ended() => server.router.remove(subscription),
-            Self::Replay(replay) if !self.has_ended() => replay.end(),
-            _ => return,
+        let was_live = match self {
+            Self::Live(subscription) => server.router.remove(subscription),
+            Self::Replay(replay) => replay.end(),
+        };
+        if was_live {
+            client.stats.subscriptions.fetch_sub(1, Ordering::Relaxed);
         }
-        client.stats.subscriptions.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -83,6 +85,11 @@ impl Subscriptions {
             return Err(ServerError::MaxSubscriptions);
         }
         let held = if replay::is_replay(filter) {
+            let running = self.by_sid.values().filter(|held| matches!(held, Held::Replay(r) if !r.has_ended())).count();
+            if running >= REPLAYS_PER_CONNECTION_MAX {
+                let text = format!("Too Many Replays: a connection may run {REPLAYS_PER_CONNECTION_MAX} at once");
+                return Err(ServerError::Other(text));
+            }
             let (replay, feed) = replay::prepare(server, client, filter, queue, sid)?;
             self.starting.push(feed);
             Held::Replay(replay)
@@ -129,16 +136,6 @@ impl Subscriptions {
         if used_up && let Some(held) = self.by_sid.remove(sid) {
             held.end(server, client);
         }
-    }
-
-    /// The sid of a plain subscription that would get a message on `reply`: where a 503 goes.
-    pub(super) fn matching(&self, reply: &[u8]) -> Option<Arc<Subscription>> {
-        self.by_sid.values().find_map(|held| match held {
-            Held::Live(s) if s.queue.is_none() && !held.has_ended() && subject::matches(&s.subject, reply) => {
-                Some(s.clone())
-            }
-            _ => None,
-        })
     }
 
     /// Makes publishers look again at this client's settings.

@@ -115,11 +115,8 @@ impl Feed {
                     }
                 }
                 ReadEnd::Budget => tokio::task::yield_now().await,
-                ReadEnd::Stopped if self.replay.has_ended() => {
-                    self.client.stats.subscriptions.fetch_sub(1, Ordering::Relaxed);
-                    return End::Over;
-                }
-                ReadEnd::Stopped => {}
+                ReadEnd::Stopped if self.replay.has_ended() => return End::Over,
+                ReadEnd::Stopped => tokio::task::yield_now().await,
             }
         }
     }
@@ -148,17 +145,20 @@ impl Feed {
         let (mut from, mut left, mut looked_at) = (newest + 1, count, 0_u64);
         let mut at = newest;
         while left > 0 && at > 0 {
-            let mut in_turn = 0_u64;
+            let (mut in_turn, mut bytes) = (0_u64, 0);
             let (filter, everything) = (&self.request.filter, self.batch.everything);
             let outcome = self.reader.visit_backward(at, &mut |visit| {
                 in_turn += 1;
+                if let Visit::Record(record) = visit {
+                    bytes += record.bytes();
+                }
                 if let Visit::Record(record) = visit
                     && (everything || subject::matches(filter, record.subject))
                 {
                     from = record.seq;
                     left -= 1;
                 }
-                if left == 0 || in_turn >= 16_384 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                if left == 0 || bytes >= REPLAY_TURN_BYTES { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             })?;
             looked_at += in_turn;
             if outcome.end == ReadEnd::CaughtUp {
@@ -190,7 +190,7 @@ impl Feed {
                 batch.add(&record);
             }
             if last || !deliver {
-                replay.end();
+                end(replay, client);
                 return ControlFlow::Break(());
             }
             if batch.bytes >= REPLAY_PENDING_BYTES { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -204,8 +204,15 @@ impl Feed {
         let told = sublog_protocol::error::ServerError::Other("Replay Ended: the log cannot be read".to_owned());
         encode::err(&mut out, &told);
         self.client.send(&mut out, crate::client::outbound::Kind::Control);
-        self.replay.end();
+        end(&self.replay, &self.client);
         End::Over
+    }
+}
+
+/// Ends a replay from this side.
+fn end(replay: &Replay, client: &Client) {
+    if replay.end() {
+        client.stats.subscriptions.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

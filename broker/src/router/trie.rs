@@ -18,11 +18,13 @@ pub struct Matches<T> {
     pub plain: Vec<T>,
     /// Of each of these groups, one member gets it. A group that matches through two filters is one entry.
     pub queues: Vec<(Box<[u8]>, Vec<T>)>,
+    /// Where in `queues` each group is, once there are many.
+    by_name: FxHashMap<Box<[u8]>, usize>,
 }
 
 impl<T> Default for Matches<T> {
     fn default() -> Self {
-        Self { plain: Vec::new(), queues: Vec::new() }
+        Self { plain: Vec::new(), queues: Vec::new(), by_name: FxHashMap::default() }
     }
 }
 
@@ -31,6 +33,34 @@ impl<T> Matches<T> {
     pub fn clear(&mut self) {
         self.plain.clear();
         self.queues.clear();
+        self.by_name.clear();
+    }
+
+    /// The members found so far of a group that is there already.
+    fn group(&mut self, name: &[u8]) -> Option<&mut Vec<T>> {
+        let at = if self.queues.len() < INDEXED_FROM {
+            self.queues.iter().position(|(group, _)| &**group == name)?
+        } else {
+            if self.by_name.is_empty() {
+                self.by_name = self.queues.iter().enumerate().map(|(at, (group, _))| (group.clone(), at)).collect();
+            }
+            *self.by_name.get(name)?
+        };
+        self.queues.get_mut(at).map(|(_, members)| members)
+    }
+
+    fn add_group(&mut self, name: &[u8], members: &[T])
+    where
+        T: Clone,
+    {
+        if let Some(all) = self.group(name) {
+            all.extend_from_slice(members);
+            return;
+        }
+        if !self.by_name.is_empty() {
+            self.by_name.insert(name.into(), self.queues.len());
+        }
+        self.queues.push((name.into(), members.to_vec()));
     }
 }
 
@@ -305,10 +335,7 @@ impl<T: Member> Trie<T> {
     fn collect(node: &Node<T>, into: &mut Matches<T>) {
         into.plain.extend_from_slice(&node.plain.items);
         for (name, members) in &node.queues {
-            match into.queues.iter_mut().find(|(group, _)| group == name) {
-                Some((_, all)) => all.extend_from_slice(&members.items),
-                None => into.queues.push((name.clone(), members.items.clone())),
-            }
+            into.add_group(name, &members.items);
         }
     }
 }

@@ -51,7 +51,9 @@ fn look_at(server: &Server, client: &Client, now: u64) {
         }
         return;
     }
-    ping(server, client, now, age);
+    if !client.held_back.load(Ordering::Relaxed) {
+        ping(server, client, now, age);
+    }
 }
 
 fn ping(server: &Server, client: &Client, now: u64, age: u64) {

@@ -20,7 +20,9 @@ pub(crate) fn run(mut committer: Committer) {
             Next::Stop => return,
             Next::At(at) => {
                 let queue = shared.queue.lock();
-                park(&committer, queue, Park::Until, Some(start + at));
+                // With nothing pending, the time is that of a sync: a record that comes meanwhile begins to gather at once.
+                let how = if queue.pending.is_empty() { Park::Idle } else { Park::Until };
+                park(&committer, queue, how, Some(start + at));
             }
             Next::Idle => {
                 let queue = shared.queue.lock();
