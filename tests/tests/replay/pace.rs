@@ -116,3 +116,26 @@ fn the_end_of_history_is_told_to_those_who_ask() {
     client.subscribe("$REPLAY.seq.500.s.a", "3");
     assert_eq!(client.message().status(), Some(204));
 }
+
+#[test]
+fn a_long_sync_interval_does_not_delay_replays() {
+    let mut server = server(&["--sync", "interval:1h"]);
+    let mut reader = server.client();
+    reader.subscribe("$REPLAY.all.slow.>", "1");
+    reader.sync();
+    let mut publisher = server.client();
+    publisher.publish("slow.first", "0");
+    publisher.sync();
+    assert_eq!(reader.message().text(), "0");
+    // Nobody flushes from here on: each must be written, and so readable, within the gathering time.
+    for n in 1..=20 {
+        publisher.publish("slow.next", n.to_string());
+        assert_eq!(reader.message().text(), n.to_string());
+    }
+    // What was written survives the process, synced or not.
+    server.kill9();
+    server.restart();
+    let mut reader = server.client();
+    reader.subscribe("$REPLAY.all.slow.>", "1");
+    assert_eq!(reader.messages(21).last().unwrap().text(), "20");
+}

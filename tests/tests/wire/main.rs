@@ -8,6 +8,7 @@
 
 mod access;
 mod delivery;
+mod fairness;
 mod handshake;
 mod headers;
 mod lifecycle;
