@@ -12,7 +12,6 @@ use sublog_storage::{
 };
 use tokio::sync::{Notify, watch};
 
-use crate::client::acks::Span;
 use crate::config::CaptureOptions;
 use crate::limits::ACKS_INLINE_PER_COMMIT;
 
@@ -24,6 +23,34 @@ pub const CAPTURE: &str = "CAPTURE";
 #[must_use]
 pub fn is_captured(subject: &[u8]) -> bool {
     !matches!(subject.first(), None | Some(b'$' | b'_'))
+}
+
+/// Sequences that a connection got from the log since its last flush; `last` 0 is none.
+///
+/// Others' messages may lie in between. If one of those failed, this connection is told of a failure that was not its
+/// own: a retry too many, never an acknowledgement too many.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Span {
+    /// First sequence.
+    pub first: u64,
+    /// Last sequence.
+    pub last: u64,
+}
+
+impl Span {
+    /// Whether there is nothing to wait for.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.last == 0
+    }
+
+    /// Takes in what the log gave out next.
+    pub fn extend(&mut self, first: u64, last: u64) {
+        if self.last == 0 {
+            self.first = first;
+        }
+        self.last = last;
+    }
 }
 
 /// What the committer thread tells the broker.

@@ -12,7 +12,7 @@ use sublog_storage::{FailureKind, LogError};
 
 use super::Client;
 use super::outbound::Kind;
-use crate::capture::Capture;
+use crate::capture::{Capture, Span};
 
 /// One answer.
 #[derive(Debug)]
@@ -32,34 +32,6 @@ impl Answer {
             Self::Ok => out.extend_from_slice(encode::OK),
             Self::Bytes(bytes) => out.extend_from_slice(bytes),
         }
-    }
-}
-
-/// Sequences that a connection got from the log since its last flush; `last` 0 is none.
-///
-/// Others' messages may lie in between. If one of those failed, this connection is told of a failure that was not its
-/// own: a retry too many, never an acknowledgement too many.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Span {
-    /// First sequence.
-    pub first: u64,
-    /// Last sequence.
-    pub last: u64,
-}
-
-impl Span {
-    /// Whether there is nothing to wait for.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.last == 0
-    }
-
-    /// Takes in what the log gave out next.
-    pub fn extend(&mut self, first: u64, last: u64) {
-        if self.last == 0 {
-            self.first = first;
-        }
-        self.last = last;
     }
 }
 

@@ -18,12 +18,13 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 
-use super::acks::{self, Answer, Span};
+use super::acks::{self, Answer};
 use super::fanout::Fanout;
 use super::input::reserve;
 use super::outbound::Kind;
 use super::subscriptions::Subscriptions;
 use super::{Client, CloseReason, operations};
+use crate::capture::Span;
 use crate::clock;
 use crate::limits::{
     ACKS_WAITING_MAX, OVERTAKING_PING_MAX, READ_BUFFER_BYTES, READ_BUFFER_IDLE_BYTES, STALL_MAX, STALL_PERCENT,
