@@ -38,6 +38,9 @@ impl Connection {
         self.fanout.shrink();
         // An error shows in the read that follows.
         let _ = reader.readable().await;
+        // "Not at once" may also have meant that this task has had its turn. Without giving way here it would ask for
+        // ever: the read refuses until the next turn, and the socket is readable all the time.
+        tokio::task::consume_budget().await;
         None
     }
 
