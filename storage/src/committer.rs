@@ -9,6 +9,7 @@
 //! It is a state machine: [`Committer::step`] does what is due at `now` and says when it wants to be called again, so
 //! that a test can drive it without a thread or a clock. [`run`] is the loop of the real thread.
 
+mod removal;
 mod thread;
 
 use std::sync::Arc;
@@ -19,8 +20,9 @@ pub(crate) use self::thread::run;
 use crate::batch::RecordBatch;
 use crate::clock;
 use crate::error::LogError;
+use crate::journal::Journal;
 use crate::options::SyncMode;
-use crate::queue::Waiting;
+use crate::queue::{Removing, Waiting};
 use crate::shared::{Failure, Shared, count};
 use crate::writer::{self, NewSegment, Writer};
 
@@ -47,6 +49,10 @@ pub struct Committer {
     pub(crate) shared: Arc<Shared>,
     pub(crate) writer: Writer,
     pub(crate) lock: crate::owner::OwnerLock,
+    journal: Journal,
+    late: removal::Late,
+    /// Time of the step that runs.
+    now: Duration,
     /// When gathered records are to be written.
     gather_until: Option<Duration>,
     /// When written records are to be synced.
@@ -63,17 +69,21 @@ pub struct Committer {
 /// One round's share of the queue.
 struct Round {
     batches: Vec<RecordBatch>,
+    removals: Vec<Removing>,
     sync: bool,
     closing: bool,
 }
 
 impl Committer {
-    pub(crate) fn new(shared: Arc<Shared>, writer: Writer, lock: crate::owner::OwnerLock) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, writer: Writer, lock: crate::owner::OwnerLock, journal: Journal) -> Self {
         let zeros = vec![0; crate::format::index64(shared.options.zero_ahead_bytes)];
         Self {
             shared,
             writer,
             lock,
+            journal,
+            late: removal::Late::default(),
+            now: Duration::ZERO,
             gather_until: None,
             sync_at: None,
             retry_at: None,
@@ -86,12 +96,16 @@ impl Committer {
 
     /// Does what is due at `now`, a time since any fixed moment.
     pub fn step(&mut self, now: Duration) -> Next {
+        self.now = now;
+        if self.shared.limits_new.swap(false, Ordering::AcqRel) {
+            self.evict(now);
+        }
         if let Some(at) = self.retry_at
             && now >= at
         {
             self.try_again(now);
         }
-        let round = match self.take_round(now) {
+        let mut round = match self.take_round(now) {
             Ok(round) => round,
             Err(next) => return next,
         };
@@ -99,10 +113,10 @@ impl Committer {
         let result = self.write_round(&round).and_then(|()| self.sync_if_due(now, &round));
         self.batches = round.batches;
         self.after_round();
-        match result {
-            Ok(()) => {}
-            Err(failure) => self.fail(failure, now),
+        if let Err(failure) = result {
+            self.fail(failure, now);
         }
+        self.remove_round(std::mem::take(&mut round.removals), round.closing);
         if round.closing {
             return self.stop();
         }
@@ -112,12 +126,31 @@ impl Committer {
         Next::Now
     }
 
+    /// Does a round's removals, also when there is no room for records.
+    fn remove_round(&mut self, removals: Vec<Removing>, closing: bool) {
+        let dead = self.shared.queue.lock().dead.clone();
+        if let Some(error) = dead {
+            removals.into_iter().for_each(|removing| (removing.call)(Err(error.clone())));
+            return;
+        }
+        let removed = self.remove(removals).and_then(|()| self.tend_journal(self.now, closing));
+        match removed {
+            // Whoever asked was told; records may still find room.
+            Ok(()) | Err(Failure::Full(_)) => {}
+            Err(failure) => self.fail(failure, self.now),
+        }
+    }
+
     /// Takes what is due from the queue, or says when something will be.
     fn take_round(&mut self, now: Duration) -> Result<Round, Next> {
         let mut queue = self.shared.queue.lock();
         if queue.dead.is_some() || queue.full.is_some() {
             let closing = queue.closing;
+            let removals = std::mem::take(&mut queue.removals);
             drop(queue);
+            if !removals.is_empty() {
+                return Ok(Round { batches: Vec::new(), removals, sync: false, closing: false });
+            }
             return Err(if closing { self.stop() } else { self.retry_at.map_or(Next::Idle, Next::At) });
         }
         let unsynced = self.unsynced();
@@ -128,11 +161,17 @@ impl Committer {
         }
         let clock = unsynced && self.sync_at.is_some_and(|at| now >= at);
         let sync = queue.wants_sync(self.shared.options.sync.is_weak()) && (unsynced || take);
-        if !take && !sync && !clock && !queue.closing {
-            let next = [self.gather_until, self.sync_at.filter(|_| unsynced)].into_iter().flatten().min();
-            return Err(next.map_or(Next::Idle, Next::At));
+        let late = self.late.due().is_some_and(|due| now >= due);
+        if !take && !sync && !clock && !late && !queue.closing && queue.removals.is_empty() {
+            let next = [self.gather_until, self.sync_at.filter(|_| unsynced), self.late.due()];
+            return Err(next.into_iter().flatten().min().map_or(Next::Idle, Next::At));
         }
-        let mut round = Round { batches: std::mem::take(&mut self.batches), sync, closing: queue.closing };
+        let mut round = Round {
+            batches: std::mem::take(&mut self.batches),
+            removals: std::mem::take(&mut queue.removals),
+            sync,
+            closing: queue.closing,
+        };
         if take {
             self.gather_until = None;
             round.batches.extend(queue.pending.drain(..));
@@ -230,6 +269,10 @@ impl Committer {
         let last = self.writer.next_seq.saturating_sub(1);
         let durable = !self.unsynced();
         let before = self.shared.readable.swap(last, Ordering::AcqRel);
+        if last > before {
+            // Before anybody is told: who looks after an acknowledgement finds the limits kept.
+            self.evict(self.now);
+        }
         let due = {
             // Under the queue's lock, so that nobody who found the number uncommitted can be missed.
             let mut queue = self.shared.queue.lock();
@@ -333,6 +376,10 @@ impl Committer {
                 Err(failure) => self.fail(failure, now),
             }
         }
+        // Nothing is on its way any more.
+        let live = self.shared.live();
+        let mut queue = self.shared.queue.lock();
+        (queue.held_messages, queue.held_bytes) = live;
     }
 
     /// After a full disk: a new segment, so that what was half written stays behind a footer and the numbers that
@@ -372,7 +419,7 @@ impl Committer {
 
     /// The end: everything is written and synced, or the log is dead. Says so in the lock file.
     fn stop(&mut self) -> Next {
-        let (due, error) = {
+        let (due, removals, error) = {
             let mut queue = self.shared.queue.lock();
             let error = queue.dead.clone().or_else(|| queue.full.clone());
             let error = error.unwrap_or_else(|| LogError::closed(&self.shared.dir));
@@ -384,7 +431,7 @@ impl Committer {
             let was_dead = queue.dead.is_some();
             queue.dead = Some(error.clone());
             let due = queue.take_waiting(|_| true);
-            (due, was_dead.then_some(error))
+            (due, std::mem::take(&mut queue.removals), was_dead.then_some(error))
         };
         if error.is_none()
             && self.writer.durable >= self.writer.pos
@@ -394,6 +441,9 @@ impl Committer {
             tracing::warn!(error = %e, "the log is closed, but its lock file could not say so");
         }
         release(due, Some(&LogError::closed(&self.shared.dir)));
+        for removing in removals {
+            (removing.call)(Err(LogError::closed(&self.shared.dir)));
+        }
         Next::Stop
     }
 }

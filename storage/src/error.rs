@@ -175,6 +175,14 @@ pub enum AppendError {
         /// Limit of the options.
         max_bytes: usize,
     },
+    /// A limit that refuses new records is reached.
+    #[error("maximum {what} reached: {limit}")]
+    Limit {
+        /// What is limited: `messages` or `bytes`.
+        what: &'static str,
+        /// The limit.
+        limit: u64,
+    },
     /// The log cannot write: its disk is full, a sync failed, or it is closed.
     #[error(transparent)]
     Failed(#[from] LogError),

@@ -5,7 +5,9 @@
 pub(crate) mod footer;
 pub(crate) mod frame;
 pub(crate) mod record;
+pub(crate) mod removal;
 pub(crate) mod segment;
+pub(crate) mod varint;
 
 /// Version of segment headers and frames.
 pub(crate) const FORMAT_VERSION: u32 = 1;

@@ -1,23 +1,31 @@
 //! The log as its owner sees it.
 
+mod removal;
+
+use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 
+pub use self::removal::RemovalWaiter;
+use self::removal::Settling;
 use crate::batch::RecordBatch;
 use crate::clock;
 use crate::committer::{self, Committer};
 use crate::disk::Disk;
 use crate::error::{AppendError, LogError, OpenError, Operation, ReadError};
+use crate::limits::Limits;
 use crate::open;
 use crate::options::LogOptions;
 use crate::queue::{Park, Queue, Waiting};
 use crate::reader::{self, Reader};
-use crate::shared::{AtomicCounters, DamageList, Shared, count};
-use crate::state::{Appended, Health, LogObserver, LogState, RecoveryReport, Removed};
+use crate::record::Visit;
+use crate::segment::Segment;
+use crate::shared::{AtomicCounters, DamageList, Shared};
+use crate::state::{Appended, Health, LogObserver, LogState, RecoveryReport};
 
 /// Runs once when a record is acknowledged, or cannot be.
 pub type Waiter = Box<dyn FnOnce(Result<(), LogError>) + Send>;
@@ -28,6 +36,7 @@ pub struct Log {
     thread: Mutex<Option<JoinHandle<()>>>,
     /// One removal at a time, so that the oldest segment goes first.
     removing: Mutex<()>,
+    settling: Mutex<Option<Settling>>,
 }
 
 impl Log {
@@ -85,9 +94,21 @@ impl Log {
             segments: RwLock::new(Arc::new(opened.segments)),
             counters: AtomicCounters::default(),
             damage: Mutex::new(damage),
+            removed: RwLock::new(opened.removed),
+            limits: Mutex::new(Limits::default()),
+            limits_new: AtomicBool::new(false),
         });
-        let committer = Committer::new(Arc::clone(&shared), opened.writer, opened.lock);
-        Ok((Self { shared, thread: Mutex::new(None), removing: Mutex::new(()) }, committer, opened.report))
+        {
+            let live = shared.live();
+            let mut queue = shared.queue.lock();
+            (queue.held_messages, queue.held_bytes) = live;
+        }
+        let committer = Committer::new(Arc::clone(&shared), opened.writer, opened.lock, opened.journal);
+        Ok((
+            Self { shared, thread: Mutex::new(None), removing: Mutex::new(()), settling: Mutex::new(None) },
+            committer,
+            opened.report,
+        ))
     }
 
     /// Takes the batch's records and gives them numbers. Never waits for the disk. An empty batch gets none: its
@@ -124,6 +145,11 @@ impl Log {
         if queued_bytes > 0 && queued_bytes + bytes > max_bytes {
             queue.refused = true;
             return Err(AppendError::QueueFull { queued_bytes, max_bytes });
+        }
+        let limits = *self.shared.limits.lock();
+        let (messages, body) = (queue.held_messages + batch.len() as u64, queue.held_bytes + batch.body.len() as u64);
+        if let Some((what, limit)) = limits.refuses(messages, body) {
+            return Err(AppendError::Limit { what, limit });
         }
         let first_seq = queue.next_seq;
         if !batch.is_empty() {
@@ -234,23 +260,41 @@ impl Log {
             counters: self.shared.counters.snapshot(),
         };
         for segment in segments.iter() {
-            let totals = segment.totals();
             state.disk_bytes += segment.file_bytes();
-            if totals.messages == 0 {
+            let (messages, bytes) = segment.live();
+            if messages == 0 {
                 continue;
             }
             if state.messages == 0 {
-                state.first_seq = segment.first_seq;
-                state.first_ts_ns = totals.first_ts;
+                (state.first_seq, state.first_ts_ns) = self.first_of(segment);
             }
-            state.messages += totals.messages;
-            state.bytes += totals.record_bytes;
-            state.last_ts_ns = totals.last_ts;
+            state.messages += messages;
+            state.bytes += bytes;
+            state.last_ts_ns = segment.totals().last_ts;
         }
         let damage = self.shared.damage.lock();
         state.damage.clone_from(&damage.kept);
         state.damage_found = damage.found;
         state
+    }
+
+    /// Number and time of the first record of a segment that is not removed.
+    fn first_of(&self, segment: &Segment) -> (u64, i64) {
+        if !segment.has_removed() {
+            return (segment.first_seq, segment.totals().first_ts);
+        }
+        let mut reader = self.reader();
+        reader.seek(segment.first_seq);
+        let mut found = (segment.first_seq, 0);
+        // Only the number and the time are of interest; what cannot be read is reported by whoever wants it.
+        let _ = reader.visit(usize::MAX, &mut |visit| match visit {
+            Visit::Record(record) => {
+                found = (record.seq, record.ts_ns);
+                ControlFlow::Break(())
+            }
+            Visit::Lost(_) => ControlFlow::Continue(()),
+        });
+        found
     }
 
     /// A reader, at the first record.
@@ -309,49 +353,6 @@ impl Log {
         {
             tracing::error!(dir = %self.shared.dir.display(), "the committer's thread panicked");
         }
-    }
-
-    /// Removes whole sealed segments, oldest first, all of whose records are before `seq`. The open segment stays.
-    /// Whoever is reading a removed segment may finish it.
-    ///
-    /// # Errors
-    /// What the system says; segments removed before that stay removed.
-    pub fn remove_before(&self, seq: u64) -> Result<Removed, LogError> {
-        self.remove_segments(usize::MAX, seq)
-    }
-
-    /// Removes the oldest segment, unless it is the open one; as [`Log::remove_before`].
-    ///
-    /// # Errors
-    /// What the system says; nothing is removed then.
-    pub fn remove_oldest(&self) -> Result<Removed, LogError> {
-        self.remove_segments(1, u64::MAX)
-    }
-
-    fn remove_segments(&self, at_most: usize, before_seq: u64) -> Result<Removed, LogError> {
-        let _one_at_a_time = self.removing.lock();
-        let mut removed = Removed::default();
-        for _ in 0..at_most {
-            let segments = self.shared.segments();
-            let (Some(oldest), Some(next)) = (segments.first(), segments.get(1)) else { break };
-            if next.first_seq > before_seq || next.first_seq > self.durable_seq() + 1 {
-                break;
-            }
-            let failed = |operation, e: &std::io::Error| LogError::from_io(operation, &oldest.path, None, e);
-            match self.shared.disk.remove(&oldest.path) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(Operation::Remove, &e)),
-                _ => {}
-            }
-            // After each one: if the folder's changes were lost out of order, a gap in the middle would appear.
-            self.shared.disk.sync_dir(&self.shared.dir).map_err(|e| failed(Operation::SyncDir, &e))?;
-            self.shared.drop_segment(oldest);
-            let totals = oldest.totals();
-            removed.segments += 1;
-            removed.messages += totals.messages;
-            removed.bytes += totals.record_bytes;
-            count(&self.shared.counters.segments_removed, 1);
-        }
-        Ok(removed)
     }
 }
 

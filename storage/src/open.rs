@@ -9,15 +9,21 @@ use crate::error::{LogError, OpenError, Operation};
 use crate::format::footer::{self, Totals};
 use crate::format::segment::{HeaderFound, SegmentHeader, parse_file_name};
 use crate::format::{FORMAT_VERSION, FRAME_HEADER_BYTES, RECORD_BYTES_MIN, SEGMENT_HEADER_BYTES, index64};
+use crate::journal::Journal;
 use crate::options::LogOptions;
 use crate::owner::{OwnerLock, Ownership};
 use crate::record::LostReason;
 use crate::recovery::{self, Scan, ScanFrom};
+use crate::removed::Removed;
 use crate::segment::{Segment, SegmentParts, SparseIndex, path_of};
 use crate::shared::{Failure, lost};
 use crate::state::{Damage, RecoveryReport};
 use crate::walk;
 use crate::writer::{self, NewSegment, Writer};
+
+mod removals;
+
+use self::removals::Removals;
 
 /// Bytes written in one call when a tail is zeroed or written again.
 const STEP_BYTES: u64 = 1 << 20;
@@ -27,6 +33,8 @@ pub(crate) struct Opened {
     pub(crate) segments: Vec<Arc<Segment>>,
     pub(crate) writer: Writer,
     pub(crate) lock: OwnerLock,
+    pub(crate) journal: Journal,
+    pub(crate) removed: Removed,
     pub(crate) report: RecoveryReport,
 }
 
@@ -44,11 +52,21 @@ pub(crate) fn open(disk: &Arc<dyn Disk>, dir: &Path, options: &LogOptions) -> Re
     disk.create_dir_all(dir).map_err(|e| LogError::from_io(Operation::Open, dir, None, &e))?;
     let (lock, owner) = OwnerLock::take(&**disk, dir)?;
     disk.sync_dir(dir).map_err(|e| LogError::from_io(Operation::SyncDir, dir, None, &e))?;
-    let mut opening = Opening { disk, dir, options, owner, report: RecoveryReport::default(), missing_last: None };
+    let mut opening = Opening {
+        disk,
+        dir,
+        options,
+        owner,
+        report: RecoveryReport::default(),
+        missing_last: None,
+        removals: Removals::none(),
+    };
     let (segments, writer) = opening.run()?;
+    let Opening { removals, mut report, .. } = opening;
+    let (journal, removed) = removals.settle(disk, dir, writer.log_id, &segments, &mut report)?;
     let ownership = Ownership::of(&writer, disk.boot_id(), false);
     lock.write(&ownership)?;
-    Ok(Opened { segments, writer, lock, report: opening.report })
+    Ok(Opened { segments, writer, lock, journal, removed, report })
 }
 
 struct Opening<'a> {
@@ -59,6 +77,7 @@ struct Opening<'a> {
     report: RecoveryReport,
     /// Last number of a last segment that somebody took away.
     missing_last: Option<u64>,
+    removals: Removals,
 }
 
 impl Opening<'_> {
@@ -78,6 +97,7 @@ impl Opening<'_> {
         }
         let mut writer = self.last_segment(&last)?;
         segments.push(Arc::clone(&writer.segment));
+        self.removals = Removals::load(self.disk, self.dir, writer.log_id, writer.next_seq, &mut self.report)?;
         self.check_sequence(&segments);
         if self.needs_new_segment(&mut writer) {
             writer = self.follow_with_new(writer, &mut segments)?;
@@ -366,6 +386,9 @@ impl Opening<'_> {
                 }
                 continue;
             };
+            if self.removals.covers(expected, previous.last_seq) {
+                continue;
+            }
             if previous.nonce != before.nonce && before.previous.is_some() {
                 let path = path_of(self.dir, previous.first_seq);
                 let seqs = Some((expected, previous.last_seq));

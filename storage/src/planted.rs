@@ -21,6 +21,10 @@ pub enum Bug {
     NoTailSync,
     /// Gives numbers out again after a power cut in a weak mode.
     ReuseNumbers,
+    /// Acknowledges a removal before its journal is synced.
+    RemovalNotSynced,
+    /// Unlinks a segment whose records are all removed before the journal says so on disk.
+    UnlinkBeforeJournal,
 }
 
 thread_local! {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::batch::RecordBatch;
 use crate::error::LogError;
-use crate::log::Waiter;
+use crate::log::{RemovalWaiter, Waiter};
 
 /// Batches up to this size are copied behind the last one; larger ones change hands.
 const MERGE_BYTES_MAX: usize = 16 << 10;
@@ -32,6 +32,15 @@ pub(crate) struct Waiting {
     pub(crate) call: Waiter,
 }
 
+/// Numbers to remove, and somebody who waits for that.
+pub(crate) struct Removing {
+    /// Both ends included, in any order.
+    pub(crate) ranges: Vec<(u64, u64)>,
+    /// It must be on disk when it is answered, whatever the mode, with everything before it.
+    pub(crate) barrier: bool,
+    pub(crate) call: RemovalWaiter,
+}
+
 /// How the committer's thread sleeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Park {
@@ -51,6 +60,10 @@ pub(crate) struct Queue {
     pub(crate) taken_bytes: usize,
     pub(crate) next_seq: u64,
     pub(crate) waiting: Vec<Waiting>,
+    pub(crate) removals: Vec<Removing>,
+    /// Records that are held or on their way to the disk, and their bytes: what limits that refuse are compared with.
+    pub(crate) held_messages: u64,
+    pub(crate) held_bytes: u64,
     pub(crate) failed: Vec<FailedRange>,
     /// The disk is full: nothing is taken until the committer has room again.
     pub(crate) full: Option<LogError>,
@@ -71,6 +84,9 @@ impl Queue {
             taken_bytes: 0,
             next_seq,
             waiting: Vec::new(),
+            removals: Vec::new(),
+            held_messages: 0,
+            held_bytes: 0,
             failed: Vec::new(),
             full: None,
             dead: None,
@@ -91,6 +107,8 @@ impl Queue {
         let bytes = batch.bytes();
         self.pending_bytes += bytes;
         self.next_seq += batch.len() as u64;
+        self.held_messages += batch.len() as u64;
+        self.held_bytes += batch.body.len() as u64;
         if bytes <= MERGE_BYTES_MAX {
             if let Some(last) = self.pending.back_mut()
                 && last.bytes() + bytes <= MERGED_BYTES_MAX
@@ -146,6 +164,12 @@ impl Queue {
             }
         }
         self.failed.push(FailedRange { first_seq, last_seq, error: error.clone() });
+    }
+
+    /// Takes records out of what is held.
+    pub(crate) fn let_go(&mut self, messages: u64, bytes: u64) {
+        self.held_messages = self.held_messages.saturating_sub(messages);
+        self.held_bytes = self.held_bytes.saturating_sub(bytes);
     }
 
     /// Takes out those waiters for which `is_due` holds, in their order.

@@ -14,6 +14,9 @@ use crate::shared::{Shared, lost};
 use crate::state::Damage;
 use crate::walk::{Bounds, Cursor, Step};
 
+/// Removed records in a row from which on a reader looks for the next one instead of passing over them.
+const LONG_STRETCH: u64 = 256;
+
 /// Reads a log from a position on. Cheap: a position, a reference to a segment, a reference to its map.
 pub struct Reader {
     shared: Arc<Shared>,
@@ -71,6 +74,9 @@ impl Reader {
                     Found::Place => {}
                     Found::Gap(range) => {
                         self.next_seq = range.last_seq + 1;
+                        if self.shared.is_all_removed(range.first_seq, range.last_seq) {
+                            continue;
+                        }
                         if f(Visit::Lost(range)).is_break() {
                             break ReadEnd::Stopped;
                         }
@@ -82,6 +88,10 @@ impl Reader {
             let ended = match place.cursor.step(&place.bytes, &place.bounds) {
                 Step::Record { seq, record } => {
                     self.next_seq = seq + 1;
+                    if place.segment.has_removed() && self.shared.removed.read().contains(seq) {
+                        self.pass_removed(seq);
+                        continue;
+                    }
                     let Some(found) = as_ref(&place.bytes, seq, record) else { continue };
                     bytes += record.len();
                     if f(Visit::Record(found)).is_break() {
@@ -91,8 +101,11 @@ impl Reader {
                 }
                 Step::Lost { first_seq, last_seq, offset } => {
                     let range = lost(first_seq, last_seq, LostReason::Damage);
-                    report(&self.shared, &place.segment, offset, range);
                     self.next_seq = last_seq + 1;
+                    if self.shared.is_all_removed(first_seq, last_seq) {
+                        continue;
+                    }
+                    report(&self.shared, &place.segment, offset, range);
                     if f(Visit::Lost(range)).is_break() {
                         break ReadEnd::Stopped;
                     }
@@ -105,6 +118,15 @@ impl Reader {
             }
         };
         Ok(ReadOutcome { end, next_seq: self.next_seq, bytes })
+    }
+
+    /// Behind a removed record: a long removed stretch is left out as a whole.
+    fn pass_removed(&mut self, seq: u64) {
+        let live = self.shared.removed.read().next_live(seq);
+        if live - seq > LONG_STRETCH {
+            self.next_seq = live;
+            self.place = None;
+        }
     }
 
     /// Goes to `next_seq`, which is readable.
@@ -155,6 +177,9 @@ impl Reader {
             {
                 let range = gap_before_backward(later, segment.next_seq(), next);
                 next = range.first_seq - 1;
+                if self.shared.is_all_removed(range.first_seq, range.last_seq) {
+                    continue;
+                }
                 if f(Visit::Lost(range)).is_break() {
                     return Ok(ReadOutcome { end: ReadEnd::Stopped, next_seq: next, bytes });
                 }
@@ -178,6 +203,14 @@ impl Reader {
         let bounds = segment.bounds();
         let file = segment.view(bounds.limit)?;
         while *next >= segment.first_seq {
+            if segment.has_removed() {
+                // Whole blocks of removed records are left out.
+                let Some(live) = self.shared.removed.read().last_live(segment.first_seq, *next) else {
+                    *next = segment.first_seq - 1;
+                    break;
+                };
+                *next = live;
+            }
             let block = segment.last_block(&file, |entry| entry.seq <= *next);
             let mut cursor = segment.cursor_at_block(&file, block);
             let block_first = cursor.expected();
@@ -192,6 +225,10 @@ impl Reader {
             for step in found.into_iter().rev() {
                 let flow = match step {
                     Step::Record { seq, .. } if seq > *next => continue,
+                    Step::Record { seq, .. } if segment.has_removed() && self.shared.removed.read().contains(seq) => {
+                        *next = seq - 1;
+                        continue;
+                    }
                     Step::Record { seq, record } => {
                         *next = seq - 1;
                         *bytes += record.len();
@@ -199,6 +236,10 @@ impl Reader {
                             Some(found) => f(Visit::Record(found)),
                             None => continue,
                         }
+                    }
+                    Step::Lost { first_seq, last_seq, .. } if self.shared.is_all_removed(first_seq, last_seq) => {
+                        *next = first_seq - 1;
+                        continue;
                     }
                     Step::Lost { first_seq, last_seq, offset } => {
                         report(&self.shared, segment, offset, lost(first_seq, last_seq, LostReason::Damage));

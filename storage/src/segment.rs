@@ -43,6 +43,9 @@ pub(crate) struct Segment {
     next_seq: AtomicU64,
     file_bytes: AtomicU64,
     totals: Mutex<Totals>,
+    /// Records of it that were removed, and their bytes. They are still in the file.
+    removed_messages: AtomicU64,
+    removed_bytes: AtomicU64,
     index: RwLock<SparseIndex>,
     view: Mutex<Option<CachedView>>,
 }
@@ -86,6 +89,8 @@ impl Segment {
             next_seq: AtomicU64::new(parts.next_seq),
             file_bytes: AtomicU64::new(parts.file_bytes),
             totals: Mutex::new(parts.totals),
+            removed_messages: AtomicU64::new(0),
+            removed_bytes: AtomicU64::new(0),
             index: RwLock::new(parts.index),
             view: Mutex::new(None),
         })
@@ -112,6 +117,24 @@ impl Segment {
 
     pub(crate) fn totals(&self) -> Totals {
         *self.totals.lock()
+    }
+
+    /// Whether any record of it was removed.
+    pub(crate) fn has_removed(&self) -> bool {
+        self.removed_messages.load(Ordering::Acquire) > 0
+    }
+
+    /// Counts records that were removed.
+    pub(crate) fn count_removed(&self, messages: u64, bytes: u64) {
+        self.removed_messages.fetch_add(messages, Ordering::AcqRel);
+        self.removed_bytes.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    /// Records that are not removed, and their bytes.
+    pub(crate) fn live(&self) -> (u64, u64) {
+        let totals = self.totals();
+        let messages = totals.messages.saturating_sub(self.removed_messages.load(Ordering::Acquire));
+        (messages, totals.record_bytes.saturating_sub(self.removed_bytes.load(Ordering::Acquire)))
     }
 
     /// Makes frames readable. The end is stored before the number that promises it.

@@ -2,20 +2,22 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::disk::Disk;
 use crate::error::LogError;
+use crate::limits::Limits;
 use crate::options::LogOptions;
 use crate::queue::Queue;
 use crate::record::{LostRange, LostReason};
+use crate::removed::Removed;
 use crate::segment::Segment;
 use crate::state::{Counters, DAMAGE_KEPT_MAX, Damage, LogObserver};
 
-/// Locks, in the order in which they may nest: `queue`, then `segments`, then `damage`; inside a segment `index`, then
-/// `totals`, then `view`. No lock is held while the disk is waited for, except a segment's `view` while it is mapped.
+/// Locks, in the order in which they may nest: `queue`, then `limits`, `removed`, `segments`, `damage`; inside a segment
+/// `index`, then `totals`, then `view`. No lock is held while the disk is waited for, except a segment's `view` while it is mapped.
 pub(crate) struct Shared {
     pub(crate) dir: PathBuf,
     pub(crate) options: LogOptions,
@@ -33,11 +35,26 @@ pub(crate) struct Shared {
     pub(crate) segments: RwLock<Arc<Vec<Arc<Segment>>>>,
     pub(crate) counters: AtomicCounters,
     pub(crate) damage: Mutex<DamageList>,
+    /// Which numbers are gone although a segment may still hold them.
+    pub(crate) removed: RwLock<Removed>,
+    pub(crate) limits: Mutex<Limits>,
+    /// The limits changed, or were never enforced.
+    pub(crate) limits_new: AtomicBool,
 }
 
 impl Shared {
     pub(crate) fn segments(&self) -> Arc<Vec<Arc<Segment>>> {
         Arc::clone(&self.segments.read())
+    }
+
+    /// Records that are held, and their bytes.
+    pub(crate) fn live(&self) -> (u64, u64) {
+        self.segments().iter().map(|segment| segment.live()).fold((0, 0), |sum, live| (sum.0 + live.0, sum.1 + live.1))
+    }
+
+    /// Whether all numbers of a range were removed, so that nobody misses them.
+    pub(crate) fn is_all_removed(&self, first: u64, last: u64) -> bool {
+        self.removed.read().count(first, last) == (last + 1).saturating_sub(first)
     }
 
     /// Adds a segment at the end.
@@ -111,6 +128,7 @@ pub(crate) struct AtomicCounters {
     pub(crate) records_failed: AtomicU64,
     pub(crate) full_episodes: AtomicU64,
     pub(crate) sync_ns: AtomicU64,
+    pub(crate) removed: AtomicU64,
 }
 
 impl AtomicCounters {
@@ -127,6 +145,7 @@ impl AtomicCounters {
             records_failed: get(&self.records_failed),
             full_episodes: get(&self.full_episodes),
             sync_ns: get(&self.sync_ns),
+            records_removed: get(&self.removed),
         }
     }
 }

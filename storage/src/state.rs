@@ -105,6 +105,8 @@ pub struct Counters {
     pub full_episodes: u64,
     /// Nanoseconds spent in `fdatasync`.
     pub sync_ns: u64,
+    /// Records removed one by one, in ranges or by limits; not those that went with whole segments.
+    pub records_removed: u64,
 }
 
 /// What opening a log found and did.
@@ -128,6 +130,8 @@ pub struct RecoveryReport {
     pub unfinished: Vec<PathBuf>,
     /// Numbers skipped so that none is given out twice (weak modes after a power cut).
     pub skipped: Option<LostRange>,
+    /// Records that are still in the files although they were removed.
+    pub removed_messages: u64,
     /// Damage. Nothing of it was changed on disk.
     pub damage: Vec<Damage>,
     /// Wall time that opening took, in nanoseconds.

@@ -154,7 +154,7 @@ fn find_files(disk: &dyn Disk, dir: &Path, report: &mut VerifyReport) -> Result<
     for name in names {
         let path = dir.join(&name);
         let Some(name_seq) = parse_file_name(&name) else {
-            if name != LOCK_NAME {
+            if name != LOCK_NAME && name != crate::journal::JOURNAL_NAME && name != crate::journal::JOURNAL_TMP_NAME {
                 report.strangers.push(path);
             }
             continue;

@@ -27,11 +27,15 @@ use sublog_storage::SyncMode;
 use self::explore::{Kind, explore};
 use self::model::Counts;
 
-const KINDS: [Kind; 4] = [
-    Kind { sync: SyncMode::Always, faults: false },
-    Kind { sync: SyncMode::Always, faults: true },
-    Kind { sync: SyncMode::Interval(Duration::from_millis(100)), faults: false },
-    Kind { sync: SyncMode::Os, faults: true },
+const PLAIN: Kind = Kind { sync: SyncMode::Always, faults: false, removals: false };
+const KINDS: [Kind; 7] = [
+    PLAIN,
+    Kind { faults: true, ..PLAIN },
+    Kind { sync: SyncMode::Interval(Duration::from_millis(100)), ..PLAIN },
+    Kind { sync: SyncMode::Os, faults: true, ..PLAIN },
+    Kind { removals: true, ..PLAIN },
+    Kind { removals: true, faults: true, ..PLAIN },
+    Kind { removals: true, sync: SyncMode::Interval(Duration::from_millis(100)), ..PLAIN },
 ];
 
 fn env(name: &str, default: u64) -> u64 {
@@ -67,7 +71,7 @@ fn nothing_acknowledged_is_lost_in_any_explored_state() {
     let (counts, broken) = total.into_inner();
     println!(
         "{} states in {:.1} s: {} power cuts ({} torn, {} in the middle of a commit, {} in recovery, {} double), {} kills, {} with failing calls, {} torn tails cut; \
-         {} records read, {} acknowledgements checked, {} promises broken",
+         {} records read, {} acknowledgements checked, {} removals checked, {} dead segments unlinked, {} promises broken",
         counts.states,
         start.elapsed().as_secs_f64(),
         counts.power_cuts,
@@ -80,6 +84,8 @@ fn nothing_acknowledged_is_lost_in_any_explored_state() {
         counts.torn_tails,
         counts.records_read,
         counts.acks_checked,
+        counts.removals_checked,
+        counts.dead_segments,
         broken.len()
     );
     assert!(broken.is_empty(), "{broken:#?}");

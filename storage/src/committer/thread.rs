@@ -36,10 +36,11 @@ pub(crate) fn run(mut committer: Committer) {
 fn park(committer: &Committer, mut queue: MutexGuard<'_, Queue>, how: Park, until: Option<Instant>) {
     let shared = &committer.shared;
     let came = if queue.dead.is_some() || queue.full.is_some() {
-        queue.closing
+        queue.closing || !queue.removals.is_empty()
     } else {
         let pending = !queue.pending.is_empty();
         queue.closing
+            || !queue.removals.is_empty()
             || (queue.is_urgent() && pending)
             || (committer.unsynced() && queue.wants_sync(shared.options.sync.is_weak()))
             || queue.pending_bytes >= shared.options.gather_bytes

@@ -16,6 +16,8 @@ pub(crate) struct Kind {
     pub(crate) sync: SyncMode,
     /// Whether calls fail in between.
     pub(crate) faults: bool,
+    /// Whether records are removed one by one and in ranges.
+    pub(crate) removals: bool,
 }
 
 struct World {
@@ -150,6 +152,8 @@ impl World {
             // Waiters of the old life must not count as acknowledged by what happens while they are dropped.
             let acked = self.model.acked.lock().clone();
             self.model.acked = Arc::new(Mutex::new(acked));
+            let removed = self.model.removed.lock().clone();
+            self.model.removed = Arc::new(Mutex::new(removed));
             drop(committer);
             drop(log);
         }
@@ -165,7 +169,9 @@ impl World {
                     self.now += Duration::from_millis(self.chance.below(300));
                     self.step(3, counts)?;
                 }
+                94..97 if self.kind.removals => self.remove_some(),
                 94..97 => self.remove()?,
+                97..99 if self.kind.removals => self.reclaim(counts)?,
                 _ if self.kind.faults => self.fault(),
                 _ => {}
             }
@@ -247,6 +253,49 @@ impl World {
             }
             Err(e) => Err(Broken::Other(e.to_string())),
         }
+    }
+
+    /// A few ranges, sometimes everything up to a number.
+    fn remove_some(&mut self) {
+        let Some((log, _)) = &self.open else { return };
+        let last = log.readable_seq();
+        if last == 0 {
+            return;
+        }
+        let ranges: Vec<(u64, u64)> = (0..1 + self.chance.below(4))
+            .map(|_| {
+                // Single records, everything up to a number, or whole segments in the middle.
+                let (first, len) = match self.chance.below(10) {
+                    0 | 1 => (1, self.chance.below(last)),
+                    2 | 3 => (1 + self.chance.below(last), self.chance.below(250)),
+                    _ => (1 + self.chance.below(last), self.chance.below(9)),
+                };
+                (first, (first + len).min(last))
+            })
+            .collect();
+        let numbers: Vec<u64> = ranges.iter().flat_map(|range| range.0..=range.1).collect();
+        self.model.asked.extend(&numbers);
+        let removed = Arc::clone(&self.model.removed);
+        let call = move |result: Result<_, _>| {
+            if result.is_ok() {
+                removed.lock().extend(numbers);
+            }
+        };
+        log.remove(ranges, Box::new(call));
+    }
+
+    /// Lets go of segments that hold nothing any more.
+    fn reclaim(&mut self, counts: &mut Counts) -> Result<(), Broken> {
+        for _ in 0..2 {
+            let Some((log, _)) = &self.open else { return Ok(()) };
+            match log.reclaim() {
+                Ok(removed) => counts.dead_segments += removed.segments,
+                Err(_) if self.faulty => {}
+                Err(e) => return Err(Broken::Other(e.to_string())),
+            }
+            self.step(2, counts)?;
+        }
+        Ok(())
     }
 
     fn fault(&mut self) {

@@ -1,6 +1,6 @@
 //! What a log must hold: every number's content, what was acknowledged, what anybody has seen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -19,6 +19,8 @@ pub(crate) enum Broken {
     Order(String),
     /// A number that somebody has seen was given to another record.
     Reused(String),
+    /// A record whose removal was acknowledged is there again.
+    Returned(String),
     /// Damage was reported although nothing was damaged, or the log did not open, or it did not write.
     Other(String),
 }
@@ -37,6 +39,8 @@ pub(crate) struct Counts {
     pub(crate) torn_tails: u64,
     pub(crate) acks_checked: u64,
     pub(crate) records_read: u64,
+    pub(crate) removals_checked: u64,
+    pub(crate) dead_segments: u64,
 }
 
 impl Counts {
@@ -52,6 +56,8 @@ impl Counts {
         self.torn_tails += other.torn_tails;
         self.acks_checked += other.acks_checked;
         self.records_read += other.records_read;
+        self.removals_checked += other.removals_checked;
+        self.dead_segments += other.dead_segments;
     }
 }
 
@@ -69,6 +75,10 @@ pub(crate) struct Model {
     pub(crate) readable: u64,
     /// First number that removing left.
     pub(crate) first: u64,
+    /// Numbers whose removal was acknowledged: they must never be seen again.
+    pub(crate) removed: Arc<Mutex<BTreeSet<u64>>>,
+    /// Numbers whose removal was asked for: they may be gone.
+    pub(crate) asked: BTreeSet<u64>,
     next_content: u64,
 }
 
@@ -81,6 +91,8 @@ impl Model {
             seen: 0,
             readable: 0,
             first: 1,
+            removed: Arc::default(),
+            asked: BTreeSet::new(),
             next_content: salt << 32,
         }
     }
@@ -89,7 +101,8 @@ impl Model {
     pub(crate) fn fork(&self) -> Self {
         let acked = Arc::new(Mutex::new(self.acked.lock().clone()));
         // Contents made from here on differ from those of the original.
-        Self { acked, next_content: self.next_content + (1 << 20), ..self.clone() }
+        let removed = Arc::new(Mutex::new(self.removed.lock().clone()));
+        Self { acked, removed, next_content: self.next_content + (1 << 20), ..self.clone() }
     }
 
     /// Records with contents that no other has.
@@ -117,10 +130,12 @@ impl Model {
         }
         // Whatever was under later numbers never came about.
         self.records.split_off(&first_seq);
+        self.asked.split_off(&first_seq);
         self.records.extend((first_seq..).zip(contents.iter().copied()));
         Ok(())
     }
 
+    #[expect(clippy::too_many_lines, reason = "one account of one reading")]
     /// Reads the whole log after it was opened again, and takes what it holds as the truth from now on.
     pub(crate) fn check(
         &mut self,
@@ -138,10 +153,19 @@ impl Model {
         let mut last = self.first - 1;
         let mut broken = None;
         let mut unwritten = Vec::new();
+        let mut found_seqs = BTreeSet::new();
+        if self.weak && power_cut {
+            // The mode's bargain holds for removals as well.
+            self.removed.lock().clear();
+        }
+        let removed = self.removed.lock().clone();
+        let asked = &self.asked;
         let acked = if self.weak && power_cut { Vec::new() } else { self.acked.lock().clone() };
         // A log whose first records all failed begins behind them. Nobody was told that they were safe.
         let oldest = log.oldest_seq();
-        if let Some(acked) = acked.iter().find(|acked| acked.0.max(self.first) < oldest.min(acked.1 + 1)) {
+        let gone =
+            |range: &(u64, u64)| (range.0.max(self.first)..oldest.min(range.1 + 1)).any(|seq| !asked.contains(&seq));
+        if let Some(acked) = acked.iter().find(|acked| gone(acked)) {
             return Err(Broken::AckedLost(format!("begins at {oldest}, {acked:?} was acknowledged")));
         }
         if oldest > self.first {
@@ -157,13 +181,19 @@ impl Model {
                     last = record.seq;
                     let next = expected;
                     expected = record.seq + 1;
-                    check_record(records, next, &record)
+                    found_seqs.insert(record.seq);
+                    if removed.contains(&record.seq) {
+                        Err(Broken::Returned(format!("{} was removed", record.seq)))
+                    } else {
+                        check_record(records, asked, next, &record)
+                    }
                 }
                 Visit::Lost(range) if range.reason == LostReason::NeverWritten => {
                     last = range.last_seq;
                     expected = last + 1;
                     unwritten.push((range.first_seq, range.last_seq));
-                    match acked.iter().find(|acked| acked.0 <= range.last_seq && range.first_seq <= acked.1) {
+                    let mut numbers = (range.first_seq..=range.last_seq).filter(|seq| !asked.contains(seq));
+                    match numbers.find(|seq| acked.iter().any(|acked| acked.0 <= *seq && *seq <= acked.1)) {
                         Some(acked) => Err(Broken::AckedLost(format!("{acked:?} was acknowledged, {range:?}"))),
                         None => Ok(()),
                     }
@@ -183,6 +213,14 @@ impl Model {
             return Err(broken);
         }
         visited.map_err(|e| Broken::Other(e.to_string()))?;
+        if let Some((seq, _)) = records
+            .range(expected..)
+            .take_while(|(seq, _)| **seq <= log.readable_seq())
+            .find(|(seq, _)| !asked.contains(seq))
+        {
+            return Err(Broken::AckedLost(format!("{seq} is readable and was not shown")));
+        }
+        last = last.max(log.readable_seq());
         counts.acks_checked +=
             acked.iter().map(|range| (range.1 + 1).saturating_sub(range.0.max(self.first))).sum::<u64>();
         for (first, last) in unwritten {
@@ -194,6 +232,11 @@ impl Model {
             return Err(Broken::AckedLost(format!("ends at {last}, acknowledged {acked:?}, {seen} seen")));
         }
         self.records.split_off(&(last + 1));
+        // What is gone stays gone, what is there was not removed.
+        self.asked.split_off(&(last + 1));
+        self.asked.retain(|seq| !found_seqs.contains(seq));
+        *self.removed.lock() = self.asked.clone();
+        counts.removals_checked += self.asked.len() as u64;
         // In the weak modes `seen` outlives what was lost: those numbers must not come again.
         self.seen = self.seen.max(last);
         // What is readable after opening must stay, whatever it was before.
@@ -217,7 +260,13 @@ impl Model {
     /// The same records through the index: by number, by time, backwards.
     fn check_indexed(&self, log: &Log) -> Result<(), Broken> {
         let mut chance = Chance::new(self.next_content);
-        let kept: Vec<u64> = self.records.keys().copied().filter(|&seq| seq >= self.first).collect();
+        let there = |seq: &u64| *seq >= self.first && !self.asked.contains(seq);
+        let kept: Vec<u64> = self.records.keys().copied().filter(there).collect();
+        let state = log.state();
+        if (state.messages, state.first_seq) != (kept.len() as u64, kept.first().copied().unwrap_or(state.last_seq + 1))
+        {
+            return Err(Broken::Other(format!("{} kept from {:?}, the log says {state:?}", kept.len(), kept.first())));
+        }
         if kept.is_empty() {
             return Ok(());
         }
@@ -256,8 +305,13 @@ impl Model {
     }
 }
 
-fn check_record(records: &BTreeMap<u64, u64>, expected: u64, record: &RecordRef<'_>) -> Result<(), Broken> {
-    if record.seq < expected || records.range(expected..record.seq).next().is_some() {
+fn check_record(
+    records: &BTreeMap<u64, u64>,
+    asked: &BTreeSet<u64>,
+    expected: u64,
+    record: &RecordRef<'_>,
+) -> Result<(), Broken> {
+    if record.seq < expected || records.range(expected..record.seq).any(|(seq, _)| !asked.contains(seq)) {
         return Err(Broken::Order(format!("{} came, {expected} was due", record.seq)));
     }
     let Some(&id) = records.get(&record.seq) else {

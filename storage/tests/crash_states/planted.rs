@@ -12,9 +12,12 @@ use sublog_storage::{Log, LogOptions, Next, NoObserver, RecordBatch, SyncMode};
 use super::explore::{Kind, explore};
 use super::model::{Broken, Counts};
 
-const ALWAYS: Kind = Kind { sync: SyncMode::Always, faults: false };
-const FAULTY: Kind = Kind { sync: SyncMode::Always, faults: true };
-const WEAK: Kind = Kind { sync: SyncMode::Interval(Duration::from_millis(100)), faults: false };
+const ALWAYS: Kind = Kind { sync: SyncMode::Always, faults: false, removals: false };
+const FAULTY: Kind = Kind { sync: SyncMode::Always, faults: true, removals: false };
+const WEAK: Kind = Kind { sync: SyncMode::Interval(Duration::from_millis(100)), faults: false, removals: false };
+
+const REMOVING: Kind = Kind { sync: SyncMode::Always, faults: false, removals: true };
+const REMOVING_WEAK: Kind = Kind { removals: true, ..WEAK };
 
 /// The first broken promise within a number of lives, and how many states it took.
 fn first_broken(bug: Option<Bug>, kind: Kind, lives: u64) -> Option<(Broken, u64)> {
@@ -29,7 +32,7 @@ fn first_broken(bug: Option<Bug>, kind: Kind, lives: u64) -> Option<(Broken, u64
 fn assert_caught(bug: Bug, kind: Kind) {
     // The same seeds without the mistake: what is caught is the mistake.
     assert_eq!(first_broken(None, kind, 40), None);
-    match first_broken(Some(bug), kind, 400) {
+    match first_broken(Some(bug), kind, 2000) {
         Some((broken, states)) => println!("{bug:?} caught after {states} states: {broken:?}"),
         None => panic!("{bug:?} was not caught"),
     }
@@ -58,6 +61,16 @@ fn serving_an_unsynced_tail_is_caught() {
 #[test]
 fn giving_numbers_out_again_is_caught() {
     assert_caught(Bug::ReuseNumbers, WEAK);
+}
+
+#[test]
+fn acknowledging_a_removal_before_the_sync_is_caught() {
+    assert_caught(Bug::RemovalNotSynced, REMOVING);
+}
+
+#[test]
+fn unlinking_a_dead_segment_too_early_is_caught() {
+    assert_caught(Bug::UnlinkBeforeJournal, REMOVING_WEAK);
 }
 
 #[test]

@@ -1,0 +1,389 @@
+//! Removing records: what was asked for, and what limits ask for.
+//!
+//! ```text
+//!  asked for:   weigh ──► journal written ──► journal synced ──► set changed, waiter told
+//!  by limits:   weigh ──► set changed ─────────────────────────► journal written later
+//! ```
+//! What limits removed may be journaled late, since after a crash the same limits remove the same records again before
+//! anybody reads them. Both speak only of records that are as safe as the mode makes them: a number that a torn
+//! tail gives back is never in the journal.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::Committer;
+use crate::error::{LogError, ReadError};
+use crate::format::removal::Group;
+use crate::journal;
+use crate::queue::Removing;
+use crate::removed::Removed;
+use crate::segment::Segment;
+use crate::shared::{Failure, Shared, count};
+use crate::state;
+use crate::walk::{Cursor, Step};
+use crate::writer;
+
+/// Groups of removals that are not in the journal yet.
+const LATE_GROUPS_MAX: usize = 512;
+/// How long removals by limits may stay out of the journal.
+const LATE: Duration = Duration::from_secs(1);
+
+/// What a removal takes from each segment.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    taken: Vec<Taken>,
+    /// What of the ranges lies in no segment.
+    holes: Vec<(u64, u64)>,
+    /// Everything of the ranges that is not removed, also where no segment is.
+    ranges: Vec<(u64, u64)>,
+    total: state::Removed,
+}
+
+#[derive(Debug)]
+struct Taken {
+    segment: Arc<Segment>,
+    messages: u64,
+    bytes: u64,
+    ranges: Vec<(u64, u64)>,
+}
+
+/// What limits removed and the journal does not know yet.
+#[derive(Debug, Default)]
+pub(super) struct Late {
+    /// By first number of the segment.
+    groups: BTreeMap<u64, Group>,
+    ranges: usize,
+    floor: bool,
+    due: Option<Duration>,
+}
+
+impl Late {
+    pub(super) fn due(&self) -> Option<Duration> {
+        self.due
+    }
+
+    fn is_empty(&self) -> bool {
+        self.groups.is_empty() && !self.floor
+    }
+}
+
+/// Counts what a removal takes; remembers where it was, since removals often go upwards.
+pub(crate) struct Scales<'a> {
+    shared: &'a Shared,
+    at: Option<(Arc<Segment>, bytes::Bytes, Cursor)>,
+}
+
+impl<'a> Scales<'a> {
+    pub(crate) fn new(shared: &'a Shared) -> Self {
+        Self { shared, at: None }
+    }
+
+    /// Records and bytes of a range of a segment, as its file has them.
+    pub(crate) fn weigh(&mut self, segment: &Arc<Segment>, first: u64, last: u64) -> Result<(u64, u64), ReadError> {
+        let bounds = segment.bounds();
+        let here = self.at.take().filter(|(at, file, cursor)| {
+            Arc::ptr_eq(at, segment) && cursor.expected() <= first && file.len() as u64 >= bounds.limit
+        });
+        let (file, mut cursor) = match here {
+            Some((_, file, mut cursor)) => {
+                cursor.skip_to(&file, &bounds, first);
+                (file, cursor)
+            }
+            None => {
+                let file = segment.view(bounds.limit)?;
+                let cursor = segment.cursor_at(&file, &bounds, first);
+                (file, cursor)
+            }
+        };
+        let (mut messages, mut bytes) = (0, 0);
+        while cursor.expected() <= last {
+            match cursor.step(&file, &bounds) {
+                Step::Record { seq, record } if seq <= last => {
+                    messages += 1;
+                    bytes += record.len() as u64;
+                }
+                Step::Record { .. } | Step::End => break,
+                Step::Lost { .. } => {}
+            }
+        }
+        self.at = Some((Arc::clone(segment), file, cursor));
+        Ok((messages, bytes))
+    }
+
+    /// What removing these ranges takes, as far as it is not in `removed` or `also`.
+    pub(super) fn plan(&mut self, ranges: &[(u64, u64)], removed: &Removed, also: &Removed) -> Result<Plan, ReadError> {
+        let segments = self.shared.segments();
+        let readable = self.shared.readable.load(Ordering::Acquire);
+        let mut plan = Plan::default();
+        for (first, last) in in_order(ranges) {
+            for (a, b) in removed.live_in(first.max(1), last.min(readable)) {
+                plan.ranges.extend(also.live_in(a, b));
+            }
+        }
+        for &(first, last) in &plan.ranges {
+            let from = segments.partition_point(|segment| segment.next_seq() <= first);
+            let mut at = first;
+            for segment in segments.iter().skip(from).take_while(|segment| segment.first_seq <= last) {
+                let a = first.max(segment.first_seq);
+                let b = last.min(segment.next_seq().saturating_sub(1));
+                if b < a {
+                    // It holds nothing.
+                    continue;
+                }
+                if at < a {
+                    plan.holes.push((at, a - 1));
+                }
+                at = b + 1;
+                let whole = a == segment.first_seq && b + 1 == segment.next_seq() && !segment.has_removed();
+                let (messages, bytes) = if whole { segment.live() } else { self.weigh(segment, a, b)? };
+                plan.total.messages += messages;
+                plan.total.bytes += bytes;
+                match plan.taken.last_mut() {
+                    Some(taken) if Arc::ptr_eq(&taken.segment, segment) => {
+                        taken.messages += messages;
+                        taken.bytes += bytes;
+                        taken.ranges.push((a, b));
+                    }
+                    _ => plan.taken.push(Taken { segment: Arc::clone(segment), messages, bytes, ranges: vec![(a, b)] }),
+                }
+            }
+            if at <= last {
+                plan.holes.push((at, last));
+            }
+        }
+        Ok(plan)
+    }
+}
+
+/// The same numbers as ranges that ascend and do not touch.
+fn in_order(ranges: &[(u64, u64)]) -> Vec<(u64, u64)> {
+    let mut sorted: Vec<_> = ranges.iter().copied().filter(|range| range.0 <= range.1).collect();
+    sorted.sort_unstable();
+    let mut apart: Vec<(u64, u64)> = Vec::with_capacity(sorted.len());
+    for (first, last) in sorted {
+        match apart.last_mut() {
+            Some(before) if first <= before.1.saturating_add(1) => before.1 = before.1.max(last),
+            _ => apart.push((first, last)),
+        }
+    }
+    apart
+}
+
+impl Plan {
+    fn groups(&self) -> impl Iterator<Item = Group> {
+        let holes = self.holes.iter().map(|&hole| Group { segment: hole.0, ranges: vec![hole], ..Group::default() });
+        let taken = self.taken.iter().map(|taken| Group {
+            segment: taken.segment.first_seq,
+            nonce: taken.segment.nonce,
+            messages: taken.messages,
+            bytes: taken.bytes,
+            ranges: taken.ranges.clone(),
+        });
+        taken.chain(holes)
+    }
+}
+
+impl Committer {
+    /// Removes what was asked for: all of the round with one sync.
+    pub(super) fn remove(&mut self, asked: Vec<Removing>) -> Result<(), Failure> {
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let barrier = asked.iter().any(|removing| removing.barrier);
+        let (mut plans, mut also) = (Vec::new(), Removed::default());
+        let mut told = Vec::new();
+        {
+            let shared = Arc::clone(&self.shared);
+            let mut scales = Scales::new(&shared);
+            let removed = shared.removed.read();
+            for Removing { ranges, call, .. } in asked {
+                match scales.plan(&ranges, &removed, &also) {
+                    Ok(plan) => {
+                        for &(first, last) in &plan.ranges {
+                            also.insert(first, last);
+                        }
+                        told.push((call, Ok(plan.total)));
+                        plans.push(plan);
+                    }
+                    Err(ReadError::Io(error)) => told.push((call, Err(error))),
+                }
+            }
+        }
+        let written = self.journal_plans(&plans, barrier);
+        if written.is_ok() {
+            for plan in &plans {
+                self.apply(plan);
+            }
+        }
+        for (call, result) in told {
+            call(match &written {
+                Ok(()) => result,
+                Err(error) => Err(error.clone()),
+            });
+        }
+        written.map_err(writer::by_kind)
+    }
+
+    /// Writes what is late and these to the journal, and flushes it if the mode or a barrier wants that.
+    fn journal_plans(&mut self, plans: &[Plan], barrier: bool) -> Result<(), LogError> {
+        self.write_late(plans)?;
+        let sync = barrier || !self.shared.options.sync.is_weak();
+        #[cfg(feature = "planted-bugs")]
+        let sync = sync && !crate::planted::is(crate::planted::Bug::RemovalNotSynced);
+        if sync { self.journal.sync() } else { Ok(()) }
+    }
+
+    /// Writes what is late to the journal, and what is about to be removed as well.
+    fn write_late(&mut self, coming: &[Plan]) -> Result<(), LogError> {
+        let ranges = || coming.iter().flat_map(|plan| &plan.ranges);
+        if self.late.is_empty() && ranges().next().is_none() {
+            return Ok(());
+        }
+        let removed = self.shared.removed.read();
+        // Groups speak of segments; of numbers without one only a floor is worth keeping.
+        let floor = if self.late.floor || ranges().any(|range| range.0 <= removed.floor()) {
+            let mut after = removed.clone();
+            ranges().for_each(|&(first, last)| {
+                after.insert(first, last);
+            });
+            after.floor()
+        } else {
+            0
+        };
+        drop(removed);
+        let coming = coming.iter().flat_map(Plan::groups);
+        let groups: Vec<Group> = self.late.groups.values().cloned().chain(coming).collect();
+        self.journal.append(&journal::bodies_of(floor, &groups))?;
+        self.late = Late::default();
+        Ok(())
+    }
+
+    fn late_group(&mut self, group: Group) {
+        self.late.ranges += group.ranges.len();
+        match self.late.groups.entry(group.segment) {
+            std::collections::btree_map::Entry::Vacant(slot) => {
+                slot.insert(group);
+            }
+            std::collections::btree_map::Entry::Occupied(mut slot) => {
+                let into = slot.get_mut();
+                into.messages += group.messages;
+                into.bytes += group.bytes;
+                into.ranges.extend(group.ranges);
+                into.ranges.sort_unstable();
+            }
+        }
+    }
+
+    /// Takes it out of what readers see.
+    fn apply(&mut self, plan: &Plan) {
+        let mut removed = self.shared.removed.write();
+        for taken in &plan.taken {
+            taken.segment.count_removed(taken.messages, taken.bytes);
+        }
+        for &(first, last) in &plan.ranges {
+            removed.insert(first, last);
+        }
+        drop(removed);
+        self.shared.queue.lock().let_go(plan.total.messages, plan.total.bytes);
+        count(&self.shared.counters.removed, plan.total.messages);
+    }
+
+    /// Removes what is over the limits, oldest first.
+    pub(super) fn evict(&mut self, now: Duration) {
+        let limits = *self.shared.limits.lock();
+        if !limits.evicts() {
+            return;
+        }
+        let (messages, bytes) = self.shared.live();
+        let over = |held: u64, limit: Option<u64>| limit.map_or(0, |limit| held.saturating_sub(limit));
+        let (messages, bytes) = (over(messages, limits.max_messages), over(bytes, limits.max_bytes));
+        if messages == 0 && bytes == 0 {
+            return;
+        }
+        match self.oldest(messages, bytes) {
+            Ok(Some(last)) => self.take_late(&[(1, last)], now),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "limits cannot be enforced, the oldest records cannot be read"),
+        }
+    }
+
+    /// Number of the last record that must go so that at least so many records and bytes go.
+    fn oldest(&self, messages: u64, bytes: u64) -> Result<Option<u64>, ReadError> {
+        let removed = self.shared.removed.read();
+        let (mut messages_left, mut bytes_left) = (messages, bytes);
+        let mut last = None;
+        for segment in self.shared.segments().iter() {
+            let (live_messages, live_bytes) = segment.live();
+            if live_messages <= messages_left || live_bytes <= bytes_left {
+                messages_left = messages_left.saturating_sub(live_messages);
+                bytes_left = bytes_left.saturating_sub(live_bytes);
+                last = segment.next_seq().checked_sub(1);
+            } else {
+                let bounds = segment.bounds();
+                let file = segment.view(bounds.limit)?;
+                let mut cursor = segment.cursor_at(&file, &bounds, removed.next_live(segment.first_seq));
+                while messages_left > 0 || bytes_left > 0 {
+                    match cursor.step(&file, &bounds) {
+                        Step::Record { seq, record } if !removed.contains(seq) => {
+                            messages_left = messages_left.saturating_sub(1);
+                            bytes_left = bytes_left.saturating_sub(record.len() as u64);
+                            last = Some(seq);
+                        }
+                        Step::Record { .. } | Step::Lost { .. } => {}
+                        Step::End => break,
+                    }
+                }
+            }
+            if messages_left == 0 && bytes_left == 0 {
+                break;
+            }
+        }
+        Ok(last)
+    }
+
+    /// Removes ranges at once, and leaves the journal for later.
+    pub(super) fn take_late(&mut self, ranges: &[(u64, u64)], now: Duration) {
+        let shared = Arc::clone(&self.shared);
+        let planned = Scales::new(&shared).plan(ranges, &shared.removed.read(), &Removed::default());
+        let plan = match planned {
+            Ok(plan) => plan,
+            Err(error) => {
+                tracing::warn!(%error, "records over the limits cannot be removed now");
+                return;
+            }
+        };
+        self.apply(&plan);
+        let floor = shared.removed.read().floor();
+        // Of a segment that is below the floor whole, the floor says everything.
+        for (taken, group) in plan.taken.iter().zip(plan.groups()) {
+            if taken.segment.next_seq() > floor {
+                self.late_group(group);
+            }
+        }
+        self.late.floor = true;
+        self.late.due.get_or_insert(now + LATE);
+    }
+
+    /// Writes what limits removed to the journal when it is time, and keeps the journal small.
+    pub(super) fn tend_journal(&mut self, now: Duration, at_once: bool) -> Result<(), Failure> {
+        let due = at_once || self.late.ranges > LATE_GROUPS_MAX || self.late.due.is_some_and(|due| now >= due);
+        if due && let Err(error) = self.write_late(&[]) {
+            // They stay removed, and are told to the journal another time.
+            self.late.due = Some(now + LATE);
+            if !matches!(error.kind(), crate::error::FailureKind::NoSpace) {
+                return Err(Failure::Dead(error));
+            }
+        }
+        if self.journal.is_large() {
+            let (floor, groups) = journal::groups_of(&self.shared.segments(), &self.shared.removed.read());
+            if let Err(error) = self.journal.replace(&journal::bodies_of(floor, &groups))
+                && !matches!(error.kind(), crate::error::FailureKind::NoSpace)
+            {
+                return Err(Failure::Dead(error));
+            }
+        }
+        Ok(())
+    }
+}

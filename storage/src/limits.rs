@@ -1,0 +1,43 @@
+//! How much a log keeps.
+
+/// What happens when a limit is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Discard {
+    /// The oldest records go.
+    #[default]
+    Old,
+    /// New records are refused.
+    New,
+}
+
+/// Limits of a log. Enforced with each commit, before it is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// Most records; `None` for no limit.
+    pub max_messages: Option<u64>,
+    /// Most bytes of records, with their record headers; `None` for no limit.
+    pub max_bytes: Option<u64>,
+    /// Most records of one subject, the newest of which are kept; `None` for no limit.
+    pub max_per_subject: Option<u64>,
+    /// What gives way when records or bytes are at their limit.
+    pub discard: Discard,
+}
+
+impl Limits {
+    /// Whether old records give way.
+    pub(crate) fn evicts(&self) -> bool {
+        self.discard == Discard::Old && (self.max_messages.is_some() || self.max_bytes.is_some())
+    }
+
+    /// Why a batch is refused, if it is. A batch that alone is larger than the limit is refused as well.
+    pub(crate) fn refuses(&self, messages: u64, bytes: u64) -> Option<(&'static str, u64)> {
+        if self.discard != Discard::New {
+            return None;
+        }
+        let over = |limit: Option<u64>, held: u64| limit.filter(|&limit| held > limit);
+        if let Some(limit) = over(self.max_messages, messages) {
+            return Some(("messages", limit));
+        }
+        over(self.max_bytes, bytes).map(|limit| ("bytes", limit))
+    }
+}
