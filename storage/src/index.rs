@@ -10,6 +10,7 @@ mod layout;
 mod merge;
 mod part;
 mod postings;
+mod query;
 mod rows;
 mod writer;
 
@@ -20,4 +21,5 @@ pub use layout::{PartInfo, Source};
 pub use merge::merge;
 pub use part::{Part, PartCursor};
 pub use postings::{Entry, Postings};
+pub use query::{Found, Liveness, Matches, OpenSegment, Snapshot, SubjectState};
 pub use writer::PartWriter;

@@ -285,6 +285,12 @@ impl FilterSet {
         self.filters.iter().any(|filter| filter.matches(subject))
     }
 
+    /// No subject before this one matches.
+    #[must_use]
+    pub fn start(&self) -> &[u8] {
+        self.filters.iter().map(SubjectFilter::literal_prefix).min().unwrap_or_default()
+    }
+
     /// As [`SubjectFilter::skip`]: the smallest place that any of the filters names. `spare` is working memory.
     pub fn skip(&self, key: &[u8], next: &mut Vec<u8>, spare: &mut Vec<u8>) -> Skip {
         let mut found = Skip::End;
