@@ -15,6 +15,7 @@ mod committer;
 pub mod disk;
 mod error;
 mod format;
+pub mod index;
 mod journal;
 mod limits;
 mod lock;

@@ -1,6 +1,6 @@
 //! Removing records: what is gone stays gone, counts are right, limits hold, space comes back.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;

@@ -1,0 +1,363 @@
+//! Reading a part: a file that maps subjects to numbers, made once, never changed, believed only block by block.
+
+use bytes::Bytes;
+
+use super::block::{self, Entries, Kind, Value};
+use super::bloom::{may_hold, row_of};
+use super::bytes::{Bad, Scan, hash};
+use super::error::PartError;
+use super::layout::{self, PartInfo, Places};
+use super::postings::{Entry, List};
+use super::rows::{BLOOM, EXPIRIES, Shape};
+
+/// An open part. It holds nothing but its footer's fields; everything else is read where it lies.
+#[derive(Debug)]
+pub struct Part {
+    file: Bytes,
+    info: PartInfo,
+    places: Places,
+    seed: u32,
+    first_seq: u64,
+    next_seq: u64,
+}
+
+impl Part {
+    /// Opens a part that lies in `file`. Reads header and footer only.
+    ///
+    /// # Errors
+    /// If either is damaged, something is missing at the end, or the version is a later one.
+    pub fn open(file: Bytes) -> Result<Self, PartError> {
+        let (info, places, seed) = layout::open(&file)?;
+        let (first_seq, next_seq) = (info.first_seq(), info.next_seq());
+        Ok(Self { file, info, places, seed, first_seq, next_seq })
+    }
+
+    /// What the part says of itself.
+    #[must_use]
+    pub fn info(&self) -> &PartInfo {
+        &self.info
+    }
+
+    /// First number it speaks of.
+    #[must_use]
+    pub fn first_seq(&self) -> u64 {
+        self.first_seq
+    }
+
+    /// Number behind the last that it speaks of.
+    #[must_use]
+    pub fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    /// Whether the subject may be in the part; `false` is certain. A damaged filter says that it may.
+    #[must_use]
+    pub fn may_contain(&self, subject: &[u8]) -> bool {
+        self.may_contain_hash(hash(0, subject))
+    }
+
+    fn may_contain_hash(&self, hash: u64) -> bool {
+        if self.info.subjects == 0 {
+            return false;
+        }
+        let i = row_of(hash, self.places.bloom_rows);
+        self.row(BLOOM, self.places.bloom, i).map_or(true, |(_, row)| may_hold(row, hash))
+    }
+
+    /// The numbers of one subject.
+    ///
+    /// # Errors
+    /// If the part is damaged where the subject should be.
+    pub fn get(&self, subject: &[u8]) -> Result<Option<Entry<'_>>, PartError> {
+        if !self.may_contain(subject) {
+            return Ok(None);
+        }
+        let mut offset = self.places.root;
+        let mut key = Vec::new();
+        for _ in 0..self.places.depth {
+            let mut node = self.entries::<u64>(Kind::Node, offset, key)?;
+            let child = node.descend(subject).map_err(|Bad| self.damaged(offset))?;
+            offset = self.child(offset, child)?;
+            key = node.into_key();
+        }
+        let mut leaf = self.entries::<RawEntry<'_>>(Kind::Leaf, offset, key)?;
+        let found = leaf.seek(subject).map_err(|Bad| self.damaged(offset))? && leaf.key() == subject;
+        leaf.value().filter(|_| found).map(|raw| self.entry(offset, raw)).transpose()
+    }
+
+    /// A cursor at the first subject that is not before `key`.
+    ///
+    /// # Errors
+    /// If the part is damaged there.
+    pub fn iter_from(&self, key: &[u8]) -> Result<PartCursor<'_>, PartError> {
+        let mut cursor = PartCursor { part: self, stack: Vec::new(), leaf: None, leaf_at: 0, entry: None };
+        cursor.descend_to(key)?;
+        Ok(cursor)
+    }
+
+    /// Number `i` of the section of expiry times, which ascend: when, and which number. `None` behind the last.
+    ///
+    /// # Errors
+    /// If the part is damaged there.
+    pub fn expiry(&self, i: u64) -> Result<Option<(i64, u64)>, PartError> {
+        if i >= self.info.expiries {
+            return Ok(None);
+        }
+        let (offset, row) = self.row(EXPIRIES, self.places.expiries, i)?;
+        let (at, seq) = expiry(row).map_err(|Bad| self.damaged(offset))?;
+        if self.covers(seq) { Ok(Some((at, seq))) } else { Err(self.damaged(offset)) }
+    }
+
+    /// How many entries of that section are before `at_ns`: the index of the first one that is not.
+    ///
+    /// # Errors
+    /// If the part is damaged there.
+    pub fn expiries_before(&self, at_ns: i64) -> Result<u64, PartError> {
+        self.partition(EXPIRIES, self.places.expiries, self.info.expiries, |row| expiry(row).map(|(at, _)| at < at_ns))
+    }
+
+    pub(crate) fn damaged(&self, offset: u64) -> PartError {
+        PartError::Damaged { first_seq: self.first_seq, offset }
+    }
+
+    fn covers(&self, seq: u64) -> bool {
+        (self.first_seq..self.next_seq).contains(&seq)
+    }
+
+    /// The content of the block at `offset`, its checksum found right.
+    pub(crate) fn block(&self, kind: Kind, offset: u64) -> Result<&[u8], PartError> {
+        block::open(&self.file, self.seed, kind, offset).map_err(|Bad| self.damaged(offset))
+    }
+
+    /// Row `i` of the table at `table`, and the offset of its block.
+    pub(crate) fn row(&self, shape: Shape, table: u64, i: u64) -> Result<(u64, &[u8]), PartError> {
+        let (ahead, i) = shape.place(i);
+        let offset = table.saturating_add(ahead);
+        let row = shape.row(self.block(shape.kind, offset)?, i).ok_or_else(|| self.damaged(offset))?;
+        Ok((offset, row))
+    }
+
+    /// How many of the table's rows are `before`, if those come first: by halves, over blocks and then in one.
+    pub(crate) fn partition(
+        &self,
+        shape: Shape,
+        table: u64,
+        rows: u64,
+        before: impl Fn(&[u8]) -> Result<bool, Bad>,
+    ) -> Result<u64, PartError> {
+        let per_block = shape.per_block as u64;
+        let (mut low, mut high) = (0, rows.div_ceil(per_block));
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let (offset, row) = self.row(shape, table, middle * per_block)?;
+            if before(row).map_err(|Bad| self.damaged(offset))? {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        let Some(block) = low.checked_sub(1) else { return Ok(0) };
+        let first = block * per_block;
+        let offset = table.saturating_add(shape.place(first).0);
+        let content = self.block(shape.kind, offset)?;
+        let (mut low, mut high) = (1, (rows - first).min(per_block));
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let row = shape.row(content, middle as usize).ok_or_else(|| self.damaged(offset))?;
+            if before(row).map_err(|Bad| self.damaged(offset))? {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(first + low)
+    }
+
+    fn entries<'a, V: Value<'a>>(&'a self, kind: Kind, offset: u64, key: Vec<u8>) -> Result<Entries<'a, V>, PartError> {
+        Entries::open(self.block(kind, offset)?, key).map_err(|Bad| self.damaged(offset))
+    }
+
+    /// A child lies before its parent.
+    fn child(&self, parent: u64, child: u64) -> Result<u64, PartError> {
+        if child < parent { Ok(child) } else { Err(self.damaged(parent)) }
+    }
+
+    fn entry<'a>(&'a self, offset: u64, raw: RawEntry<'a>) -> Result<Entry<'a>, PartError> {
+        let first = self.first_seq.saturating_add(raw.first);
+        let last = first.saturating_add(raw.span);
+        if !self.covers(first) || !self.covers(last) {
+            return Err(self.damaged(offset));
+        }
+        let list = match raw.list {
+            RawList::Ends => List::Ends,
+            RawList::Inline(steps) => List::Inline { part: self, offset, steps },
+            RawList::Blocks { blocks, at } => List::Blocks { part: self, blocks, at },
+        };
+        Ok(Entry { count: raw.count, first, last, list })
+    }
+}
+
+fn expiry(row: &[u8]) -> Result<(i64, u64), Bad> {
+    let mut scan = Scan::new(row);
+    Ok((scan.array().map(i64::from_le_bytes)?, scan.u64()?))
+}
+
+/// What stands behind a subject in a leaf.
+#[derive(Debug, Clone, Copy)]
+struct RawEntry<'a> {
+    count: u64,
+    /// From the part's first number on.
+    first: u64,
+    /// From the first to the last.
+    span: u64,
+    list: RawList<'a>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum RawList<'a> {
+    Ends,
+    Inline(&'a [u8]),
+    Blocks { blocks: u64, at: u64 },
+}
+
+impl<'a> Value<'a> for RawEntry<'a> {
+    fn read(scan: &mut Scan<'a>) -> Result<Self, Bad> {
+        let head = scan.varint()?;
+        let (count, in_blocks) = (head >> 1, head & 1 == 1);
+        let first = scan.varint()?;
+        let span = if count == 1 { 0 } else { scan.varint()? };
+        let list = match (count, in_blocks) {
+            (_, true) => RawList::Blocks { blocks: scan.varint()?, at: scan.varint()? },
+            (1 | 2, false) => RawList::Ends,
+            (_, false) => {
+                let len = scan.len()?;
+                RawList::Inline(scan.take(len)?)
+            }
+        };
+        let blocks_right = !matches!(list, RawList::Blocks { blocks, .. } if blocks == 0 || blocks > count);
+        if count == 0 || span < count - 1 || !blocks_right { Err(Bad) } else { Ok(Self { count, first, span, list }) }
+    }
+}
+
+/// A cursor over a part's subjects in order of their bytes.
+pub struct PartCursor<'a> {
+    part: &'a Part,
+    /// One inner block a level, from the root down; each stands at the child behind the one that was gone into.
+    stack: Vec<(u64, Entries<'a, u64>)>,
+    leaf: Option<Entries<'a, RawEntry<'a>>>,
+    leaf_at: u64,
+    entry: Option<Entry<'a>>,
+}
+
+impl<'a> PartCursor<'a> {
+    /// The subject it stands at and its numbers; `None` behind the last.
+    #[must_use]
+    pub fn get(&self) -> Option<(&[u8], Entry<'a>)> {
+        Some((self.leaf.as_ref()?.key(), self.entry?))
+    }
+
+    /// To the next subject.
+    ///
+    /// # Errors
+    /// If the part is damaged there.
+    pub fn advance(&mut self) -> Result<(), PartError> {
+        self.step().inspect_err(|_| self.end())
+    }
+
+    fn step(&mut self) -> Result<(), PartError> {
+        self.entry = None;
+        if let Some(leaf) = &mut self.leaf
+            && !leaf.advance().map_err(|Bad| self.part.damaged(self.leaf_at))?
+        {
+            self.next_leaf()?;
+        }
+        self.take_entry()
+    }
+
+    /// To the first subject, from the present one on, that is not before `key`.
+    ///
+    /// # Errors
+    /// If the part is damaged there.
+    pub fn seek(&mut self, key: &[u8]) -> Result<(), PartError> {
+        self.seek_on(key).inspect_err(|_| self.end())
+    }
+
+    /// What is damaged is the end, for whoever goes on in spite of it.
+    fn end(&mut self) {
+        self.leaf = None;
+        self.entry = None;
+    }
+
+    fn seek_on(&mut self, key: &[u8]) -> Result<(), PartError> {
+        let Some(leaf) = &mut self.leaf else { return Ok(()) };
+        if self.entry.is_some() && key <= leaf.key() {
+            return Ok(());
+        }
+        // Only if the next leaf begins behind the key is it in this one.
+        let next = self.stack.iter().rev().find(|(_, node)| node.value().is_some());
+        if next.is_some_and(|(_, node)| node.key() <= key) {
+            return self.descend_to(key);
+        }
+        self.entry = None;
+        if !leaf.seek(key).map_err(|Bad| self.part.damaged(self.leaf_at))? {
+            self.next_leaf()?;
+        }
+        self.take_entry()
+    }
+
+    fn take_entry(&mut self) -> Result<(), PartError> {
+        let raw = self.leaf.as_ref().and_then(Entries::value);
+        self.entry = raw.map(|raw| self.part.entry(self.leaf_at, raw)).transpose()?;
+        Ok(())
+    }
+
+    fn descend_to(&mut self, key: &[u8]) -> Result<(), PartError> {
+        self.stack.clear();
+        self.entry = None;
+        if self.part.info.subjects == 0 {
+            return Ok(());
+        }
+        let mut offset = self.part.places.root;
+        for _ in 0..self.part.places.depth {
+            let mut node = self.part.entries::<u64>(Kind::Node, offset, Vec::new())?;
+            let child = node.descend(key).map_err(|Bad| self.part.damaged(offset))?;
+            self.stack.push((offset, node));
+            offset = self.part.child(offset, child)?;
+        }
+        if !self.open_leaf(offset)?.seek(key).map_err(|Bad| self.part.damaged(offset))? {
+            self.next_leaf()?;
+        }
+        self.take_entry()
+    }
+
+    fn open_leaf(&mut self, offset: u64) -> Result<&mut Entries<'a, RawEntry<'a>>, PartError> {
+        let key = self.leaf.take().map(Entries::into_key).unwrap_or_default();
+        self.leaf_at = offset;
+        Ok(self.leaf.insert(self.part.entries(Kind::Leaf, offset, key)?))
+    }
+
+    /// To the first entry of the leaf behind the present one.
+    fn next_leaf(&mut self) -> Result<(), PartError> {
+        let (parent, mut offset) = loop {
+            let Some((at, node)) = self.stack.last_mut() else {
+                self.leaf = None;
+                return Ok(());
+            };
+            let at = *at;
+            if let Some(child) = node.value() {
+                node.advance().map_err(|Bad| self.part.damaged(at))?;
+                break (at, child);
+            }
+            self.stack.pop();
+        };
+        offset = self.part.child(parent, offset)?;
+        while self.stack.len() < self.part.places.depth as usize {
+            let mut node = self.part.entries::<u64>(Kind::Node, offset, Vec::new())?;
+            let child = node.descend(&[]).map_err(|Bad| self.part.damaged(offset))?;
+            self.stack.push((offset, node));
+            offset = self.part.child(offset, child)?;
+        }
+        let advanced = self.open_leaf(offset)?.advance().map_err(|Bad| self.part.damaged(offset))?;
+        if advanced { Ok(()) } else { Err(self.part.damaged(offset)) }
+    }
+}
