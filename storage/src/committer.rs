@@ -23,7 +23,7 @@ use crate::error::LogError;
 use crate::journal::Journal;
 use crate::options::SyncMode;
 use crate::queue::{Removing, Waiting};
-use crate::shared::{Failure, Shared, count};
+use crate::shared::{Failure, LIMITS_KEPT, LIMITS_NEW, Shared, count};
 use crate::writer::{self, NewSegment, Writer};
 
 /// Most batches in a frame: a vectored write takes 1024 parts, and a batch is two.
@@ -97,8 +97,9 @@ impl Committer {
     /// Does what is due at `now`, a time since any fixed moment.
     pub fn step(&mut self, now: Duration) -> Next {
         self.now = now;
-        if self.shared.limits_new.swap(false, Ordering::AcqRel) {
-            self.evict(now);
+        let limits = self.shared.limits_new.swap(LIMITS_KEPT, Ordering::AcqRel);
+        if limits != LIMITS_KEPT {
+            self.evict(limits == LIMITS_NEW, now);
         }
         if let Some(at) = self.retry_at
             && now >= at
@@ -271,7 +272,7 @@ impl Committer {
         let before = self.shared.readable.swap(last, Ordering::AcqRel);
         if last > before {
             // Before anybody is told: who looks after an acknowledgement finds the limits kept.
-            self.evict(self.now);
+            self.evict(false, self.now);
         }
         let due = {
             // Under the queue's lock, so that nobody who found the number uncommitted can be missed.
@@ -319,6 +320,10 @@ impl Committer {
             // What was written is durable now, in every mode, and so it may be read and acknowledged.
             self.sync_at = None;
             self.publish();
+            // After a crash limits are enforced again for what is in the open segment; what they took because of this one
+            // must be on disk before it is not the open one any more.
+            self.tend_journal(self.now, true)?;
+            self.journal.sync().map_err(writer::by_kind)?;
         }
         let weak = self.shared.options.sync.is_weak();
         let new = self.writer.successor(&self.shared.options, first_seq, frame_bytes, weak);

@@ -4,7 +4,7 @@ mod removal;
 
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
@@ -17,15 +17,15 @@ use crate::clock;
 use crate::committer::{self, Committer};
 use crate::disk::Disk;
 use crate::error::{AppendError, LogError, OpenError, Operation, ReadError};
-use crate::limits::Limits;
 use crate::open;
 use crate::options::LogOptions;
 use crate::queue::{Park, Queue, Waiting};
 use crate::reader::{self, Reader};
 use crate::record::Visit;
 use crate::segment::Segment;
-use crate::shared::{AtomicCounters, DamageList, Shared};
+use crate::shared::{AtomicCounters, DamageList, LIMITS_REOPENED, Shared};
 use crate::state::{Appended, Health, LogObserver, LogState, RecoveryReport};
+use crate::subjects::Subjects;
 
 /// Runs once when a record is acknowledged, or cannot be.
 pub type Waiter = Box<dyn FnOnce(Result<(), LogError>) + Send>;
@@ -81,6 +81,8 @@ impl Log {
             tracing::warn!(path = %path.display(), offset, bytes, "a torn tail was cut; nothing of it was acknowledged");
         }
         let next_seq = opened.writer.next_seq;
+        let limits = options.limits;
+        let disk_for_index = Arc::clone(&disk);
         let shared = Arc::new(Shared {
             dir: dir.to_path_buf(),
             options,
@@ -95,8 +97,9 @@ impl Log {
             counters: AtomicCounters::default(),
             damage: Mutex::new(damage),
             removed: RwLock::new(opened.removed),
-            limits: Mutex::new(Limits::default()),
-            limits_new: AtomicBool::new(false),
+            limits: Mutex::new(limits),
+            subjects: Subjects::load(&*disk_for_index, dir),
+            limits_new: AtomicU8::new(LIMITS_REOPENED),
         });
         {
             let live = shared.live();
@@ -109,6 +112,10 @@ impl Log {
             committer,
             opened.report,
         ))
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// Takes the batch's records and gives them numbers. Never waits for the disk. An empty batch gets none: its

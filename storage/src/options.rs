@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::error::OpenError;
 use crate::format;
+use crate::limits::Limits;
 
 /// When the log is flushed to stable storage, and so what an acknowledgement means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +30,8 @@ impl SyncMode {
 pub struct LogOptions {
     /// When the log is synced.
     pub sync: SyncMode,
+    /// How much the log keeps. They must be those that it was kept by before, or [`crate::Log::set_limits`] must follow.
+    pub limits: Limits,
     /// Size of the first segment, in bytes; each next one is twice as large.
     pub segment_bytes_first: u64,
     /// Size at which segments stop growing, in bytes.
@@ -53,6 +56,7 @@ impl Default for LogOptions {
     fn default() -> Self {
         Self {
             sync: SyncMode::Always,
+            limits: Limits::default(),
             segment_bytes_first: 4 << 20,
             segment_bytes_max: 128 << 20,
             queue_bytes_max: 64 << 20,

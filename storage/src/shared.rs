@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use parking_lot::{Condvar, Mutex, RwLock};
 
@@ -15,6 +15,14 @@ use crate::record::{LostRange, LostReason};
 use crate::removed::Removed;
 use crate::segment::Segment;
 use crate::state::{Counters, DAMAGE_KEPT_MAX, Damage, LogObserver};
+use crate::subjects::Subjects;
+
+/// The limits are enforced.
+pub(crate) const LIMITS_KEPT: u8 = 0;
+/// They were enforced until the log was closed, but for the last records before a crash.
+pub(crate) const LIMITS_REOPENED: u8 = 1;
+/// They are new.
+pub(crate) const LIMITS_NEW: u8 = 2;
 
 /// Locks, in the order in which they may nest: `queue`, then `limits`, `removed`, `segments`, `damage`; inside a segment
 /// `index`, then `totals`, then `view`. No lock is held while the disk is waited for, except a segment's `view` while it is mapped.
@@ -38,8 +46,9 @@ pub(crate) struct Shared {
     /// Which numbers are gone although a segment may still hold them.
     pub(crate) removed: RwLock<Removed>,
     pub(crate) limits: Mutex<Limits>,
-    /// The limits changed, or were never enforced.
-    pub(crate) limits_new: AtomicBool,
+    pub(crate) subjects: Subjects,
+    /// What of the limits was not enforced yet: one of the `LIMITS_` values.
+    pub(crate) limits_new: AtomicU8,
 }
 
 impl Shared {

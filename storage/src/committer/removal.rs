@@ -291,8 +291,12 @@ impl Committer {
     }
 
     /// Removes what is over the limits, oldest first.
-    pub(super) fn evict(&mut self, now: Duration) {
+    /// `everything`: also what was there before the limits.
+    pub(super) fn evict(&mut self, everything: bool, now: Duration) {
         let limits = *self.shared.limits.lock();
+        if let Some(max) = limits.max_per_subject {
+            self.evict_by_subject(max, everything, now);
+        }
         if !limits.evicts() {
             return;
         }
@@ -306,6 +310,16 @@ impl Committer {
             Ok(Some(last)) => self.take_late(&[(1, last)], now),
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, "limits cannot be enforced, the oldest records cannot be read"),
+        }
+    }
+
+    fn evict_by_subject(&mut self, max: u64, everything: bool, now: Duration) {
+        let shared = Arc::clone(&self.shared);
+        let over = if everything { shared.over_anywhere(max) } else { shared.over_per_subject(max) };
+        match over {
+            Ok(over) if over.is_empty() => {}
+            Ok(over) => self.take_late(&over, now),
+            Err(error) => tracing::warn!(%error, "the limit per subject cannot be enforced now"),
         }
     }
 

@@ -99,6 +99,48 @@ impl<'a> Snapshot<'a> {
         Ok(None)
     }
 
+    /// Appends the numbers of a subject's oldest records, up to `limit` of them.
+    ///
+    /// # Errors
+    /// If a part is damaged.
+    pub fn oldest(&self, subject: &[u8], limit: usize, into: &mut Vec<u64>) -> Result<(), PartError> {
+        let full = into.len().saturating_add(limit);
+        for layer in self.layers() {
+            let Some(entry) = layer.get(subject)? else { continue };
+            let mut postings = entry.iter_from(self.live.floor())?;
+            while let Some(seq) = postings.next()? {
+                if into.len() >= full {
+                    return Ok(());
+                }
+                if !self.live.is_removed(seq) {
+                    into.push(seq);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Number of the `n`-th record of a subject from its newest on (1 is the newest); of its oldest if it has fewer.
+    ///
+    /// # Errors
+    /// If a part is damaged.
+    pub fn nth_newest(&self, subject: &[u8], n: u64) -> Result<Option<u64>, PartError> {
+        let (mut left, mut found) = (n, None);
+        for layer in self.layers().rev() {
+            let Some(entry) = layer.get(subject)? else { continue };
+            let mut postings = entry.iter_from(u64::MAX)?;
+            while left > 0
+                && let Some(seq) = postings.back()?.filter(|seq| *seq >= self.live.floor())
+            {
+                if !self.live.is_removed(seq) {
+                    found = Some(seq);
+                    left -= 1;
+                }
+            }
+        }
+        Ok(found)
+    }
+
     /// How many records from `from_seq` to `to_seq` the filters select.
     ///
     /// # Errors

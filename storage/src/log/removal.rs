@@ -8,7 +8,7 @@ use crate::error::{LogError, Operation};
 use crate::limits::Limits;
 use crate::queue::Removing;
 use crate::segment::Segment;
-use crate::shared::count;
+use crate::shared::{LIMITS_NEW, count};
 use crate::state::Removed;
 
 /// Runs once with what a removal took, or why it could not be done.
@@ -27,10 +27,11 @@ const SETTLED: u8 = 1;
 const REFUSED: u8 = 2;
 
 impl Log {
-    /// Sets the limits. What is over them goes with the next step of the committer.
+    /// Sets new limits; those it is opened with are in its options. What is over them goes with the next step of the
+    /// committer, which looks at all subjects if there is a limit per subject.
     pub fn set_limits(&self, limits: Limits) {
         *self.shared.limits.lock() = limits;
-        self.shared.limits_new.store(true, Ordering::Release);
+        self.shared.limits_new.store(LIMITS_NEW, Ordering::Release);
         self.wake_if(self.shared.queue.lock(), |_| true);
     }
 

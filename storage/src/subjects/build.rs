@@ -1,0 +1,160 @@
+//! Making parts: of the segment that was open until now, of a segment's file, of smaller parts.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::set::{parse_name, path_of};
+use super::{IndexError, Open};
+use crate::disk::{Disk, DiskFile, OpenMode, write_all};
+use crate::error::{LogError, Operation, ReadError};
+use crate::index::{Active, Part, PartInfo, PartWriteError, PartWriter, Source, merge};
+use crate::segment::Segment;
+use crate::shared::Shared;
+use crate::walk::{Cursor, Step};
+
+/// Bytes written in one call.
+const WRITE_BYTES: usize = 256 << 10;
+
+/// A part's file while it is written. Not synced: what a power cut leaves of it is either right or noticed.
+struct PartFile<'a> {
+    shared: &'a Shared,
+    tmp: std::path::PathBuf,
+    file: Arc<dyn DiskFile>,
+    buffer: Vec<u8>,
+    at: u64,
+}
+
+impl<'a> PartFile<'a> {
+    fn create(shared: &'a Shared, first_seq: u64, level: u32) -> Result<Self, IndexError> {
+        let tmp = path_of(&shared.dir, first_seq, level).with_extension("idx.tmp");
+        let failed = |e: &std::io::Error| ReadError::Io(LogError::from_io(Operation::Open, &tmp, None, e));
+        let file = shared.disk.open(&tmp, OpenMode::Create).map_err(|e| failed(&e))?;
+        file.set_len(0).map_err(|e| failed(&e))?;
+        Ok(Self { shared, tmp, file, buffer: Vec::with_capacity(WRITE_BYTES), at: 0 })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= WRITE_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        write_all(&*self.file, &self.buffer, self.at)?;
+        self.at += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Writes with `fill`, gives the file its name, and opens it; nothing is left of it after an error.
+    fn finish(
+        mut self,
+        fill: impl FnOnce(&mut dyn FnMut(&[u8]) -> std::io::Result<()>) -> Result<PartInfo, PartWriteError>,
+    ) -> Result<Part, IndexError> {
+        let written = fill(&mut |bytes| self.write(bytes)).and_then(|info| {
+            self.flush()?;
+            Ok(info)
+        });
+        match written {
+            Ok(info) => {
+                let path = path_of(&self.shared.dir, info.first_seq(), info.level);
+                let failed = |operation, e: &std::io::Error| {
+                    IndexError::Read(ReadError::Io(LogError::from_io(operation, &path, None, e)))
+                };
+                self.shared.disk.rename(&self.tmp, &path).map_err(|e| failed(Operation::Remove, &e))?;
+                let view = self.file.view(info.bytes).map_err(|e| failed(Operation::Map, &e))?;
+                Ok(Part::open(view.bytes)?)
+            }
+            Err(error) => {
+                // Opening the log removes it if this cannot.
+                let _ = self.shared.disk.remove(&self.tmp);
+                Err(error.into())
+            }
+        }
+    }
+}
+
+fn source_of(segment: &Segment) -> Source {
+    Source { first_seq: segment.first_seq, next_seq: segment.next_seq(), nonce: segment.nonce }
+}
+
+/// The part of a segment that was read while it was open, and sealed since.
+pub(super) fn part_of_open(shared: &Shared, open: &Open) -> Result<Part, IndexError> {
+    write_part(shared, &open.segment, &open.active, &open.file, &open.expiries)
+}
+
+fn write_part(
+    shared: &Shared,
+    segment: &Segment,
+    active: &Active,
+    file: &[u8],
+    expiries: &[(i64, u64)],
+) -> Result<Part, IndexError> {
+    let part = PartFile::create(shared, segment.first_seq, 0)?;
+    part.finish(|write| {
+        let mut writer = PartWriter::new(write, 0, vec![source_of(segment)], active.subjects())?;
+        active.write_into(file, &mut writer)?;
+        let mut sorted = expiries.to_vec();
+        sorted.sort_unstable();
+        for (at_ns, seq) in sorted {
+            writer.expiry(at_ns, seq)?;
+        }
+        writer.finish()
+    })
+}
+
+/// The part of a sealed segment, from its file.
+pub(super) fn part_of_segment(shared: &Shared, segment: &Arc<Segment>) -> Result<Part, IndexError> {
+    let bounds = segment.bounds();
+    let file = segment.view(bounds.limit).map_err(ReadError::from)?;
+    let mut cursor = Cursor::new(crate::format::SEGMENT_HEADER_BYTES, segment.first_seq);
+    let mut active = Active::new(segment.first_seq);
+    loop {
+        match cursor.step(&file, &bounds) {
+            Step::Record { seq, record } => {
+                let Some(parts) = crate::format::record::parts(record) else { continue };
+                let Some(at) = super::offset_in(&file, parts.subject) else { continue };
+                active.push(&file, seq, at, parts.subject)?;
+            }
+            Step::Lost { .. } => {}
+            Step::End => break,
+        }
+    }
+    write_part(shared, segment, &active, &file, &[])
+}
+
+/// One part of several adjacent ones.
+pub(super) fn merged(shared: &Shared, parts: &[Arc<Part>]) -> Result<Part, IndexError> {
+    let first_seq = parts.first().map_or(0, |part| part.first_seq());
+    let level = parts.first().map_or(0, |part| part.info().level) + 1;
+    let parts: Vec<&Part> = parts.iter().map(|part| &**part).collect();
+    let file = PartFile::create(shared, first_seq, level)?;
+    // Whatever is removed stays in: its removal may not be on disk yet.
+    file.finish(|write| merge(&parts, level, |_| true, write))
+}
+
+/// Parts that lie in a log's folder; unfinished and unreadable ones are removed.
+pub(super) fn load(disk: &dyn Disk, dir: &Path) -> Vec<Part> {
+    let Ok(names) = disk.list(dir) else { return Vec::new() };
+    let mut parts = Vec::new();
+    for name in names {
+        let path = dir.join(&name);
+        if name.ends_with(".idx.tmp") {
+            let _ = disk.remove(&path);
+            continue;
+        }
+        let Some((first_seq, level)) = parse_name(&name) else { continue };
+        let open = || {
+            let file = disk.open(&path, OpenMode::Read).ok()?;
+            let part = Part::open(file.view(file.len().ok()?).ok()?.bytes).ok()?;
+            ((part.first_seq(), part.info().level) == (first_seq, level)).then_some(part)
+        };
+        match open() {
+            Some(part) => parts.push(part),
+            None => {
+                tracing::warn!(path = %path.display(), "an index part cannot be used and is made again");
+                let _ = disk.remove(&path);
+            }
+        }
+    }
+    parts
+}
