@@ -1,4 +1,11 @@
 //! The subject index: which numbers a subject has, in files that are made once and in memory for the open segment.
+//!
+//! A [`Part`] is such a file, read from a map; [`PartWriter`] makes one from sorted subjects, [`merge`] one of several.
+//! [`Active`] is the open segment's index. A [`Snapshot`] of parts and [`Active`] answers questions, exactly, with the help
+//! of [`Liveness`], which knows what was removed; [`Matches`] reads on for as long as it likes.
+//!
+//! Never here: IO, threads, the log. All of it is a cache of the segments: what is damaged says so, and is made again. The
+//! bytes are described in `docs/index-format.md`.
 
 mod active;
 mod block;

@@ -361,3 +361,102 @@ impl<'a> PartCursor<'a> {
         if advanced { Ok(()) } else { Err(self.part.damaged(offset)) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::block::{BLOCK_HEADER_BYTES, seal_again};
+    use crate::index::{PartWriter, Source};
+
+    const KINDS: [Kind; 7] =
+        [Kind::Leaf, Kind::Node, Kind::Numbers, Kind::Skips, Kind::Bloom, Kind::Expiries, Kind::Footer];
+
+    fn file() -> Vec<u8> {
+        let mut file = Vec::new();
+        let write = |bytes: &[u8]| {
+            file.extend_from_slice(bytes);
+            Ok(())
+        };
+        let sources = vec![Source { first_seq: 10, next_seq: 9000, nonce: 5 }];
+        let mut writer = PartWriter::new(write, 1, sources, 20).unwrap();
+        for i in 0..20_u64 {
+            writer.begin(format!("s.{i:02}.{}", "x".repeat(if i % 3 == 0 { 900 } else { 2 })).as_bytes()).unwrap();
+            let count = if i == 11 { 5000 } else { 1 + i * 4 };
+            (0..count).for_each(|k| writer.number(10 + i + k).unwrap());
+        }
+        (0..20).for_each(|i| writer.expiry(i, 10 + i.unsigned_abs()).unwrap());
+        writer.finish().unwrap();
+        file
+    }
+
+    /// Every kind of block there is, by its offset.
+    fn blocks(file: &[u8], seed: u32) -> Vec<(usize, usize, Kind)> {
+        let mut found = Vec::new();
+        let mut at = 32;
+        while let Some(kind) = KINDS.into_iter().find(|kind| block::open(file, seed, *kind, at as u64).is_ok()) {
+            let len = block::open(file, seed, kind, at as u64).unwrap().len();
+            found.push((at, len, kind));
+            at += BLOCK_HEADER_BYTES + len;
+        }
+        assert_eq!(at + 24, file.len());
+        assert!(KINDS.iter().all(|kind| found.iter().any(|(_, _, other)| kind == other)));
+        found
+    }
+
+    /// Asks everything and believes nothing.
+    fn ask(file: Vec<u8>) {
+        let Ok(part) = Part::open(Bytes::from(file)) else { return };
+        let ask_entry = |entry: Entry<'_>| {
+            let mut postings = entry.postings();
+            for _ in 0..10_000 {
+                if postings.next().is_err() {
+                    break;
+                }
+            }
+            for seq in [0, 12, 4000, 9000, u64::MAX] {
+                let _ = entry.rank(seq).map(|rank| assert!(rank <= entry.count()));
+                let _ = entry.iter_from(seq).and_then(|mut postings| postings.back());
+            }
+        };
+        for subject in ["s.11.xx", "s.07.xx", "s.08", ""] {
+            if let Ok(Some(entry)) = part.get(subject.as_bytes()) {
+                ask_entry(entry);
+            }
+            let Ok(mut cursor) = part.iter_from(subject.as_bytes()) else { continue };
+            for _ in 0..100 {
+                if cursor.advance().is_err() {
+                    break;
+                }
+            }
+            let _ = cursor.seek(b"s.15");
+        }
+        for i in [0, 19, 20, 1 << 40, u64::MAX] {
+            let _ = part.expiry(i);
+        }
+        let _ = part.expiries_before(7);
+    }
+
+    #[test]
+    fn wrong_bytes_under_a_right_checksum_are_read_without_panic() {
+        let good = file();
+        let seed = layout::open(&good).unwrap().2;
+        for (at, len, kind) in blocks(&good, seed) {
+            let content = at + BLOCK_HEADER_BYTES;
+            // Numbers and rows of a filter are all alike.
+            let step = if matches!(kind, Kind::Numbers | Kind::Bloom) { 37 } else { 1 };
+            for place in (content..content + len).step_by(step).filter(|place| good[*place] != b'x') {
+                for value in [0, 1, 0x7f, 0x80, 0xff, good[place] ^ 1, good[place].wrapping_add(1)] {
+                    let mut wrong = good.clone();
+                    wrong[place] = value;
+                    seal_again(&mut wrong, seed, kind, at);
+                    ask(wrong);
+                }
+                // A run of high bits makes the longest numbers.
+                let mut wrong = good.clone();
+                wrong[place..(place + 9).min(content + len)].fill(0xff);
+                seal_again(&mut wrong, seed, kind, at);
+                ask(wrong);
+            }
+        }
+    }
+}

@@ -138,7 +138,11 @@ impl<'a> Postings<'a> {
     /// If the part is damaged there.
     pub fn rank(&mut self, seq: u64) -> Result<u64, PartError> {
         self.seek(seq)?;
-        Ok(self.rank_of_run(self.run.unwrap_or(0))? + self.at as u64)
+        let rank = self.rank_of_run(self.run.unwrap_or(0))?.saturating_add(self.at as u64);
+        match self.entry.list {
+            List::Blocks { part, at, .. } if rank > self.entry.count => Err(part.damaged(at)),
+            _ => Ok(rank),
+        }
     }
 
     /// The number behind the cursor, which moves over it.
