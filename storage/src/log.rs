@@ -24,10 +24,8 @@ pub type Waiter = Box<dyn FnOnce(Result<(), LogError>) + Send>;
 
 /// An append-only log. All methods may be called from any thread.
 pub struct Log {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    /// One removal at a time, so that the oldest segment goes first.
-    removing: Mutex<()>,
 }
 
 impl Log {
@@ -85,9 +83,10 @@ impl Log {
             segments: RwLock::new(Arc::new(opened.segments)),
             counters: AtomicCounters::default(),
             damage: Mutex::new(damage),
+            changing_files: Mutex::new(()),
         });
         let committer = Committer::new(Arc::clone(&shared), opened.writer, opened.lock);
-        Ok((Self { shared, thread: Mutex::new(None), removing: Mutex::new(()) }, committer, opened.report))
+        Ok((Self { shared, thread: Mutex::new(None) }, committer, opened.report))
     }
 
     /// Takes the batch's records and gives them numbers. Never waits for the disk. An empty batch gets none: its
@@ -329,7 +328,7 @@ impl Log {
     }
 
     fn remove_segments(&self, at_most: usize, before_seq: u64) -> Result<Removed, LogError> {
-        let _one_at_a_time = self.removing.lock();
+        let _one_at_a_time = self.shared.changing_files.lock();
         let mut removed = Removed::default();
         for _ in 0..at_most {
             let segments = self.shared.segments();

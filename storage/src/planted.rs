@@ -21,6 +21,10 @@ pub enum Bug {
     NoTailSync,
     /// Gives numbers out again after a power cut in a weak mode.
     ReuseNumbers,
+    /// Gives a packed segment its name before its bytes are synced.
+    RenameBeforeSync,
+    /// Removes the originals of a packed segment before it has its name.
+    UnlinkBeforeRename,
 }
 
 thread_local! {

@@ -3,17 +3,23 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
+use crate::cursor::SegmentCursor;
 use crate::disk::{Disk, OpenMode};
 use crate::error::{LogError, Operation};
 use crate::format::footer::{self, IndexEntry, Totals};
+use crate::format::packed::Codec;
 use crate::format::segment::Previous;
 use crate::format::{SEGMENT_HEADER_BYTES, index};
+use crate::packed::PackedCursor;
 use crate::walk::{Bounds, Cursor};
+
+/// Numbers segments for as long as the process lives.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// Where the sparse index of a segment is.
 #[derive(Debug)]
@@ -30,8 +36,14 @@ pub(crate) struct Segment {
     pub(crate) path: PathBuf,
     pub(crate) first_seq: u64,
     pub(crate) nonce: u64,
+    /// The nonce that the segment behind it names.
+    pub(crate) link_nonce: u64,
     pub(crate) ordinal: u64,
     pub(crate) weak: bool,
+    /// Rewritten from others: numbers that are missing in it were removed.
+    pub(crate) packed: bool,
+    /// Tells it from every other that this process had open: its blocks are kept under this number.
+    pub(crate) id: u64,
     /// What its header says of the segment before; `None` if the header is damaged.
     pub(crate) previous: Option<Previous>,
     /// Largest time of any record before it.
@@ -45,6 +57,8 @@ pub(crate) struct Segment {
     totals: Mutex<Totals>,
     index: RwLock<SparseIndex>,
     view: Mutex<Option<CachedView>>,
+    /// Another one holds its records now, and its file has gone or is going. Whoever is in it keeps the map.
+    superseded: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -60,8 +74,10 @@ pub(crate) struct SegmentParts {
     pub(crate) path: PathBuf,
     pub(crate) first_seq: u64,
     pub(crate) nonce: u64,
+    pub(crate) link_nonce: u64,
     pub(crate) ordinal: u64,
     pub(crate) weak: bool,
+    pub(crate) packed: bool,
     pub(crate) previous: Option<Previous>,
     pub(crate) base_max_ts: i64,
     pub(crate) end: u64,
@@ -77,8 +93,11 @@ impl Segment {
             path: parts.path,
             first_seq: parts.first_seq,
             nonce: parts.nonce,
+            link_nonce: parts.link_nonce,
             ordinal: parts.ordinal,
             weak: parts.weak,
+            packed: parts.packed,
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             previous: parts.previous,
             base_max_ts: parts.base_max_ts,
             disk: Arc::clone(disk),
@@ -88,6 +107,7 @@ impl Segment {
             totals: Mutex::new(parts.totals),
             index: RwLock::new(parts.index),
             view: Mutex::new(None),
+            superseded: AtomicBool::new(false),
         })
     }
 
@@ -112,6 +132,22 @@ impl Segment {
 
     pub(crate) fn totals(&self) -> Totals {
         *self.totals.lock()
+    }
+
+    /// How its records are stored if it is packed.
+    pub(crate) fn codec(&self) -> Option<Codec> {
+        let codec = if self.totals.lock().compressed > 0 { Codec::Zstd } else { Codec::None };
+        self.packed.then_some(codec)
+    }
+
+    /// Whether another segment has taken its place.
+    pub(crate) fn is_superseded(&self) -> bool {
+        self.superseded.load(Ordering::Acquire)
+    }
+
+    /// Another segment has taken its place.
+    pub(crate) fn supersede(&self) {
+        self.superseded.store(true, Ordering::Release);
     }
 
     /// Makes frames readable. The end is stored before the number that promises it.
@@ -175,6 +211,14 @@ impl Segment {
         Ok(view.bytes)
     }
 
+    /// Maps the whole file and keeps the map for good: soon nothing, or something else, will have its name.
+    ///
+    /// # Errors
+    /// If it cannot be opened or mapped.
+    pub(crate) fn hold_view(&self) -> Result<(), LogError> {
+        self.view(self.file_bytes()).map(drop)
+    }
+
     /// Entries of the index, and the one at `i`.
     fn entry(&self, file: &[u8], i: usize) -> Option<IndexEntry> {
         match &*self.index.read() {
@@ -217,18 +261,35 @@ impl Segment {
     }
 
     /// A cursor at the nearest proved block at or before block `i`.
-    pub(crate) fn cursor_at_block(&self, file: &[u8], i: usize) -> Cursor {
+    pub(crate) fn cursor_at_block(&self, file: &[u8], i: usize) -> SegmentCursor {
         let mut i = i;
         loop {
             match self.block(file, i) {
-                Some((pos, seq)) => return Cursor::new(pos, seq),
+                Some((pos, seq)) => return self.cursor_from(pos, seq),
                 None => i = i.saturating_sub(1),
             }
         }
     }
 
+    fn cursor_from(&self, pos: u64, seq: u64) -> SegmentCursor {
+        if self.packed {
+            SegmentCursor::Packed(PackedCursor::new(pos, seq, Some(self.id)))
+        } else {
+            SegmentCursor::Appended(Cursor::new(pos, seq))
+        }
+    }
+
+    /// A cursor at its first record, for one pass over all of it: blocks it takes apart are not kept for others.
+    pub(crate) fn cursor_once(&self) -> SegmentCursor {
+        if self.packed {
+            SegmentCursor::Packed(PackedCursor::new(SEGMENT_HEADER_BYTES, self.first_seq, None))
+        } else {
+            self.cursor_from(SEGMENT_HEADER_BYTES, self.first_seq)
+        }
+    }
+
     /// A cursor at `seq`, or at the first record behind it.
-    pub(crate) fn cursor_at(&self, file: &[u8], bounds: &Bounds, seq: u64) -> Cursor {
+    pub(crate) fn cursor_at(&self, file: &Bytes, bounds: &Bounds, seq: u64) -> SegmentCursor {
         let block = self.last_block(file, |entry| entry.seq <= seq);
         let mut cursor = self.cursor_at_block(file, block);
         if cursor.expected() > seq {

@@ -126,6 +126,9 @@ pub struct RecoveryReport {
     pub torn_at: Option<(PathBuf, u64)>,
     /// Files of segments whose creation was never finished, now removed.
     pub unfinished: Vec<PathBuf>,
+    /// What a rewriting left that a stop interrupted, now removed: its unfinished file, and originals whose records the
+    /// packed segment holds.
+    pub leftovers: Vec<PathBuf>,
     /// Numbers skipped so that none is given out twice (weak modes after a power cut).
     pub skipped: Option<LostRange>,
     /// Damage. Nothing of it was changed on disk.
