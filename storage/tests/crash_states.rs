@@ -27,11 +27,13 @@ use sublog_storage::SyncMode;
 use self::explore::{Kind, explore};
 use self::model::Counts;
 
-const KINDS: [Kind; 4] = [
-    Kind { sync: SyncMode::Always, faults: false },
-    Kind { sync: SyncMode::Always, faults: true },
-    Kind { sync: SyncMode::Interval(Duration::from_millis(100)), faults: false },
-    Kind { sync: SyncMode::Os, faults: true },
+const KINDS: [Kind; 6] = [
+    Kind { sync: SyncMode::Always, faults: false, rewrites: false },
+    Kind { sync: SyncMode::Always, faults: true, rewrites: false },
+    Kind { sync: SyncMode::Interval(Duration::from_millis(100)), faults: false, rewrites: false },
+    Kind { sync: SyncMode::Os, faults: true, rewrites: false },
+    Kind { sync: SyncMode::Always, faults: false, rewrites: true },
+    Kind { sync: SyncMode::Interval(Duration::from_millis(100)), faults: true, rewrites: true },
 ];
 
 fn env(name: &str, default: u64) -> u64 {
@@ -67,7 +69,7 @@ fn nothing_acknowledged_is_lost_in_any_explored_state() {
     let (counts, broken) = total.into_inner();
     println!(
         "{} states in {:.1} s: {} power cuts ({} torn, {} in the middle of a commit, {} in recovery, {} double), {} kills, {} with failing calls, {} torn tails cut; \
-         {} records read, {} acknowledgements checked, {} promises broken",
+         {} rewritings done, {} power cuts in the middle of one, {} files of theirs cleared away; {} records read, {} acknowledgements checked, {} promises broken",
         counts.states,
         start.elapsed().as_secs_f64(),
         counts.power_cuts,
@@ -78,6 +80,9 @@ fn nothing_acknowledged_is_lost_in_any_explored_state() {
         counts.kills,
         counts.faults,
         counts.torn_tails,
+        counts.rewrites,
+        counts.rewrite_cuts,
+        counts.leftovers,
         counts.records_read,
         counts.acks_checked,
         broken.len()
@@ -89,5 +94,8 @@ fn nothing_acknowledged_is_lost_in_any_explored_state() {
             && counts.double_cuts > 0
             && counts.torn_tails > 0
             && counts.recovery_cuts > 0
+            && counts.rewrites > 0
+            && counts.rewrite_cuts > 0
+            && counts.leftovers > 0
     );
 }

@@ -37,6 +37,9 @@ pub(crate) struct Counts {
     pub(crate) torn_tails: u64,
     pub(crate) acks_checked: u64,
     pub(crate) records_read: u64,
+    pub(crate) rewrites: u64,
+    pub(crate) rewrite_cuts: u64,
+    pub(crate) leftovers: u64,
 }
 
 impl Counts {
@@ -52,6 +55,9 @@ impl Counts {
         self.torn_tails += other.torn_tails;
         self.acks_checked += other.acks_checked;
         self.records_read += other.records_read;
+        self.rewrites += other.rewrites;
+        self.rewrite_cuts += other.rewrite_cuts;
+        self.leftovers += other.leftovers;
     }
 }
 
@@ -69,6 +75,8 @@ pub(crate) struct Model {
     pub(crate) readable: u64,
     /// First number that removing left.
     pub(crate) first: u64,
+    /// Numbers that were there when the log was opened last: all, or all but some of those that [`is_removed`] holds for.
+    present: Vec<u64>,
     next_content: u64,
 }
 
@@ -81,6 +89,7 @@ impl Model {
             seen: 0,
             readable: 0,
             first: 1,
+            present: Vec::new(),
             next_content: salt << 32,
         }
     }
@@ -131,11 +140,12 @@ impl Model {
     ) -> Result<(), Broken> {
         counts.states += 1;
         counts.torn_tails += u64::from(report.torn_bytes > 0);
+        counts.leftovers += report.leftovers.len() as u64;
         if !report.damage.is_empty() {
             return Err(Broken::Other(format!("damage reported: {:?}", report.damage)));
         }
         let mut expected = self.first;
-        let mut last = self.first - 1;
+        let mut present = Vec::new();
         let mut broken = None;
         let mut unwritten = Vec::new();
         let acked = if self.weak && power_cut { Vec::new() } else { self.acked.lock().clone() };
@@ -148,20 +158,18 @@ impl Model {
             self.first = oldest;
             self.records = self.records.split_off(&oldest);
             expected = oldest;
-            last = oldest - 1;
         }
         let records = &self.records;
         let visited = log.reader().visit(usize::MAX, &mut |visit| {
             let found = match visit {
                 Visit::Record(record) => {
-                    last = record.seq;
+                    present.push(record.seq);
                     let next = expected;
                     expected = record.seq + 1;
                     check_record(records, next, &record)
                 }
                 Visit::Lost(range) if range.reason == LostReason::NeverWritten => {
-                    last = range.last_seq;
-                    expected = last + 1;
+                    expected = range.last_seq + 1;
                     unwritten.push((range.first_seq, range.last_seq));
                     match acked.iter().find(|acked| acked.0 <= range.last_seq && range.first_seq <= acked.1) {
                         Some(acked) => Err(Broken::AckedLost(format!("{acked:?} was acknowledged, {range:?}"))),
@@ -188,16 +196,22 @@ impl Model {
         for (first, last) in unwritten {
             self.records.retain(|&seq, _| seq < first || seq > last);
         }
+        // Removed records may be there or not, but their numbers are not free.
+        let last = log.readable_seq();
         let seen = if self.weak && power_cut { 0 } else { self.readable };
         let must = acked.last().map_or(0, |range| range.1).max(seen);
         if last < must && must >= self.first {
             return Err(Broken::AckedLost(format!("ends at {last}, acknowledged {acked:?}, {seen} seen")));
         }
         self.records.split_off(&(last + 1));
+        if let Some((seq, _)) = self.records.range(expected..).find(|(seq, _)| !is_removed(**seq)) {
+            return Err(Broken::AckedLost(format!("{seq} is passed over at the end, which is {last}")));
+        }
         // In the weak modes `seen` outlives what was lost: those numbers must not come again.
         self.seen = self.seen.max(last);
         // What is readable after opening must stay, whatever it was before.
         self.readable = last;
+        self.present = present;
         *self.acked.lock() = self.ranges();
         self.check_indexed(log)
     }
@@ -217,7 +231,7 @@ impl Model {
     /// The same records through the index: by number, by time, backwards.
     fn check_indexed(&self, log: &Log) -> Result<(), Broken> {
         let mut chance = Chance::new(self.next_content);
-        let kept: Vec<u64> = self.records.keys().copied().filter(|&seq| seq >= self.first).collect();
+        let kept = &self.present;
         if kept.is_empty() {
             return Ok(());
         }
@@ -257,7 +271,8 @@ impl Model {
 }
 
 fn check_record(records: &BTreeMap<u64, u64>, expected: u64, record: &RecordRef<'_>) -> Result<(), Broken> {
-    if record.seq < expected || records.range(expected..record.seq).next().is_some() {
+    let between = expected.min(record.seq)..record.seq;
+    if record.seq < expected || records.range(between).any(|(&seq, _)| !is_removed(seq)) {
         return Err(Broken::Order(format!("{} came, {expected} was due", record.seq)));
     }
     let Some(&id) = records.get(&record.seq) else {
@@ -268,6 +283,11 @@ fn check_record(records: &BTreeMap<u64, u64>, expected: u64, record: &RecordRef<
         return Err(Broken::Corrupt(format!("{} has other bytes", record.seq)));
     }
     Ok(())
+}
+
+/// Whether a number counts as removed: rewriting may leave it out, from its first breath on.
+pub(crate) fn is_removed(seq: u64) -> bool {
+    Chance::new(seq.wrapping_mul(0x9e37_79b9_7f4a_7c15)).percent(40)
 }
 
 /// The record with that identity: the same whenever it is asked for.

@@ -12,9 +12,10 @@ use sublog_storage::{Log, LogOptions, Next, NoObserver, RecordBatch, SyncMode};
 use super::explore::{Kind, explore};
 use super::model::{Broken, Counts};
 
-const ALWAYS: Kind = Kind { sync: SyncMode::Always, faults: false };
-const FAULTY: Kind = Kind { sync: SyncMode::Always, faults: true };
-const WEAK: Kind = Kind { sync: SyncMode::Interval(Duration::from_millis(100)), faults: false };
+const ALWAYS: Kind = Kind { sync: SyncMode::Always, faults: false, rewrites: false };
+const FAULTY: Kind = Kind { faults: true, ..ALWAYS };
+const WEAK: Kind = Kind { sync: SyncMode::Interval(Duration::from_millis(100)), ..ALWAYS };
+const REWRITING: Kind = Kind { rewrites: true, ..ALWAYS };
 
 /// The first broken promise within a number of lives, and how many states it took.
 fn first_broken(bug: Option<Bug>, kind: Kind, lives: u64) -> Option<(Broken, u64)> {
@@ -63,6 +64,16 @@ fn giving_numbers_out_again_is_caught() {
 #[test]
 fn trusting_a_stale_index_is_caught() {
     assert_caught(Bug::TrustStaleIndex, ALWAYS);
+}
+
+#[test]
+fn naming_a_packed_segment_before_its_sync_is_caught() {
+    assert_caught(Bug::RenameBeforeSync, REWRITING);
+}
+
+#[test]
+fn removing_originals_before_the_rename_is_caught() {
+    assert_caught(Bug::UnlinkBeforeRename, REWRITING);
 }
 
 /// Damage below the watermark of the open segment, every byte of it in turn: how many other records it took.
