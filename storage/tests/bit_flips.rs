@@ -34,11 +34,11 @@ fn options() -> LogOptions {
 }
 
 /// A log of two segments or more, several frames each, several records a frame, closed.
-fn make() -> (SimDisk, Held) {
+fn make(rounds: u8) -> (SimDisk, Held) {
     let disk = SimDisk::new(1);
     let (log, mut committer, _) = Log::open_stepped(disk.shared(), dir(), options(), Arc::new(NoObserver)).unwrap();
     let mut held = Held::new();
-    for round in 0..26_u8 {
+    for round in 0..rounds {
         let mut batch = RecordBatch::new();
         for i in 0..1 + round % 4 {
             let (ts, subject) = (i64::from(round) * 10 + i64::from(i), format!("s.{round}.{i}").into_bytes());
@@ -66,7 +66,7 @@ fn segments(disk: &SimDisk) -> Vec<PathBuf> {
 
 /// The same with all segments but the last rewritten into two, without some records.
 fn make_packed(codec: Codec) -> (SimDisk, Held) {
-    let (disk, mut held) = HELD.with(|(disk, held)| (disk.fork(2), held.clone()));
+    let (disk, mut held) = make(21);
     let (log, mut committer, _) = Log::open_stepped(disk.shared(), dir(), options(), Arc::new(NoObserver)).unwrap();
     let segments = log.segments();
     let is_removed = |seq: u64| seq.is_multiple_of(5) || (20..23).contains(&seq);
@@ -106,7 +106,7 @@ fn read(disk: &SimDisk, held: &Held) -> Option<(Vec<u64>, Vec<u64>, usize)> {
 }
 
 thread_local! {
-    static HELD: (SimDisk, Held) = make();
+    static HELD: (SimDisk, Held) = make(26);
 }
 
 /// Flips every bit (or until the first bad outcome); returns how many records at most one flip took, and how many flips were served wrongly.
@@ -115,7 +115,10 @@ fn flip_every_bit((disk, held): (SimDisk, Held), stop_when_wrong: bool) -> (usiz
     let (mut worst, mut wrong) = (0, 0);
     let files = segments(&disk);
     assert!(files.len() >= 2);
-    for file in &files {
+    // Behind packed segments the open one is as in any log.
+    let packed = verify_on(&disk, dir(), &mut |_| {}).unwrap().segments.iter().filter(|s| s.packed.is_some()).count();
+    let files = if packed > 0 { &files[..packed] } else { &files[..] };
+    for file in files {
         let bytes = disk.contents(file).unwrap();
         let used = bytes.iter().rposition(|&b| b != 0).unwrap() as u64 + 1;
         for bit in 0..used * 8 {
@@ -153,9 +156,9 @@ fn a_flipped_bit_costs_at_most_one_record_and_is_never_served() {
 
 #[test]
 fn nor_does_one_in_a_packed_segment() {
-    for codec in [Codec::None, Codec::Zstd] {
-        assert_eq!(flip_every_bit(make_packed(codec), false), (1, 0), "{codec:?}");
-    }
+    assert_eq!(flip_every_bit(make_packed(Codec::None), false), (1, 0));
+    // The checksum of what is compressed tells which bit it was.
+    assert_eq!(flip_every_bit(make_packed(Codec::Zstd), false), (0, 0));
 }
 
 #[cfg(feature = "planted-bugs")]
