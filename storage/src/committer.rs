@@ -424,6 +424,8 @@ impl Committer {
 
     /// The end: everything is written and synced, or the log is dead. Says so in the lock file.
     fn stop(&mut self) -> Next {
+        // A segment that is being exchanged: whoever has the folder next must not find that going on.
+        drop(self.shared.changing_files.lock());
         let (due, removals, error) = {
             let mut queue = self.shared.queue.lock();
             let error = queue.dead.clone().or_else(|| queue.full.clone());

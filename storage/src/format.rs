@@ -4,13 +4,14 @@
 
 pub(crate) mod footer;
 pub(crate) mod frame;
+pub(crate) mod packed;
 pub(crate) mod record;
 pub(crate) mod removal;
 pub(crate) mod segment;
 pub(crate) mod varint;
 
-/// Version of segment headers and frames.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+/// Version of the segments that are written; those of version 1 open as well.
+pub(crate) const FORMAT_VERSION: u32 = 2;
 /// Bytes before the first frame of a segment.
 pub(crate) const SEGMENT_HEADER_BYTES: u64 = 4096;
 /// Smallest segment a log may be told to use, in bytes.
@@ -33,6 +34,15 @@ pub(crate) const RECORD_BYTES_MIN: u64 = (RECORD_HEADER_BYTES + DIR_ENTRY_BYTES)
 /// The `N` bytes at `at`, or `None` behind the end.
 pub(crate) fn bytes_at<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..)?.first_chunk().copied()
+}
+
+/// Number in a file name that is 20 digits and `ending`; `None` for any other name.
+pub(crate) fn number_in_name(name: &str, ending: &str) -> Option<u64> {
+    let digits = name.strip_suffix(ending)?;
+    if digits.len() != 20 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    digits.parse().ok().filter(|&seq| seq > 0)
 }
 
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {

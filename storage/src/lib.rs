@@ -10,8 +10,10 @@
 //! the twin that fails. The bytes are described in `docs/storage-format.md`, and only `format` knows them.
 
 mod batch;
+mod blocks;
 mod clock;
 mod committer;
+mod cursor;
 pub mod disk;
 mod error;
 mod format;
@@ -25,6 +27,7 @@ mod meta;
 mod open;
 mod options;
 mod owner;
+mod packed;
 #[cfg(feature = "planted-bugs")]
 pub mod planted;
 mod queue;
@@ -32,6 +35,7 @@ mod reader;
 mod record;
 mod recovery;
 mod removed;
+mod rewrite;
 mod segment;
 mod select;
 mod shared;
@@ -46,6 +50,7 @@ pub use committer::{Committer, Next};
 pub use disk::real::RealDisk;
 pub use error::{AppendError, FailureKind, LogError, OpenError, Operation, ReadError, RecordTooLarge};
 pub use format::RECORD_BYTES_MAX;
+pub use format::packed::Codec;
 pub use limits::{Discard, Limits};
 pub use lock::DataDir;
 pub use log::{Log, RemovalWaiter, Waiter};
@@ -54,6 +59,7 @@ pub use meta::{Meta, MetaError, ServerIdentity, StoredSync, StreamRecord};
 pub use options::{LogOptions, SyncMode};
 pub use reader::Reader;
 pub use record::{LostRange, LostReason, ReadEnd, ReadOutcome, Record, RecordRef, Visit};
+pub use rewrite::{NotRewritten, Rewrite, RewriteStep, Rewritten, SegmentInfo};
 pub use select::Selection;
 pub use state::{
     Appended, Counters, DAMAGE_KEPT_MAX, Damage, Health, LogObserver, LogState, NoObserver, RecoveryReport, Removed,

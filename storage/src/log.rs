@@ -32,10 +32,8 @@ pub type Waiter = Box<dyn FnOnce(Result<(), LogError>) + Send>;
 
 /// An append-only log. All methods may be called from any thread.
 pub struct Log {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    /// One removal at a time, so that the oldest segment goes first.
-    removing: Mutex<()>,
     settling: Mutex<Option<Settling>>,
 }
 
@@ -100,6 +98,7 @@ impl Log {
             limits: Mutex::new(limits),
             subjects: Subjects::load(&*disk_for_index, dir),
             limits_new: AtomicU8::new(LIMITS_REOPENED),
+            changing_files: Mutex::new(()),
         });
         {
             let live = shared.live();
@@ -107,11 +106,7 @@ impl Log {
             (queue.held_messages, queue.held_bytes) = live;
         }
         let committer = Committer::new(Arc::clone(&shared), opened.writer, opened.lock, opened.journal);
-        Ok((
-            Self { shared, thread: Mutex::new(None), removing: Mutex::new(()), settling: Mutex::new(None) },
-            committer,
-            opened.report,
-        ))
+        Ok((Self { shared, thread: Mutex::new(None), settling: Mutex::new(None) }, committer, opened.report))
     }
 
     pub(crate) fn shared(&self) -> &Shared {
@@ -287,7 +282,7 @@ impl Log {
 
     /// Number and time of the first record of a segment that is not removed.
     fn first_of(&self, segment: &Segment) -> (u64, i64) {
-        if !segment.has_removed() {
+        if !segment.has_removed() && !segment.packed {
             return (segment.first_seq, segment.totals().first_ts);
         }
         let mut reader = self.reader();

@@ -1,19 +1,21 @@
 //! Opening a log: which files there are, whether they follow on each other, and what the last one ends with.
 
+mod files;
+mod leftovers;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::{Disk, DiskFile, OpenMode, read_full, write_all};
+use self::files::{Candidate, Who, parts_of};
+use crate::disk::{Disk, DiskFile, OpenMode, write_all};
 use crate::error::{LogError, OpenError, Operation};
-use crate::format::footer::{self, Totals};
-use crate::format::segment::{HeaderFound, SegmentHeader, parse_file_name};
-use crate::format::{FORMAT_VERSION, FRAME_HEADER_BYTES, RECORD_BYTES_MIN, SEGMENT_HEADER_BYTES, index64};
+use crate::format::{RECORD_BYTES_MIN, SEGMENT_HEADER_BYTES, index64};
 use crate::journal::Journal;
 use crate::options::LogOptions;
 use crate::owner::{OwnerLock, Ownership};
 use crate::record::LostReason;
-use crate::recovery::{self, Scan, ScanFrom};
+use crate::recovery::Scan;
 use crate::removed::Removed;
 use crate::segment::{Segment, SegmentParts, SparseIndex, path_of};
 use crate::shared::{Failure, lost};
@@ -36,14 +38,6 @@ pub(crate) struct Opened {
     pub(crate) journal: Journal,
     pub(crate) removed: Removed,
     pub(crate) report: RecoveryReport,
-}
-
-/// One segment file before it is judged.
-struct Candidate {
-    path: PathBuf,
-    name_seq: u64,
-    header: Option<(SegmentHeader, u32)>,
-    file_len: u64,
 }
 
 /// Opens the log in `dir`, or makes it.
@@ -83,7 +77,10 @@ struct Opening<'a> {
 impl Opening<'_> {
     fn run(&mut self) -> Result<(Vec<Arc<Segment>>, Writer), OpenError> {
         self.report.clean = self.owner.is_some_and(|owner| owner.clean);
-        let mut files = self.candidates()?;
+        let names = self.disk.list(self.dir).map_err(|e| LogError::from_io(Operation::List, self.dir, None, &e))?;
+        self.remove_unfinished_packed(&names)?;
+        let mut files = self.candidates(&names)?;
+        self.remove_covered(&mut files)?;
         self.drop_unfinished(&mut files)?;
         self.report.segments = files.len() as u64;
         let Some(last) = files.pop() else {
@@ -103,39 +100,6 @@ impl Opening<'_> {
             writer = self.follow_with_new(writer, &mut segments)?;
         }
         Ok((segments, writer))
-    }
-
-    /// All segment files, by number, with their headers.
-    fn candidates(&self) -> Result<Vec<Candidate>, OpenError> {
-        let names = self.disk.list(self.dir).map_err(|e| LogError::from_io(Operation::List, self.dir, None, &e))?;
-        let mut numbers: Vec<u64> = names.iter().filter_map(|name| parse_file_name(name)).collect();
-        numbers.sort_unstable();
-        numbers.into_iter().map(|name_seq| self.candidate(name_seq)).collect()
-    }
-
-    fn candidate(&self, name_seq: u64) -> Result<Candidate, OpenError> {
-        let path = path_of(self.dir, name_seq);
-        let file = self.open_file(&path, OpenMode::Read)?;
-        let (region, file_len) =
-            read_head(&*file).map_err(|e| LogError::from_io(Operation::Read, &path, Some(0), &e))?;
-        let header = match SegmentHeader::decode_region(&region) {
-            HeaderFound::Valid(header, crc) if header.first_seq == name_seq => Some((header, crc)),
-            HeaderFound::UnknownVersion(found) => {
-                return Err(OpenError::UnknownVersion { path, found, known: FORMAT_VERSION });
-            }
-            _ => None,
-        };
-        Ok(Candidate { path, name_seq, header, file_len })
-    }
-
-    fn open_file(&self, path: &Path, mode: OpenMode) -> Result<Arc<dyn DiskFile>, LogError> {
-        self.disk.open(path, mode).map_err(|e| LogError::from_io(Operation::Open, path, None, &e))
-    }
-
-    fn whole_file(&self, candidate: &Candidate) -> Result<bytes::Bytes, LogError> {
-        let file = self.open_file(&candidate.path, OpenMode::Read)?;
-        let view = file.view(candidate.file_len);
-        Ok(view.map_err(|e| LogError::from_io(Operation::Map, &candidate.path, None, &e))?.bytes)
     }
 
     /// Removes a last file whose creation was never finished: no valid header, no valid frame, and nobody ever said that
@@ -189,10 +153,13 @@ impl Opening<'_> {
     /// A segment that another one follows: everything of it was durable, so whatever is wrong in it is damage.
     fn sealed_segment(&mut self, file: &Candidate, next: &Candidate) -> Result<Arc<Segment>, OpenError> {
         let told = next.header.map(|(header, _)| header.previous).filter(|p| p.first_seq == file.name_seq);
-        if let Some((header, crc)) = file.header
+        if let Some((header, _)) = file.header
             && let Some(footer) = self.read_footer(file, header.nonce)?
             && footer.first_seq == header.first_seq
-            && told.is_none_or(|p| p.nonce == header.nonce)
+            && match header.packed {
+                Some(replaced) => replaced.last_seq == footer.last_seq,
+                None => told.is_none_or(|p| p.nonce == header.nonce),
+            }
         {
             return Ok(Segment::new(
                 self.disk,
@@ -201,7 +168,7 @@ impl Opening<'_> {
                     next_seq: footer.header.first_seq,
                     totals: footer.totals,
                     index: SparseIndex::Footer { offset: footer.header.offset, entries: footer.entries },
-                    ..parts_of(file, header.nonce, Some((header, crc)), header.base_max_ts)
+                    ..parts_of(file, Who { nonce: header.nonce, packed: header.packed.is_some() }, header.base_max_ts)
                 },
             ));
         }
@@ -211,7 +178,7 @@ impl Opening<'_> {
             Some(told) => (u64::from(told.data_len), told.last_seq + 1),
             None => (SEGMENT_HEADER_BYTES, next.header.map_or(next.name_seq, |(h, _)| h.previous.last_seq + 1)),
         };
-        let (nonce, scan) = self.scan(file, &bytes, durable, durable_next_seq);
+        let (who, scan) = self.scan(file, &bytes, durable, durable_next_seq);
         self.report_header(file);
         self.report_scan(file, &scan);
         Ok(Segment::new(
@@ -221,41 +188,9 @@ impl Opening<'_> {
                 next_seq: scan.next_seq,
                 totals: scan.totals,
                 index: SparseIndex::Memory(scan.entries),
-                ..parts_of(file, nonce, file.header, i64::MIN)
+                ..parts_of(file, who, i64::MIN)
             },
         ))
-    }
-
-    fn read_footer(&self, file: &Candidate, nonce: u64) -> Result<Option<footer::Footer>, OpenError> {
-        let handle = self.open_file(&file.path, OpenMode::Read)?;
-        let failed = |e: &io::Error| LogError::from_io(Operation::Read, &file.path, None, e);
-        let mut trailer = [0_u8; footer::TRAILER_BYTES];
-        let Some(at) = file.file_len.checked_sub(footer::TRAILER_BYTES as u64) else { return Ok(None) };
-        read_full(&*handle, &mut trailer, at).map_err(|e| failed(&e))?;
-        let Some(offset) = footer::find(&trailer, nonce).map(u64::from) else { return Ok(None) };
-        let Some(len) = file.file_len.checked_sub(offset) else { return Ok(None) };
-        if len > footer::footer_bytes_max(file.file_len) + FRAME_HEADER_BYTES as u64 {
-            return Ok(None);
-        }
-        let mut frame = vec![0_u8; index64(len)];
-        read_full(&*handle, &mut frame, offset).map_err(|e| failed(&e))?;
-        Ok(footer::decode(&frame, nonce, offset, file.file_len))
-    }
-
-    /// Walks a segment; without a header its frames say which nonce is theirs.
-    fn scan(&mut self, file: &Candidate, bytes: &[u8], durable: u64, durable_next_seq: u64) -> (u64, Scan) {
-        let salvaged =
-            || walk::find_header(bytes, None, SEGMENT_HEADER_BYTES, file.file_len).map_or(0, |header| header.nonce);
-        let nonce = file.header.map_or_else(salvaged, |(header, _)| header.nonce);
-        let from = ScanFrom {
-            nonce,
-            first_seq: file.name_seq,
-            header_crc: file.header.map(|(_, crc)| crc),
-            base_max_ts: file.header.map_or(i64::MIN, |(header, _)| header.base_max_ts),
-            durable,
-            durable_next_seq,
-        };
-        (nonce, recovery::scan(bytes, &from))
     }
 
     fn report_header(&mut self, file: &Candidate) {
@@ -278,10 +213,10 @@ impl Opening<'_> {
         let owner = owner.filter(|owner| file.header.is_none_or(|(header, _)| header.nonce == owner.nonce));
         let (durable, next_seq) = owner.map_or((SEGMENT_HEADER_BYTES, 0), |owner| (owner.durable, owner.next_seq));
         #[cfg_attr(not(feature = "planted-bugs"), expect(unused_mut, reason = "only a planted mistake changes it"))]
-        let (nonce, mut scan) = self.scan(file, &bytes, durable, next_seq);
+        let (who, mut scan) = self.scan(file, &bytes, durable, next_seq);
         #[cfg(feature = "planted-bugs")]
         if crate::planted::is(crate::planted::Bug::TrustStaleIndex) {
-            self.believe_footer(file, nonce, &mut scan)?;
+            self.believe_footer(file, who.nonce, &mut scan)?;
         }
         self.report_header(file);
         self.report_scan(file, &scan);
@@ -290,7 +225,7 @@ impl Opening<'_> {
         let handle = self.open_file(&file.path, OpenMode::Write)?;
         let settled = self.settle_tail(file, &*handle, &bytes, &scan);
         settled.map_err(|e| LogError::from_io(Operation::Write, &file.path, Some(scan.end), &e))?;
-        Ok(self.writer_of(file, nonce, handle, scan))
+        Ok(self.writer_of(file, who, handle, scan))
     }
 
     /// The planted mistake: what the footer says is taken for what the segment holds.
@@ -338,7 +273,7 @@ impl Opening<'_> {
         handle.sync_data()
     }
 
-    fn writer_of(&self, file: &Candidate, nonce: u64, handle: Arc<dyn DiskFile>, scan: Scan) -> Writer {
+    fn writer_of(&self, file: &Candidate, who: Who, handle: Arc<dyn DiskFile>, scan: Scan) -> Writer {
         let log_id = file.header.map_or(0, |(header, _)| header.log_id);
         let index = match &scan.footer {
             Some(header) => SparseIndex::Footer { offset: header.offset, entries: header.count },
@@ -351,7 +286,7 @@ impl Opening<'_> {
                 next_seq: scan.next_seq,
                 totals: scan.totals,
                 index,
-                ..parts_of(file, nonce, file.header, i64::MIN)
+                ..parts_of(file, who, i64::MIN)
             },
         );
         Writer {
@@ -369,7 +304,7 @@ impl Opening<'_> {
             next_entry_at: scan.next_entry_at,
             zeroed: scan.torn.map_or(scan.end, |(_, to)| to),
             // Nothing more goes into a file whose header is lost: a new one would be in the same danger.
-            sealed: scan.footer.is_some() || file.header.is_none(),
+            sealed: scan.footer.is_some() || file.header.is_none() || who.packed,
             gone: false,
         }
     }
@@ -389,7 +324,7 @@ impl Opening<'_> {
             if self.removals.covers(expected, previous.last_seq) {
                 continue;
             }
-            if previous.nonce != before.nonce && before.previous.is_some() {
+            if previous.nonce != before.link_nonce && before.previous.is_some() {
                 let path = path_of(self.dir, previous.first_seq);
                 let seqs = Some((expected, previous.last_seq));
                 self.damage(path, 0, 0, seqs, LostReason::MissingSegment);
@@ -417,7 +352,7 @@ impl Opening<'_> {
         // Numbers of a last segment that somebody took away are not free either.
         first_seq = first_seq.max(self.owner.map_or(0, |owner| owner.next_seq));
         let same_boot = self.owner.is_some_and(|owner| owner.boot_id != 0 && owner.boot_id == self.disk.boot_id());
-        let mut seen_unsynced = writer.segment.weak && !self.report.clean && !same_boot;
+        let mut seen_unsynced = writer.segment.weak && !writer.segment.packed && !self.report.clean && !same_boot;
         #[cfg(feature = "planted-bugs")]
         {
             seen_unsynced &= !crate::planted::is(crate::planted::Bug::ReuseNumbers);
@@ -457,33 +392,8 @@ impl Opening<'_> {
     }
 }
 
-fn parts_of(file: &Candidate, nonce: u64, header: Option<(SegmentHeader, u32)>, base_max_ts: i64) -> SegmentParts {
-    SegmentParts {
-        path: file.path.clone(),
-        first_seq: file.name_seq,
-        nonce,
-        ordinal: header.map_or(1, |(header, _)| header.ordinal),
-        weak: header.is_some_and(|(header, _)| header.weak),
-        previous: header.map(|(header, _)| header.previous),
-        base_max_ts: header.map_or(base_max_ts, |(header, _)| header.base_max_ts),
-        end: SEGMENT_HEADER_BYTES,
-        next_seq: file.name_seq,
-        file_bytes: file.file_len,
-        totals: Totals::default(),
-        index: SparseIndex::Memory(Vec::new()),
-    }
-}
-
 fn open_failure(failure: Failure) -> OpenError {
     match failure {
         Failure::Full(error) | Failure::Dead(error) => OpenError::Io(error),
     }
-}
-
-/// The header region (shorter if the file is) and the file's length.
-fn read_head(file: &dyn DiskFile) -> io::Result<(Vec<u8>, u64)> {
-    let mut region = vec![0_u8; index64(SEGMENT_HEADER_BYTES)];
-    let n = read_full(file, &mut region, 0)?;
-    region.truncate(n);
-    Ok((region, file.len()?))
 }

@@ -50,6 +50,9 @@ pub struct LogOptions {
     pub retry_space: Duration,
     /// How far the committer writes zeros ahead of small commits, in bytes. 0 turns it off.
     pub zero_ahead_bytes: u64,
+    /// Bytes of records that a packed segment's blocks hold; one that is larger has a block of its own. Larger blocks compress
+    /// better, smaller ones are quicker to read one record from.
+    pub block_bytes: usize,
 }
 
 impl Default for LogOptions {
@@ -66,6 +69,7 @@ impl Default for LogOptions {
             gather_bytes: 256 << 10,
             retry_space: Duration::from_millis(250),
             zero_ahead_bytes: 1 << 20,
+            block_bytes: 128 << 10,
         }
     }
 }
@@ -88,6 +92,9 @@ impl LogOptions {
         }
         if self.frame_bytes_max == 0 || self.queue_bytes_max == 0 {
             return bad("frame_bytes_max and queue_bytes_max must not be 0");
+        }
+        if self.block_bytes > format::packed::BLOCK_BYTES_LIMIT {
+            return bad("block_bytes is limited to 1 MiB");
         }
         if let SyncMode::Interval(every) = self.sync
             && every.is_zero()

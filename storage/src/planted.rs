@@ -25,6 +25,10 @@ pub enum Bug {
     RemovalNotSynced,
     /// Unlinks a segment whose records are all removed before the journal says so on disk.
     UnlinkBeforeJournal,
+    /// Gives a packed segment its name before its bytes are synced.
+    RenameBeforeSync,
+    /// Removes the originals of a packed segment before it has its name.
+    UnlinkBeforeRename,
 }
 
 thread_local! {

@@ -1,18 +1,21 @@
 //! Reading: forward from a number, backward from the end, or from a time on.
 
+mod backward;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
+use crate::cursor::{Found as Step, SegmentCursor};
 use crate::error::ReadError;
 use crate::format::record;
 use crate::record::{LostRange, LostReason, ReadEnd, ReadOutcome, RecordRef, Visit};
 use crate::segment::Segment;
 use crate::shared::{Shared, lost};
 use crate::state::Damage;
-use crate::walk::{Bounds, Cursor, Step};
+use crate::walk::Bounds;
 
 /// Removed records in a row from which on a reader looks for the next one instead of passing over them.
 const LONG_STRETCH: u64 = 256;
@@ -29,7 +32,7 @@ struct Place {
     segment: Arc<Segment>,
     bytes: Bytes,
     bounds: Bounds,
-    cursor: Cursor,
+    cursor: SegmentCursor,
 }
 
 impl Reader {
@@ -62,6 +65,9 @@ impl Reader {
         f: &mut dyn FnMut(Visit<'_>) -> ControlFlow<()>,
     ) -> Result<ReadOutcome, ReadError> {
         let mut bytes = 0;
+        if self.place.as_ref().is_some_and(|place| place.segment.is_superseded()) {
+            self.place = None;
+        }
         let end = loop {
             if self.next_seq > self.shared.readable.load(Ordering::Acquire) {
                 break ReadEnd::CaughtUp;
@@ -86,13 +92,13 @@ impl Reader {
                 continue;
             };
             let ended = match place.cursor.step(&place.bytes, &place.bounds) {
-                Step::Record { seq, record } => {
+                Step::Record { seq, record, holder } => {
                     self.next_seq = seq + 1;
-                    if place.segment.has_removed() && self.shared.removed.read().contains(seq) {
+                    if self.shared.is_gone(&place.segment, seq) {
                         self.pass_removed(seq);
                         continue;
                     }
-                    let Some(found) = as_ref(&place.bytes, seq, record) else { continue };
+                    let Some(found) = shown(holder, seq, record) else { continue };
                     bytes += record.len();
                     if f(Visit::Record(found)).is_break() {
                         break ReadEnd::Stopped;
@@ -113,8 +119,12 @@ impl Reader {
                 }
                 Step::End => true,
             };
-            if ended && !place.refresh()? {
-                self.place = None;
+            if ended {
+                // The last numbers of a packed segment may have been removed.
+                self.next_seq = self.next_seq.max(place.bounds.next_seq);
+                if !place.refresh()? {
+                    self.place = None;
+                }
             }
         };
         Ok(ReadOutcome { end, next_seq: self.next_seq, bytes })
@@ -191,73 +201,6 @@ impl Reader {
         }
         Ok(ReadOutcome { end: ReadEnd::CaughtUp, next_seq: 0, bytes })
     }
-
-    /// One segment backwards, a block of its index at a time.
-    fn segment_backward(
-        &self,
-        segment: &Arc<Segment>,
-        next: &mut u64,
-        bytes: &mut usize,
-        f: &mut dyn FnMut(Visit<'_>) -> ControlFlow<()>,
-    ) -> Result<ControlFlow<()>, ReadError> {
-        let bounds = segment.bounds();
-        let file = segment.view(bounds.limit)?;
-        while *next >= segment.first_seq {
-            if segment.has_removed() {
-                // Whole blocks of removed records are left out.
-                let Some(live) = self.shared.removed.read().last_live(segment.first_seq, *next) else {
-                    *next = segment.first_seq - 1;
-                    break;
-                };
-                *next = live;
-            }
-            let block = segment.last_block(&file, |entry| entry.seq <= *next);
-            let mut cursor = segment.cursor_at_block(&file, block);
-            let block_first = cursor.expected();
-            // Borders only; the records stay where they are.
-            let mut found = Vec::new();
-            while cursor.expected() <= *next {
-                match cursor.step(&file, &bounds) {
-                    Step::End => break,
-                    step => found.push(step),
-                }
-            }
-            for step in found.into_iter().rev() {
-                let flow = match step {
-                    Step::Record { seq, .. } if seq > *next => continue,
-                    Step::Record { seq, .. } if segment.has_removed() && self.shared.removed.read().contains(seq) => {
-                        *next = seq - 1;
-                        continue;
-                    }
-                    Step::Record { seq, record } => {
-                        *next = seq - 1;
-                        *bytes += record.len();
-                        match as_ref(&file, seq, record) {
-                            Some(found) => f(Visit::Record(found)),
-                            None => continue,
-                        }
-                    }
-                    Step::Lost { first_seq, last_seq, .. } if self.shared.is_all_removed(first_seq, last_seq) => {
-                        *next = first_seq - 1;
-                        continue;
-                    }
-                    Step::Lost { first_seq, last_seq, offset } => {
-                        report(&self.shared, segment, offset, lost(first_seq, last_seq, LostReason::Damage));
-                        let range = lost(first_seq, last_seq.min(*next), LostReason::Damage);
-                        *next = first_seq - 1;
-                        f(Visit::Lost(range))
-                    }
-                    Step::End => continue,
-                };
-                if flow.is_break() {
-                    return Ok(ControlFlow::Break(()));
-                }
-            }
-            // Whatever happened in the block, the next one is before it.
-            *next = (*next).min(block_first - 1);
-        }
-        Ok(ControlFlow::Continue(()))
-    }
 }
 
 impl Place {
@@ -280,7 +223,9 @@ enum Found {
     Nothing,
 }
 
-fn as_ref<'a>(bytes: &'a Bytes, seq: u64, record: &'a [u8]) -> Option<RecordRef<'a>> {
+/// The record as it is shown. Every record that a reader comes across passes here, in whichever direction, so this is the
+/// place for whatever keeps one from being shown.
+fn shown<'a>(holder: &'a Bytes, seq: u64, record: &'a [u8]) -> Option<RecordRef<'a>> {
     let parts = record::parts(record)?;
     Some(RecordRef {
         seq,
@@ -288,7 +233,7 @@ fn as_ref<'a>(bytes: &'a Bytes, seq: u64, record: &'a [u8]) -> Option<RecordRef<
         subject: parts.subject,
         headers: parts.headers,
         payload: parts.payload,
-        frame: bytes,
+        frame: holder,
     })
 }
 
@@ -336,7 +281,9 @@ pub(crate) fn seek_time(shared: &Arc<Shared>, ts_ns: i64) -> Result<u64, ReadErr
         let mut cursor = segment.cursor_at_block(&file, block);
         loop {
             match cursor.step(&file, &bounds) {
-                Step::Record { seq, record } if record::parts(record).is_some_and(|p| p.ts_ns >= ts_ns) => {
+                Step::Record { seq, record, holder }
+                    if shown(holder, seq, record).is_some_and(|found| found.ts_ns >= ts_ns) =>
+                {
                     return Ok(seq);
                 }
                 Step::End => break,

@@ -2,10 +2,11 @@
 //!
 //! [`decide`] is the table, [`scan`] walks a segment and applies it. Neither changes anything on disk.
 
-use crate::format::footer::{IndexEntry, Totals};
+use crate::format::footer::{self, IndexEntry, Totals};
 use crate::format::frame::{FrameHeader, FrameKind};
-use crate::format::{INDEX_STEP_BYTES, SEGMENT_HEADER_BYTES, record};
-use crate::walk::{self, FrameCheck};
+use crate::format::packed::Codec;
+use crate::format::{INDEX_STEP_BYTES, SEGMENT_HEADER_BYTES, index64};
+use crate::walk::{self, FrameCheck, FrameSums};
 
 /// What is found at a place where a frame should begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +83,8 @@ pub(crate) struct Scan {
 pub(crate) struct ScanFrom {
     pub(crate) nonce: u64,
     pub(crate) first_seq: u64,
+    /// Its numbers need not follow on each other, and all of it is durable.
+    pub(crate) packed: bool,
     /// Checksum of the segment header; `None` if that is lost.
     pub(crate) header_crc: Option<u32>,
     pub(crate) base_max_ts: i64,
@@ -150,19 +153,23 @@ impl Walker<'_> {
             && header.kind == FrameKind::Footer
         {
             self.scan.footer = Some(header);
+            self.reach(header.first_seq);
+            return false;
+        }
+        if header.is_none() && self.from.packed && self.is_end_of_packed(pos) {
+            self.reach(self.from.durable_next_seq);
             return false;
         }
         let check = header.map(|header| (header, walk::check_frame(self.file, &header)));
         let found = match &check {
-            Some((_, FrameCheck::Whole)) => Found::Whole,
-            Some((_, FrameCheck::Partial(_))) => Found::Partial,
+            Some((_, (FrameCheck::Whole, _))) => Found::Whole,
+            Some((_, (FrameCheck::Partial(_) | FrameCheck::Lost, _))) => Found::Partial,
             None if walk::last_nonzero(self.file, pos).is_none() => Found::Zeros,
             None => Found::Bad,
         };
         match (decide(found, pos < self.scan.watermark), check) {
-            (Decision::Keep, Some((header, _))) => self.keep(&header, &[]),
-            (Decision::Damage, Some((header, FrameCheck::Partial(bad)))) => self.keep(&header, &bad),
-            (Decision::Damage, _) => self.skip_damage(pos),
+            (Decision::Keep | Decision::Damage, Some((header, (check, sums)))) => self.keep(&header, &check, &sums),
+            (Decision::Damage, None) => self.skip_damage(pos),
             (Decision::End, _) => return false,
             (Decision::Keep | Decision::Cut, _) => {
                 self.scan.torn = walk::last_nonzero(self.file, pos).map(|end| (pos, end));
@@ -176,42 +183,71 @@ impl Walker<'_> {
     fn header_in_place(&self, pos: u64) -> Option<FrameHeader> {
         let header = walk::header_at(self.file, self.from.nonce, pos, self.len)?;
         let follows = match self.chain {
-            Some(crc) => header.prev_crc == crc && header.first_seq == self.scan.next_seq,
-            None => header.first_seq >= self.scan.next_seq,
+            Some(crc) => header.prev_crc == crc && (self.from.packed || header.first_seq == self.scan.next_seq),
+            None => true,
         };
         let complete =
-            header.kind == FrameKind::Data || (header.end() == self.len && header.directory_is_right(self.file));
-        (follows && complete).then_some(header)
+            header.kind != FrameKind::Footer || (header.end() == self.len && header.directory_is_right(self.file));
+        (follows && complete && header.first_seq >= self.scan.next_seq).then_some(header)
     }
 
-    fn keep(&mut self, header: &FrameHeader, bad: &[u32]) {
+    /// Whether a packed segment's records end here, although its footer is damaged: the footer's header is right, or the
+    /// trailer says so.
+    fn is_end_of_packed(&self, pos: u64) -> bool {
+        let footer = walk::header_at(self.file, self.from.nonce, pos, self.len);
+        let trailer = self.len.checked_sub(footer::TRAILER_BYTES as u64).and_then(|at| self.file.get(index64(at)..));
+        footer.is_some_and(|header| header.kind == FrameKind::Footer)
+            || trailer.and_then(|trailer| footer::find(trailer, self.from.nonce)).is_some_and(|at| u64::from(at) == pos)
+    }
+
+    /// What comes next has this number. What is missing before it is lost, unless the frame before is known and it is a
+    /// packed segment: then it was removed.
+    fn reach(&mut self, seq: u64) {
         let scan = &mut self.scan;
-        if header.first_seq > scan.next_seq {
+        // A packed segment's first frame shows by its place that nothing is before it, also when the header is lost.
+        let known = self.chain.is_some() || scan.end == SEGMENT_HEADER_BYTES;
+        if seq > scan.next_seq && !(self.from.packed && known) {
             // Behind a lost stretch whose numbers were not known until now.
-            let (first_seq, last_seq) = (scan.next_seq, header.first_seq - 1);
+            let (first_seq, last_seq) = (scan.next_seq, seq - 1);
             match scan.lost.last_mut() {
                 Some(lost) if lost.last_seq < lost.first_seq => lost.last_seq = last_seq,
                 _ => scan.lost.push(LostStretch { offset: scan.end, bytes: 0, first_seq, last_seq }),
             }
         }
-        for &i in bad {
-            let seq = header.first_seq + u64::from(i);
-            let lost = LostStretch { offset: scan.end, bytes: header.frame_bytes(), first_seq: seq, last_seq: seq };
-            scan.lost.push(lost);
-        }
+        scan.next_seq = scan.next_seq.max(seq);
+    }
+
+    fn keep(&mut self, header: &FrameHeader, check: &FrameCheck, sums: &FrameSums) {
+        self.reach(header.first_seq);
+        let scan = &mut self.scan;
+        let (offset, bytes) = (scan.end, header.frame_bytes());
+        let readable = match check {
+            FrameCheck::Whole => u64::from(header.count),
+            FrameCheck::Partial(bad) => {
+                let seqs = bad.iter().map(|&i| header.first_seq + u64::from(i));
+                scan.lost.extend(seqs.map(|seq| LostStretch { offset, bytes, first_seq: seq, last_seq: seq }));
+                u64::from(header.count) - bad.len() as u64
+            }
+            FrameCheck::Lost => {
+                let (first_seq, last_seq) = (header.first_seq, header.next_seq() - 1);
+                scan.lost.push(LostStretch { offset, bytes, first_seq, last_seq });
+                0
+            }
+        };
         if scan.end >= scan.next_entry_at {
             let entry = IndexEntry { seq: header.first_seq, max_ts_before: scan.max_ts, offset: header.offset };
             scan.entries.push(entry);
             scan.next_entry_at = scan.end + INDEX_STEP_BYTES;
         }
-        let (first_ts, last_ts) = times(self.file, header);
         if scan.totals.messages == 0 {
-            scan.totals.first_ts = first_ts;
+            scan.totals.first_ts = sums.first_ts;
         }
-        scan.totals.last_ts = last_ts;
-        scan.totals.messages += u64::from(header.count) - bad.len() as u64;
-        scan.totals.record_bytes += u64::from(header.body_len);
+        scan.totals.last_ts = sums.last_ts;
+        scan.totals.messages += readable;
+        scan.totals.record_bytes += sums.record_bytes;
         scan.totals.frames += 1;
+        scan.totals.compressed +=
+            u32::from(matches!(header.kind, FrameKind::Packed(packing) if packing.codec == Codec::Zstd));
         scan.end = header.end();
         scan.next_seq = header.next_seq();
         scan.max_ts = header.max_ts;
@@ -245,17 +281,6 @@ impl Walker<'_> {
         scan.next_seq = next_seq;
         self.chain = None;
     }
-}
-
-/// Times of a frame's first and last record, as far as they can be read.
-fn times(file: &[u8], header: &FrameHeader) -> (i64, i64) {
-    let body = header.body(file).unwrap_or_default();
-    let directory = header.directory(file).unwrap_or_default();
-    let last = (0..header.count.saturating_sub(1))
-        .map(|i| record::entry(directory, crate::format::index(i)).map_or(0, |(len, _)| len))
-        .fold(0, usize::saturating_add);
-    let time = |at: usize| crate::format::i64_at(body, at.saturating_add(12));
-    (time(0).unwrap_or(header.max_ts), time(last).unwrap_or(header.max_ts))
 }
 
 #[cfg(test)]

@@ -153,8 +153,8 @@ impl Removed {
     }
 
     /// Forgets numbers whose records are physically gone from a file that says so itself.
-    pub(crate) fn forget(&mut self, first: u64, last: u64) {
-        self.set.remove_range(first..=last);
+    pub(crate) fn forget(&mut self, gone: &RoaringTreemap) {
+        self.set -= gone;
     }
 
     /// Lets stretches take less memory.

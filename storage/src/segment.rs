@@ -2,18 +2,25 @@
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
+use roaring::RoaringTreemap;
 
+use crate::cursor::SegmentCursor;
 use crate::disk::{Disk, OpenMode};
 use crate::error::{LogError, Operation};
 use crate::format::footer::{self, IndexEntry, Totals};
+use crate::format::packed::Codec;
 use crate::format::segment::Previous;
 use crate::format::{SEGMENT_HEADER_BYTES, index};
+use crate::packed::PackedCursor;
 use crate::walk::{Bounds, Cursor};
+
+/// Numbers segments for as long as the process lives.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// Where the sparse index of a segment is.
 #[derive(Debug)]
@@ -30,8 +37,14 @@ pub(crate) struct Segment {
     pub(crate) path: PathBuf,
     pub(crate) first_seq: u64,
     pub(crate) nonce: u64,
+    /// The nonce that the segment behind it names.
+    pub(crate) link_nonce: u64,
     pub(crate) ordinal: u64,
     pub(crate) weak: bool,
+    /// Rewritten from others: numbers that are missing in it were removed.
+    pub(crate) packed: bool,
+    /// Tells it from every other that this process had open: its blocks are kept under this number.
+    pub(crate) id: u64,
     /// What its header says of the segment before; `None` if the header is damaged.
     pub(crate) previous: Option<Previous>,
     /// Largest time of any record before it.
@@ -48,6 +61,10 @@ pub(crate) struct Segment {
     removed_bytes: AtomicU64,
     index: RwLock<SparseIndex>,
     view: Mutex<Option<CachedView>>,
+    /// Another one holds its records now, and its file has gone or is going. Whoever is in it keeps the map.
+    superseded: AtomicBool,
+    /// Removed records that the other one does not have. Nothing else remembers that they were removed.
+    dropped: OnceLock<Arc<RoaringTreemap>>,
 }
 
 #[derive(Debug)]
@@ -63,8 +80,10 @@ pub(crate) struct SegmentParts {
     pub(crate) path: PathBuf,
     pub(crate) first_seq: u64,
     pub(crate) nonce: u64,
+    pub(crate) link_nonce: u64,
     pub(crate) ordinal: u64,
     pub(crate) weak: bool,
+    pub(crate) packed: bool,
     pub(crate) previous: Option<Previous>,
     pub(crate) base_max_ts: i64,
     pub(crate) end: u64,
@@ -80,8 +99,11 @@ impl Segment {
             path: parts.path,
             first_seq: parts.first_seq,
             nonce: parts.nonce,
+            link_nonce: parts.link_nonce,
             ordinal: parts.ordinal,
             weak: parts.weak,
+            packed: parts.packed,
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             previous: parts.previous,
             base_max_ts: parts.base_max_ts,
             disk: Arc::clone(disk),
@@ -93,6 +115,8 @@ impl Segment {
             removed_bytes: AtomicU64::new(0),
             index: RwLock::new(parts.index),
             view: Mutex::new(None),
+            superseded: AtomicBool::new(false),
+            dropped: OnceLock::new(),
         })
     }
 
@@ -135,6 +159,38 @@ impl Segment {
         let totals = self.totals();
         let messages = totals.messages.saturating_sub(self.removed_messages.load(Ordering::Acquire));
         (messages, totals.record_bytes.saturating_sub(self.removed_bytes.load(Ordering::Acquire)))
+    }
+
+    /// How its records are stored if it is packed.
+    pub(crate) fn codec(&self) -> Option<Codec> {
+        let codec = if self.totals.lock().compressed > 0 { Codec::Zstd } else { Codec::None };
+        self.packed.then_some(codec)
+    }
+
+    /// Whether another segment has taken its place.
+    pub(crate) fn is_superseded(&self) -> bool {
+        self.superseded.load(Ordering::Acquire)
+    }
+
+    /// Whether it was left out of the segment that has taken this one's place.
+    pub(crate) fn was_dropped(&self, seq: u64) -> bool {
+        self.dropped.get().is_some_and(|dropped| dropped.contains(seq))
+    }
+
+    /// Records removed, and their bytes.
+    pub(crate) fn removed(&self) -> (u64, u64) {
+        (self.removed_messages.load(Ordering::Acquire), self.removed_bytes.load(Ordering::Acquire))
+    }
+
+    /// Another segment is about to take its place, without these records.
+    pub(crate) fn leave_out(&self, dropped: &Arc<RoaringTreemap>) {
+        // Set once: a segment is exchanged once.
+        let _ = self.dropped.set(Arc::clone(dropped));
+    }
+
+    /// Another segment has taken its place.
+    pub(crate) fn supersede(&self) {
+        self.superseded.store(true, Ordering::Release);
     }
 
     /// Makes frames readable. The end is stored before the number that promises it.
@@ -198,6 +254,14 @@ impl Segment {
         Ok(view.bytes)
     }
 
+    /// Maps the whole file and keeps the map for good: soon nothing, or something else, will have its name.
+    ///
+    /// # Errors
+    /// If it cannot be opened or mapped.
+    pub(crate) fn hold_view(&self) -> Result<(), LogError> {
+        self.view(self.file_bytes()).map(drop)
+    }
+
     /// Entries of the index, and the one at `i`.
     fn entry(&self, file: &[u8], i: usize) -> Option<IndexEntry> {
         match &*self.index.read() {
@@ -240,18 +304,35 @@ impl Segment {
     }
 
     /// A cursor at the nearest proved block at or before block `i`.
-    pub(crate) fn cursor_at_block(&self, file: &[u8], i: usize) -> Cursor {
+    pub(crate) fn cursor_at_block(&self, file: &[u8], i: usize) -> SegmentCursor {
         let mut i = i;
         loop {
             match self.block(file, i) {
-                Some((pos, seq)) => return Cursor::new(pos, seq),
+                Some((pos, seq)) => return self.cursor_from(pos, seq),
                 None => i = i.saturating_sub(1),
             }
         }
     }
 
+    fn cursor_from(&self, pos: u64, seq: u64) -> SegmentCursor {
+        if self.packed {
+            SegmentCursor::Packed(PackedCursor::new(pos, seq, Some(self.id)))
+        } else {
+            SegmentCursor::Appended(Cursor::new(pos, seq))
+        }
+    }
+
+    /// A cursor at its first record, for one pass over all of it: blocks it takes apart are not kept for others.
+    pub(crate) fn cursor_once(&self) -> SegmentCursor {
+        if self.packed {
+            SegmentCursor::Packed(PackedCursor::new(SEGMENT_HEADER_BYTES, self.first_seq, None))
+        } else {
+            self.cursor_from(SEGMENT_HEADER_BYTES, self.first_seq)
+        }
+    }
+
     /// A cursor at `seq`, or at the first record behind it.
-    pub(crate) fn cursor_at(&self, file: &[u8], bounds: &Bounds, seq: u64) -> Cursor {
+    pub(crate) fn cursor_at(&self, file: &Bytes, bounds: &Bounds, seq: u64) -> SegmentCursor {
         let block = self.last_block(file, |entry| entry.seq <= seq);
         let mut cursor = self.cursor_at_block(file, block);
         if cursor.expected() > seq {

@@ -24,8 +24,9 @@ pub(crate) const LIMITS_REOPENED: u8 = 1;
 /// They are new.
 pub(crate) const LIMITS_NEW: u8 = 2;
 
-/// Locks, in the order in which they may nest: `queue`, then `limits`, `removed`, `segments`, `damage`; inside a segment
-/// `index`, then `totals`, then `view`. No lock is held while the disk is waited for, except a segment's `view` while it is mapped.
+/// Locks, in the order in which they may nest: `changing_files`, `queue`, then `limits`, `removed`, `segments`, `damage`; inside a
+/// segment `index`, then `totals`, then `view`. No lock is held while the disk is waited for, except `changing_files`, and a
+/// segment's `view` while it is mapped.
 pub(crate) struct Shared {
     pub(crate) dir: PathBuf,
     pub(crate) options: LogOptions,
@@ -49,6 +50,9 @@ pub(crate) struct Shared {
     pub(crate) subjects: Subjects,
     /// What of the limits was not enforced yet: one of the `LIMITS_` values.
     pub(crate) limits_new: AtomicU8,
+    /// Held while sealed segments are removed or exchanged: one such change at a time, the oldest segment is removed first, and
+    /// the log's end waits for it.
+    pub(crate) changing_files: Mutex<()>,
 }
 
 impl Shared {
@@ -59,6 +63,11 @@ impl Shared {
     /// Records that are held, and their bytes.
     pub(crate) fn live(&self) -> (u64, u64) {
         self.segments().iter().map(|segment| segment.live()).fold((0, 0), |sum, live| (sum.0 + live.0, sum.1 + live.1))
+    }
+
+    /// Whether the record of this number, which the segment's file has, was removed.
+    pub(crate) fn is_gone(&self, segment: &Segment, seq: u64) -> bool {
+        segment.has_removed() && (self.removed.read().contains(seq) || segment.was_dropped(seq))
     }
 
     /// Whether all numbers of a range were removed, so that nobody misses them.
@@ -79,6 +88,32 @@ impl Shared {
     pub(crate) fn drop_segment(&self, gone: &Arc<Segment>) {
         let mut guard = self.segments.write();
         *guard = Arc::new(guard.iter().filter(|segment| !Arc::ptr_eq(segment, gone)).cloned().collect());
+    }
+
+    /// Whether these segments follow on each other in the list.
+    pub(crate) fn has_run(&self, run: &[Arc<Segment>]) -> bool {
+        let segments = self.segments();
+        let at = run.first().and_then(|first| segments.iter().position(|segment| Arc::ptr_eq(segment, first)));
+        let there = at.and_then(|at| segments.get(at..at + run.len()));
+        there.is_some_and(|there| there.iter().zip(run).all(|(a, b)| Arc::ptr_eq(a, b)))
+    }
+
+    /// Puts one segment in the place of a run of others, and sends their readers to look for it.
+    pub(crate) fn replace_run(&self, run: &[Arc<Segment>], new: &Arc<Segment>) {
+        let mut guard = self.segments.write();
+        let mut list = Vec::with_capacity(guard.len());
+        for segment in guard.iter() {
+            match run.iter().position(|old| Arc::ptr_eq(old, segment)) {
+                Some(0) => list.push(Arc::clone(new)),
+                Some(_) => {}
+                None => list.push(Arc::clone(segment)),
+            }
+        }
+        *guard = Arc::new(list);
+        drop(guard);
+        for old in run {
+            old.supersede();
+        }
     }
 
     /// Records damage that a reader met.

@@ -128,6 +128,9 @@ pub struct RecoveryReport {
     pub torn_at: Option<(PathBuf, u64)>,
     /// Files of segments whose creation was never finished, now removed.
     pub unfinished: Vec<PathBuf>,
+    /// What a rewriting left that a stop interrupted, now removed: its unfinished file, and originals whose records the
+    /// packed segment holds.
+    pub leftovers: Vec<PathBuf>,
     /// Numbers skipped so that none is given out twice (weak modes after a power cut).
     pub skipped: Option<LostRange>,
     /// Records that are still in the files although they were removed.

@@ -8,8 +8,10 @@ use crate::disk::real::RealDisk;
 use crate::disk::{Disk, OpenMode, read_full};
 use crate::error::{LogError, Operation};
 use crate::format::footer::{self, Footer};
-use crate::format::segment::{HeaderFound, SegmentHeader, parse_file_name};
+use crate::format::packed::Codec;
+use crate::format::segment::{HeaderFound, SegmentHeader, is_unfinished_name, parse_file_name};
 use crate::format::{SEGMENT_HEADER_BYTES, index};
+use crate::journal::{JOURNAL_NAME, JOURNAL_TMP_NAME};
 use crate::owner::{LOCK_NAME, Ownership};
 use crate::record::LostReason;
 use crate::recovery::{self, ScanFrom};
@@ -39,6 +41,10 @@ pub struct SegmentReport {
     pub sealed: bool,
     /// Whether the footer, if there is one, agrees with the frames.
     pub footer_ok: bool,
+    /// How its records are stored if it was rewritten from others; `None` if it is as it was appended.
+    pub packed: Option<Codec>,
+    /// Sum of record lengths before compression, in bytes.
+    pub record_bytes: u64,
     /// Whether records were acknowledged without waiting for the disk.
     pub weak: bool,
     /// First record's time, nanoseconds since 1970; 0 if none.
@@ -60,6 +66,8 @@ pub struct VerifyReport {
     pub torn_at: Option<(PathBuf, u64)>,
     /// Files that do not belong to a log.
     pub strangers: Vec<PathBuf>,
+    /// What a rewriting left that did not come to its end; the next opening removes it.
+    pub leftovers: Vec<PathBuf>,
     /// Whether the last owner closed the log.
     pub clean: bool,
 }
@@ -105,6 +113,11 @@ pub fn verify_on(disk: &dyn Disk, dir: &Path, progress: &mut dyn FnMut(Progress)
     look(disk, dir, true, progress)
 }
 
+/// Whether a file belongs to a log without being a segment.
+fn is_own_name(name: &str) -> bool {
+    [LOCK_NAME, JOURNAL_NAME, JOURNAL_TMP_NAME].contains(&name) || name.ends_with(".idx") || name.ends_with(".idx.tmp")
+}
+
 /// A segment file, read as far as its header.
 struct Found {
     path: PathBuf,
@@ -112,6 +125,19 @@ struct Found {
     file_bytes: u64,
     view: Bytes,
     header: Option<(SegmentHeader, u32)>,
+}
+
+impl Found {
+    fn covers(&self, other: &Self) -> bool {
+        let headers = (self.header.map(|(header, _)| header), other.header.map(|(header, _)| header));
+        headers.0.is_some_and(|header| header.covers(other.name_seq, headers.1.as_ref()))
+    }
+
+    /// Nonce, and whether it is packed: as its header says, or if that is lost, its first frame.
+    fn identity(&self) -> (u64, bool) {
+        let salvaged = || walk::salvage(&self.view, self.file_bytes);
+        self.header.map_or_else(salvaged, |(header, _)| (header.nonce, header.packed.is_some()))
+    }
 }
 
 fn look(
@@ -154,7 +180,9 @@ fn find_files(disk: &dyn Disk, dir: &Path, report: &mut VerifyReport) -> Result<
     for name in names {
         let path = dir.join(&name);
         let Some(name_seq) = parse_file_name(&name) else {
-            if name != LOCK_NAME && name != crate::journal::JOURNAL_NAME && name != crate::journal::JOURNAL_TMP_NAME {
+            if is_unfinished_name(&name) {
+                report.leftovers.push(path);
+            } else if !is_own_name(&name) {
                 report.strangers.push(path);
             }
             continue;
@@ -167,13 +195,23 @@ fn find_files(disk: &dyn Disk, dir: &Path, report: &mut VerifyReport) -> Result<
             HeaderFound::Valid(header, crc) if header.first_seq == name_seq => Some((header, crc)),
             _ => None,
         };
-        files.push(Found { path, name_seq, file_bytes, view, header });
+        let found = Found { path, name_seq, file_bytes, view, header };
+        if files.last().is_some_and(|before: &Found| before.covers(&found)) {
+            report.leftovers.push(found.path);
+        } else {
+            files.push(found);
+        }
     }
     Ok(files)
 }
 
 /// What is known of a segment from outside it: how much was durable, and the number behind that.
 fn known_of(file: &Found, next: Option<&Found>, owner: Option<Ownership>) -> (u64, u64) {
+    if file.identity().1 {
+        let covered = file.header.and_then(|(header, _)| header.packed).map(|replaced| replaced.last_seq);
+        let told = next.and_then(|next| next.header).map(|(header, _)| header.previous.last_seq);
+        return (file.file_bytes, covered.or(told).map_or(0, |last_seq| last_seq + 1));
+    }
     if let Some(next) = next {
         let told =
             next.header.map(|(header, _)| header.previous).filter(|previous| previous.first_seq == file.name_seq);
@@ -200,7 +238,7 @@ fn check_order(file: &Found, before: Option<(u64, u64)>, dir: &Path, report: &mu
     });
 }
 
-/// Reports on one segment; its nonce and the number behind its last record.
+/// Reports on one segment; the nonce that the one behind it names, and the number behind its last record.
 fn one_segment(
     file: &Found,
     (durable, durable_next_seq): (u64, u64),
@@ -208,9 +246,7 @@ fn one_segment(
     everything: bool,
     report: &mut VerifyReport,
 ) -> (u64, u64) {
-    let limit = file.file_bytes;
-    let salvaged = || walk::find_header(&file.view, None, SEGMENT_HEADER_BYTES, limit).map_or(0, |header| header.nonce);
-    let nonce = file.header.map_or_else(salvaged, |(header, _)| header.nonce);
+    let (nonce, packed) = file.identity();
     let footer = read_footer(file, nonce);
     let reason = LostReason::Damage;
     if file.header.is_none() {
@@ -232,6 +268,8 @@ fn one_segment(
         data_bytes: 0,
         sealed: footer.is_some(),
         footer_ok: footer.is_some(),
+        packed: None,
+        record_bytes: 0,
         weak: file.header.is_some_and(|(header, _)| header.weak),
         first_ts_ns: 0,
         last_ts_ns: 0,
@@ -244,6 +282,7 @@ fn one_segment(
                 &ScanFrom {
                     nonce,
                     first_seq: file.name_seq,
+                    packed,
                     header_crc: file.header.map(|(_, crc)| crc),
                     base_max_ts: file.header.map_or(i64::MIN, |(header, _)| header.base_max_ts),
                     durable,
@@ -269,11 +308,13 @@ fn one_segment(
     segment.last_seq = next_seq.saturating_sub(1);
     segment.data_bytes = end;
     segment.messages = totals.messages;
+    segment.record_bytes = totals.record_bytes;
+    segment.packed = packed.then_some(if totals.compressed > 0 { Codec::Zstd } else { Codec::None });
     segment.frames = u64::from(totals.frames);
     segment.first_ts_ns = totals.first_ts;
     segment.last_ts_ns = totals.last_ts;
     report.segments.push(segment);
-    (nonce, next_seq)
+    (file.header.map_or(nonce, |(header, _)| header.link_nonce()), next_seq)
 }
 
 fn read_footer(file: &Found, nonce: u64) -> Option<Footer> {

@@ -4,8 +4,9 @@
 //! so that all three have the same idea of what is damaged.
 
 use crate::format::frame::{FrameHeader, FrameKind, MAGIC};
+use crate::format::packed::Block;
 use crate::format::record::{self, Slot};
-use crate::format::{FRAME_HEADER_BYTES, index, index64};
+use crate::format::{FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES, i64_at, index, index64};
 
 /// Which stretch of which segment is walked.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +40,12 @@ pub(crate) fn find_header(file: &[u8], nonce: Option<u64>, from: u64, limit: u64
     None
 }
 
+/// What the first valid frame of a segment whose header is lost says: its nonce, and whether the segment is packed.
+pub(crate) fn salvage(file: &[u8], limit: u64) -> (u64, bool) {
+    let first = find_header(file, None, SEGMENT_HEADER_BYTES, limit);
+    first.map_or((0, false), |header| (header.nonce, header.kind.holds_records(true)))
+}
+
 /// Offset behind the last byte at or behind `from` that is not zero; `None` if all are zero.
 pub(crate) fn last_nonzero(file: &[u8], from: u64) -> Option<u64> {
     const STEP: usize = 64 << 10;
@@ -62,28 +69,76 @@ pub(crate) fn last_nonzero(file: &[u8], from: u64) -> Option<u64> {
 pub(crate) enum FrameCheck {
     /// Directory and all records.
     Whole,
-    /// Some records are not; their indices in the frame. May be empty: the directory is damaged where it did not matter.
+    /// Some records are not: their numbers, less that of the frame's first. May be empty: what is damaged is a directory where
+    /// it did not matter, or could be corrected.
     Partial(Vec<u32>),
+    /// No record of a packed frame can be read.
+    Lost,
 }
 
-/// Checks directory and every record of a data frame.
-pub(crate) fn check_frame(file: &[u8], header: &FrameHeader) -> FrameCheck {
-    let directory_ok = header.directory_is_right(file);
-    if header.kind == FrameKind::Footer {
-        return if directory_ok { FrameCheck::Whole } else { FrameCheck::Partial(Vec::new()) };
+/// What a frame's records are in sum, as far as they can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FrameSums {
+    pub(crate) first_ts: i64,
+    pub(crate) last_ts: i64,
+    /// Sum of record lengths.
+    pub(crate) record_bytes: u64,
+}
+
+/// Checks directory and every record of a frame.
+pub(crate) fn check_frame(file: &[u8], header: &FrameHeader) -> (FrameCheck, FrameSums) {
+    match header.kind {
+        FrameKind::Data => check_data(file, header),
+        FrameKind::Packed(_) => check_packed(file, header),
+        FrameKind::Footer => {
+            let check =
+                if header.directory_is_right(file) { FrameCheck::Whole } else { FrameCheck::Partial(Vec::new()) };
+            (check, sums(header, &[], 0, 0))
+        }
     }
+}
+
+fn check_data(file: &[u8], header: &FrameHeader) -> (FrameCheck, FrameSums) {
+    let directory_ok = header.directory_is_right(file);
     let body = header.body(file).unwrap_or_default();
     let directory = header.directory(file).unwrap_or_default();
     let mut bad = Vec::new();
-    let mut at = 0;
+    let (mut at, mut last) = (0, 0);
     for i in 0..header.count {
         let (slot, next) = record::slot(body, directory, directory_ok, index(i), at);
         if slot == Slot::Lost {
             bad.push(i);
         }
-        at = next;
+        (last, at) = (at, next);
     }
-    if directory_ok && bad.is_empty() && at == body.len() { FrameCheck::Whole } else { FrameCheck::Partial(bad) }
+    let whole = directory_ok && bad.is_empty() && at == body.len();
+    let check = if whole { FrameCheck::Whole } else { FrameCheck::Partial(bad) };
+    (check, sums(header, body, last, body.len()))
+}
+
+fn check_packed(file: &[u8], header: &FrameHeader) -> (FrameCheck, FrameSums) {
+    let stored = header.body(file).unwrap_or_default();
+    let Some(block) = Block::decode_or_salvage(header, bytes::Bytes::copy_from_slice(stored)) else {
+        return (FrameCheck::Lost, sums(header, &[], 0, 0));
+    };
+    let mut bad = Vec::new();
+    let (mut at, mut last) = (0, 0);
+    for i in 0..block.count() {
+        let (slot, next) = block.slot(i, at);
+        if slot == Slot::Lost {
+            bad.push(u32::try_from(block.seq(i) - header.first_seq).unwrap_or(u32::MAX));
+        }
+        (last, at) = (at, next);
+    }
+    let whole = block.is_whole() && bad.is_empty();
+    let check = if whole { FrameCheck::Whole } else { FrameCheck::Partial(bad) };
+    (check, sums(header, block.content(), last, block.records_len()))
+}
+
+/// The sums of records of which the last begins at `last`.
+fn sums(header: &FrameHeader, records: &[u8], last: usize, record_bytes: usize) -> FrameSums {
+    let time = |at: usize| i64_at(records, at.saturating_add(12)).unwrap_or(header.max_ts);
+    FrameSums { first_ts: time(0), last_ts: time(last), record_bytes: record_bytes as u64 }
 }
 
 /// A position in a segment, record by record.
@@ -185,7 +240,7 @@ impl Cursor {
             };
             self.pos = header.end();
             // A frame of numbers that were passed already is not of this place, whatever its checksums say.
-            if header.kind == FrameKind::Footer || header.first_seq < self.expected {
+            if !header.kind.holds_records(false) || header.first_seq < self.expected {
                 continue;
             }
             let directory_ok = header.directory_is_right(file);

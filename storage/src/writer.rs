@@ -211,7 +211,7 @@ impl Writer {
             return self.segment.previous.unwrap_or_default();
         }
         Previous {
-            nonce: self.segment.nonce,
+            nonce: self.segment.link_nonce,
             first_seq: self.segment.first_seq,
             last_seq: self.next_seq.saturating_sub(1),
             data_len: u32_of(self.pos),
@@ -260,6 +260,7 @@ pub(crate) fn create(disk: &Arc<dyn Disk>, dir: &Path, new: &NewSegment) -> Resu
         base_max_ts: new.base_max_ts,
         ordinal: new.ordinal,
         previous: new.previous,
+        packed: None,
     };
     let (region, header_crc) = header.encode_region();
     let fill = || {
@@ -283,8 +284,10 @@ pub(crate) fn create(disk: &Arc<dyn Disk>, dir: &Path, new: &NewSegment) -> Resu
             path,
             first_seq: new.first_seq,
             nonce,
+            link_nonce: nonce,
             ordinal: new.ordinal,
             weak: new.weak,
+            packed: false,
             previous: Some(new.previous),
             base_max_ts: new.base_max_ts,
             end: SEGMENT_HEADER_BYTES,

@@ -1,4 +1,5 @@
 //! Every bit of a small log, flipped in turn: nothing wrong is served, and nothing but the record that was hit is lost.
+//! The same for packed segments, and larger damage to those.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use sublog_storage::disk::Disk as _;
 use sublog_storage::disk::sim::SimDisk;
-use sublog_storage::{Log, LogOptions, Next, NoObserver, RecordBatch, Visit, verify_on};
+use sublog_storage::{Codec, Log, LogOptions, Next, NoObserver, RecordBatch, RewriteStep, Visit, verify_on};
 
 type Held = BTreeMap<u64, (i64, Vec<u8>, Vec<u8>, Vec<u8>)>;
 
@@ -27,16 +28,17 @@ fn options() -> LogOptions {
         segment_bytes_first: 8 << 10,
         segment_bytes_max: 8 << 10,
         zero_ahead_bytes: 0,
+        block_bytes: 700,
         ..LogOptions::default()
     }
 }
 
 /// A log of two segments or more, several frames each, several records a frame, closed.
-fn make() -> (SimDisk, Held) {
+fn make(rounds: u8) -> (SimDisk, Held) {
     let disk = SimDisk::new(1);
     let (log, mut committer, _) = Log::open_stepped(disk.shared(), dir(), options(), Arc::new(NoObserver)).unwrap();
     let mut held = Held::new();
-    for round in 0..26_u8 {
+    for round in 0..rounds {
         let mut batch = RecordBatch::new();
         for i in 0..1 + round % 4 {
             let (ts, subject) = (i64::from(round) * 10 + i64::from(i), format!("s.{round}.{i}").into_bytes());
@@ -62,9 +64,28 @@ fn segments(disk: &SimDisk) -> Vec<PathBuf> {
     names.iter().map(|name| dir().join(name)).collect()
 }
 
+/// The same with all segments but the last rewritten into two, without some records.
+fn make_packed(codec: Codec) -> (SimDisk, Held) {
+    let (disk, mut held) = make(21);
+    let (log, mut committer, _) = Log::open_stepped(disk.shared(), dir(), options(), Arc::new(NoObserver)).unwrap();
+    let segments = log.segments();
+    let is_removed = |seq: u64| seq.is_multiple_of(5) || (20..23).contains(&seq);
+    for (at, count) in [(0, segments.len() - 2), (segments.len() - 2, 1)] {
+        let mut rewrite = log.rewrite(segments[at].first_seq, count, codec, Arc::new(is_removed));
+        while matches!(rewrite.step(1 << 20).unwrap(), RewriteStep::Working { .. }) {}
+    }
+    let last = log.segments().pop().unwrap();
+    held.retain(|&seq, _| seq >= last.first_seq || !is_removed(seq));
+    assert!(log.segments().len() == 3 && log.segments()[0].codec == Some(codec) && last.codec.is_none());
+    log.ask_to_close();
+    while committer.step(Duration::ZERO) != Next::Stop {}
+    drop((log, committer));
+    disk.kill();
+    (disk, held)
+}
+
 /// What an opened log serves, and the numbers it says are lost. `None` if anything wrong is served.
-fn read(disk: &SimDisk) -> Option<(Vec<u64>, Vec<u64>, usize)> {
-    let (_, held) = HELD.with(Clone::clone);
+fn read(disk: &SimDisk, held: &Held) -> Option<(Vec<u64>, Vec<u64>, usize)> {
     let (log, _committer, report) = Log::open_stepped(disk.shared(), dir(), options(), Arc::new(NoObserver)).unwrap();
     let (mut served, mut lost, mut right) = (Vec::new(), Vec::new(), true);
     log.reader()
@@ -85,17 +106,19 @@ fn read(disk: &SimDisk) -> Option<(Vec<u64>, Vec<u64>, usize)> {
 }
 
 thread_local! {
-    static HELD: (SimDisk, Held) = make();
+    static HELD: (SimDisk, Held) = make(26);
 }
 
 /// Flips every bit (or until the first bad outcome); returns how many records at most one flip took, and how many flips were served wrongly.
-fn flip_every_bit(stop_when_wrong: bool) -> (usize, usize) {
-    let (disk, held) = HELD.with(Clone::clone);
+fn flip_every_bit((disk, held): (SimDisk, Held), stop_when_wrong: bool) -> (usize, usize) {
     let all: Vec<u64> = held.keys().copied().collect();
     let (mut worst, mut wrong) = (0, 0);
     let files = segments(&disk);
     assert!(files.len() >= 2);
-    for file in &files {
+    // Behind packed segments the open one is as in any log.
+    let packed = verify_on(&disk, dir(), &mut |_| {}).unwrap().segments.iter().filter(|s| s.packed.is_some()).count();
+    let files = if packed > 0 { &files[..packed] } else { &files[..] };
+    for file in files {
         let bytes = disk.contents(file).unwrap();
         let used = bytes.iter().rposition(|&b| b != 0).unwrap() as u64 + 1;
         for bit in 0..used * 8 {
@@ -105,7 +128,7 @@ fn flip_every_bit(stop_when_wrong: bool) -> (usize, usize) {
             }
             let other = disk.fork(bit);
             assert!(other.flip_bit(file, bit));
-            match read(&other) {
+            match read(&other, &held) {
                 None => wrong += 1,
                 Some((served, lost, _)) => {
                     let missing = all.iter().filter(|seq| !served.contains(seq)).count();
@@ -128,7 +151,14 @@ fn flip_every_bit(stop_when_wrong: bool) -> (usize, usize) {
 
 #[test]
 fn a_flipped_bit_costs_at_most_one_record_and_is_never_served() {
-    assert_eq!(flip_every_bit(false), (1, 0));
+    assert_eq!(flip_every_bit(HELD.with(Clone::clone), false), (1, 0));
+}
+
+#[test]
+fn nor_does_one_in_a_packed_segment() {
+    assert_eq!(flip_every_bit(make_packed(Codec::None), false), (1, 0));
+    // The checksum of what is compressed tells which bit it was.
+    assert_eq!(flip_every_bit(make_packed(Codec::Zstd), false), (0, 0));
 }
 
 #[cfg(feature = "planted-bugs")]
@@ -137,10 +167,61 @@ fn believing_headers_without_their_checksum_is_caught() {
     use sublog_storage::planted::{Bug, plant};
     HELD.with(|_| ());
     plant(Some(Bug::SkipHeaderCrc));
-    let (worst, wrong) = flip_every_bit(true);
+    let (worst, wrong) = flip_every_bit(HELD.with(Clone::clone), true);
     plant(None);
     assert!(wrong > 0 || worst > 1, "not caught");
     println!("SkipHeaderCrc caught: {wrong} flips served wrongly, {worst} records lost to one");
+}
+
+/// Larger damage, at every place of a packed log: what is lost is reported, is no more than the blocks that were hit, and
+/// nothing wrong is served.
+#[test]
+fn larger_damage_to_a_packed_segment_costs_its_block() {
+    for codec in [Codec::None, Codec::Zstd] {
+        let (disk, held) = make_packed(codec);
+        let mut worst = 0;
+        for file in &segments(&disk)[..2] {
+            let bytes = disk.contents(file).unwrap();
+            for at in (0..bytes.len()).step_by(7).filter(|at| !(200..3900).contains(at)) {
+                let other = disk.fork(at as u64);
+                let mut wrong = bytes.clone();
+                wrong.iter_mut().skip(at).take(30).for_each(|byte| *byte = !*byte);
+                other.set_contents(file, wrong);
+                let (served, lost, _) = read(&other, &held).unwrap_or_else(|| panic!("wrong bytes served, {at}"));
+                let missing: Vec<u64> = held.keys().copied().filter(|seq| !served.contains(seq)).collect();
+                assert!(missing.iter().all(|seq| lost.contains(seq)), "{at}: {missing:?} missing, {lost:?} lost");
+                assert!(lost.iter().all(|seq| !served.contains(seq)), "{at}: {lost:?} lost");
+                worst = worst.max(missing.len());
+                let backward = read_backward(&other, &held).unwrap_or_else(|| panic!("wrong bytes backward, {at}"));
+                assert_eq!(backward, (served, lost), "{at}");
+            }
+        }
+        // Two blocks of 700 bytes at most, of records that take 45 and more.
+        assert!((2..=30).contains(&worst), "{codec:?}: {worst}");
+    }
+}
+
+fn read_backward(disk: &SimDisk, held: &Held) -> Option<(Vec<u64>, Vec<u64>)> {
+    let (log, _committer, _) = Log::open_stepped(disk.shared(), dir(), options(), Arc::new(NoObserver)).unwrap();
+    let (mut served, mut lost, mut right) = (Vec::new(), Vec::new(), true);
+    log.reader()
+        .visit_backward(u64::MAX, &mut |visit| {
+            match visit {
+                Visit::Record(r) => {
+                    served.insert(0, r.seq);
+                    let is = (r.ts_ns, r.subject.to_vec(), r.headers.to_vec(), r.payload.to_vec());
+                    right &= held.get(&r.seq) == Some(&is);
+                }
+                Visit::Lost(range) => {
+                    for seq in (range.first_seq..=range.last_seq).rev() {
+                        lost.insert(0, seq);
+                    }
+                }
+            }
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    right.then_some((served, lost))
 }
 
 #[test]
@@ -151,19 +232,19 @@ fn a_missing_or_exchanged_segment_is_reported() {
     // The second one is gone.
     let other = disk.fork(1);
     other.remove(&files[1]).unwrap();
-    let (served, lost, damage) = read(&other).unwrap();
+    let (served, lost, damage) = read(&other, &held).unwrap();
     assert_eq!(served.len() + lost.len(), held.len());
     assert!(!lost.is_empty() && damage > 0);
     assert!(!verify_on(&other, dir(), &mut |_| {}).unwrap().is_sound());
     // The second one holds what the first one does.
     let other = disk.fork(2);
     other.set_contents(&files[1], disk.contents(&files[0]).unwrap());
-    let (served, _, damage) = read(&other).unwrap();
+    let (served, _, damage) = read(&other, &held).unwrap();
     assert!(served.len() < held.len() && damage > 0);
     // The last one is gone: LOCK knows.
     let other = disk.fork(3);
     other.remove(files.last().unwrap()).unwrap();
-    let (served, lost, damage) = read(&other).unwrap();
+    let (served, lost, damage) = read(&other, &held).unwrap();
     assert_eq!(served.len() + lost.len(), held.len());
     assert!(damage > 0);
 }
@@ -184,12 +265,12 @@ fn footers_and_lock_may_be_anything() {
             }
             cut[len - 16 - keep..].fill(0xa5);
             other.set_contents(file, cut);
-            assert_eq!(read(&other).unwrap().0, all, "{} without its last {keep} bytes", file.display());
+            assert_eq!(read(&other, &held).unwrap().0, all, "{} without its last {keep} bytes", file.display());
         }
     }
     for lock in [Vec::new(), vec![0; 512], vec![b'x'; 100]] {
         let other = disk.fork(9);
         other.set_contents(&dir().join("LOCK"), lock);
-        assert_eq!(read(&other).unwrap().0, all);
+        assert_eq!(read(&other, &held).unwrap().0, all);
     }
 }

@@ -27,15 +27,18 @@ use sublog_storage::SyncMode;
 use self::explore::{Kind, explore};
 use self::model::Counts;
 
-const PLAIN: Kind = Kind { sync: SyncMode::Always, faults: false, removals: false };
-const KINDS: [Kind; 7] = [
+const PLAIN: Kind = Kind { sync: SyncMode::Always, faults: false, removals: false, rewrites: false };
+const WEAK: Kind = Kind { sync: SyncMode::Interval(Duration::from_millis(100)), ..PLAIN };
+const KINDS: [Kind; 9] = [
     PLAIN,
     Kind { faults: true, ..PLAIN },
-    Kind { sync: SyncMode::Interval(Duration::from_millis(100)), ..PLAIN },
+    WEAK,
     Kind { sync: SyncMode::Os, faults: true, ..PLAIN },
     Kind { removals: true, ..PLAIN },
     Kind { removals: true, faults: true, ..PLAIN },
-    Kind { removals: true, sync: SyncMode::Interval(Duration::from_millis(100)), ..PLAIN },
+    Kind { removals: true, ..WEAK },
+    Kind { removals: true, rewrites: true, ..PLAIN },
+    Kind { removals: true, rewrites: true, faults: true, ..WEAK },
 ];
 
 fn env(name: &str, default: u64) -> u64 {
@@ -71,7 +74,8 @@ fn nothing_acknowledged_is_lost_in_any_explored_state() {
     let (counts, broken) = total.into_inner();
     println!(
         "{} states in {:.1} s: {} power cuts ({} torn, {} in the middle of a commit, {} in recovery, {} double), {} kills, {} with failing calls, {} torn tails cut; \
-         {} records read, {} acknowledgements checked, {} removals checked, {} dead segments unlinked, {} promises broken",
+         {} rewritings done, {} power cuts in the middle of one, {} files of theirs cleared away; {} records read, {} acknowledgements checked, \
+         {} removals checked, {} dead segments unlinked, {} promises broken",
         counts.states,
         start.elapsed().as_secs_f64(),
         counts.power_cuts,
@@ -82,6 +86,9 @@ fn nothing_acknowledged_is_lost_in_any_explored_state() {
         counts.kills,
         counts.faults,
         counts.torn_tails,
+        counts.rewrites,
+        counts.rewrite_cuts,
+        counts.leftovers,
         counts.records_read,
         counts.acks_checked,
         counts.removals_checked,
@@ -95,5 +102,8 @@ fn nothing_acknowledged_is_lost_in_any_explored_state() {
             && counts.double_cuts > 0
             && counts.torn_tails > 0
             && counts.recovery_cuts > 0
+            && counts.rewrites > 0
+            && counts.rewrite_cuts > 0
+            && counts.leftovers > 0
     );
 }

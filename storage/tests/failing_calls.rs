@@ -13,9 +13,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use sublog_storage::disk::Disk as _;
 use sublog_storage::disk::sim::{Call, Fault, SimDisk};
 use sublog_storage::{
-    AppendError, Committer, FailureKind, Health, Log, LogObserver, LogOptions, Next, NoObserver, RecordBatch, Visit,
+    AppendError, Codec, Committer, FailureKind, Health, Log, LogObserver, LogOptions, Next, NoObserver, RecordBatch,
+    RewriteStep, Visit,
 };
 
 fn dir() -> &'static Path {
@@ -182,4 +184,65 @@ fn a_full_disk_refuses_and_passes() {
     assert_eq!(told.recovered.load(Ordering::SeqCst), 1);
     publish(&log, &mut committer, now).unwrap().unwrap();
     assert_eq!(numbers(&log).len() as u64, acked + 1);
+}
+
+/// Rewrites the first three segments without every fourth record; whether that came to its end.
+fn rewrite(log: &Log, codec: Codec) -> bool {
+    let mut rewrite = log.rewrite(1, 3, codec, Arc::new(|seq| seq.is_multiple_of(4)));
+    loop {
+        match rewrite.step(2000) {
+            Ok(RewriteStep::Working { .. }) => {}
+            Ok(RewriteStep::Done(_)) => return true,
+            Ok(RewriteStep::NotDone(why)) => panic!("{why:?}"),
+            Err(_) => return false,
+        }
+    }
+}
+
+#[test]
+fn a_rewriting_meets_failures_without_harm() {
+    let disk = SimDisk::new(4);
+    let (log, mut committer) = open(&disk, Arc::new(NoObserver)).unwrap();
+    for _ in 0..100 {
+        publish(&log, &mut committer, Duration::ZERO).unwrap().unwrap();
+    }
+    assert!(log.segments().len() > 4);
+    let covered = log.segments()[2].last_seq;
+    drop((log, committer));
+    disk.kill();
+    let all: Vec<u64> = (1..=100).collect();
+    let kept: Vec<u64> = all.iter().copied().filter(|&seq| seq > covered || !seq.is_multiple_of(4)).collect();
+    for codec in [Codec::None, Codec::Zstd] {
+        for call in Call::ALL {
+            let mut failed = 0;
+            for (k, fault) in (1..20).flat_map(|k| [(k, Fault::Io), (k, Fault::NoSpace), (k, Fault::Short)]) {
+                let other = disk.fork(k);
+                let (log, mut committer) = open(&other, Arc::new(NoObserver)).unwrap();
+                other.fail(call, k, 1, fault);
+                let done = rewrite(&log, codec);
+                failed += u32::from(!done);
+                // One that it did not come to fails nobody else.
+                other.fail(call, u64::MAX - 1, 1, fault);
+                // What it was, or what it is to be; and the log goes on, whatever became of the rewriting.
+                let now = numbers(&log);
+                assert!(now == kept || !done && now == all, "{call:?} {k} {fault:?}: {now:?}");
+                assert_eq!(publish(&log, &mut committer, Duration::ZERO).unwrap(), Some(101));
+                drop((log, committer));
+                other.crash();
+                let (log, _committer) = open(&other, Arc::new(NoObserver)).unwrap();
+                let after = numbers(&log);
+                let (last, before) = after.split_last().unwrap();
+                assert!(
+                    *last == 101 && (before == kept || !done && before == all),
+                    "{call:?} {k} {fault:?}: {after:?}"
+                );
+                let names = other.list(dir()).unwrap();
+                assert!(names.iter().all(|name| name == "LOCK" || name.ends_with(".seg")), "{names:?}");
+                assert_eq!(names.len() as u64, log.state().segments + 1, "{names:?}");
+                assert!(log.state().damage.is_empty());
+            }
+            let can_fail = !matches!(call, Call::Read | Call::Allocate);
+            assert_eq!(failed > 0, can_fail, "{call:?}");
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::json;
-use sublog_storage::{Damage, LostReason, SegmentReport, VerifyReport};
+use sublog_storage::{Codec, Damage, LostReason, SegmentReport, VerifyReport};
 
 use super::client::Failure;
 use super::{EXIT_ERROR, output, values};
@@ -150,6 +150,9 @@ fn text_stream(stream: &StreamReport, verdict: &str) -> String {
     for path in &report.strangers {
         let _ = writeln!(out, "Not a segment: {}", path.display());
     }
+    for path in &report.leftovers {
+        let _ = writeln!(out, "Left by a rewriting, removed at the next start: {}", path.display());
+    }
     if !report.clean {
         out.push_str("Not closed: the server runs, or ended without closing the log.\n");
     }
@@ -170,16 +173,23 @@ fn row(segment: &SegmentReport) -> Vec<String> {
         segment.messages.to_string(),
         values::show_size(segment.file_bytes),
         time,
-        state(segment).to_owned(),
+        state(segment),
     ]
 }
 
-fn state(segment: &SegmentReport) -> &'static str {
-    match (segment.sealed, segment.footer_ok) {
-        (false, _) => "open",
-        (true, true) => "sealed",
-        (true, false) => "bad footer",
+fn state(segment: &SegmentReport) -> String {
+    match (segment.sealed, segment.footer_ok, segment.packed) {
+        (true, false, _) | (false, _, Some(_)) => "bad footer".to_owned(),
+        (false, _, None) => "open".to_owned(),
+        (true, true, None) => "sealed".to_owned(),
+        (true, true, Some(Codec::None)) => "packed".to_owned(),
+        (true, true, Some(Codec::Zstd)) => format!("packed {:.1}x", ratio(segment)),
     }
+}
+
+/// How many bytes of records the file holds for each of its own.
+fn ratio(segment: &SegmentReport) -> f64 {
+    segment.record_bytes as f64 / segment.file_bytes.max(1) as f64
 }
 
 fn describe(damage: &Damage) -> String {
@@ -212,6 +222,12 @@ fn json_stream(stream: &StreamReport) -> serde_json::Value {
                 "data_bytes": segment.data_bytes,
                 "sealed": segment.sealed,
                 "footer_ok": segment.footer_ok,
+                "packed": segment.packed.is_some(),
+                "codec": segment.packed.map(|codec| match codec {
+                    Codec::None => "none",
+                    Codec::Zstd => "zstd",
+                }),
+                "record_bytes": segment.record_bytes,
                 "weak": segment.weak,
                 "first_ts_ns": segment.first_ts_ns,
                 "last_ts_ns": segment.last_ts_ns,
@@ -246,6 +262,7 @@ fn json_stream(stream: &StreamReport) -> serde_json::Value {
         "torn_path": report.torn_at.as_ref().map(|(path, _)| path.to_string_lossy()),
         "torn_offset": report.torn_at.as_ref().map(|(_, offset)| offset),
         "strangers": report.strangers.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>(),
+        "leftovers": report.leftovers.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>(),
     })
 }
 
@@ -266,6 +283,8 @@ mod tests {
             data_bytes: 100 << 20,
             sealed,
             footer_ok: true,
+            packed: None,
+            record_bytes: 90 << 20,
             weak: false,
             first_ts_ns: 1_748_779_200_000_000_000,
             last_ts_ns: 1_748_779_201_000_000_000,
@@ -275,11 +294,20 @@ mod tests {
         StreamReport {
             name: "CAPTURE".into(),
             report: VerifyReport {
-                segments: vec![segment(9_000_000_001, true), segment(9_010_000_001, false)],
+                segments: vec![
+                    SegmentReport {
+                        packed: Some(Codec::Zstd),
+                        record_bytes: 1000 << 20,
+                        ..segment(8_990_000_001, true)
+                    },
+                    segment(9_000_000_001, true),
+                    segment(9_010_000_001, false),
+                ],
                 damage: vec![damage(LostReason::Damage); 25],
                 torn_bytes: 17,
                 torn_at: Some(("/d/2.seg".into(), 8192)),
                 strangers: vec!["/d/notes.txt".into()],
+                leftovers: vec!["/d/1.packed.tmp".into()],
                 clean: false,
             },
         }
@@ -290,13 +318,15 @@ mod tests {
         let text = text(&[damaged()], "unused");
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         for part in [
-            "CAPTURE: 20,000,000 messages, 200 MiB in 2 segments",
+            "CAPTURE: 30,000,000 messages, 300 MiB in 3 segments",
+            "8990000001  9000000000  10000000  128 MiB  2025-06-01 12:00:00  packed 7.8x",
             "9000000001  9010000000  10000000  128 MiB  2025-06-01 12:00:00  sealed",
             "300 bytes from byte 4096",
             "messages #7 to #9 are lost",
             "… 5 more",
             "17 B from byte 8192",
             "Not a segment: /d/notes.txt",
+            "removed at the next start: /d/1.packed.tmp",
             "CAPTURE: DAMAGED",
         ] {
             assert!(text.contains(part), "{part:?} is missing in {text}");
@@ -308,7 +338,9 @@ mod tests {
         let value = json_stream(&damaged());
         assert_eq!(value["damage"].as_array().unwrap().len(), 25);
         assert_eq!(value["damage"][0]["lost_last_seq"], 9);
-        assert_eq!(value["segments"][1]["sealed"], false);
+        assert_eq!(value["segments"][0]["codec"], "zstd");
+        assert_eq!(value["segments"][1]["packed"], false);
+        assert_eq!(value["segments"][2]["sealed"], false);
         assert_eq!(value["torn_offset"], 8192);
         assert_eq!(value["sound"], false);
     }

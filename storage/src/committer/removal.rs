@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Committer;
+use crate::cursor::{Found, SegmentCursor};
 use crate::error::{LogError, ReadError};
 use crate::format::removal::Group;
 use crate::journal;
@@ -22,7 +23,6 @@ use crate::removed::Removed;
 use crate::segment::Segment;
 use crate::shared::{Failure, Shared, count};
 use crate::state;
-use crate::walk::{Cursor, Step};
 use crate::writer;
 
 /// Groups of removals that are not in the journal yet.
@@ -72,7 +72,7 @@ impl Late {
 /// Counts what a removal takes; remembers where it was, since removals often go upwards.
 pub(crate) struct Scales<'a> {
     shared: &'a Shared,
-    at: Option<(Arc<Segment>, bytes::Bytes, Cursor)>,
+    at: Option<(Arc<Segment>, bytes::Bytes, SegmentCursor)>,
 }
 
 impl<'a> Scales<'a> {
@@ -100,12 +100,12 @@ impl<'a> Scales<'a> {
         let (mut messages, mut bytes) = (0, 0);
         while cursor.expected() <= last {
             match cursor.step(&file, &bounds) {
-                Step::Record { seq, record } if seq <= last => {
+                Found::Record { seq, record, .. } if seq <= last => {
                     messages += 1;
                     bytes += record.len() as u64;
                 }
-                Step::Record { .. } | Step::End => break,
-                Step::Lost { .. } => {}
+                Found::Record { .. } | Found::End => break,
+                Found::Lost { .. } => {}
             }
         }
         self.at = Some((Arc::clone(segment), file, cursor));
@@ -279,8 +279,16 @@ impl Committer {
     /// Takes it out of what readers see.
     fn apply(&mut self, plan: &Plan) {
         let mut removed = self.shared.removed.write();
+        let segments = self.shared.segments();
         for taken in &plan.taken {
             taken.segment.count_removed(taken.messages, taken.bytes);
+            if taken.segment.is_superseded() {
+                // Rewritten since it was looked at: these records were not removed then, so the new one has them.
+                let now = segments.partition_point(|segment| segment.first_seq <= taken.segment.first_seq);
+                if let Some(segment) = now.checked_sub(1).and_then(|i| segments.get(i)) {
+                    segment.count_removed(taken.messages, taken.bytes);
+                }
+            }
         }
         for &(first, last) in &plan.ranges {
             removed.insert(first, last);
@@ -340,13 +348,13 @@ impl Committer {
                 let mut cursor = segment.cursor_at(&file, &bounds, removed.next_live(segment.first_seq));
                 while messages_left > 0 || bytes_left > 0 {
                     match cursor.step(&file, &bounds) {
-                        Step::Record { seq, record } if !removed.contains(seq) => {
+                        Found::Record { seq, record, .. } if !removed.contains(seq) => {
                             messages_left = messages_left.saturating_sub(1);
                             bytes_left = bytes_left.saturating_sub(record.len() as u64);
                             last = Some(seq);
                         }
-                        Step::Record { .. } | Step::Lost { .. } => {}
-                        Step::End => break,
+                        Found::Record { .. } | Found::Lost { .. } => {}
+                        Found::End => break,
                     }
                 }
             }

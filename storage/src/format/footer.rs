@@ -29,6 +29,8 @@ pub(crate) struct Totals {
     /// Sum of record lengths.
     pub(crate) record_bytes: u64,
     pub(crate) frames: u32,
+    /// Of these, the frames whose records are compressed.
+    pub(crate) compressed: u32,
 }
 
 /// A footer without its entries, which stay where they are.
@@ -60,7 +62,8 @@ pub(crate) fn encode(mut header: FrameHeader, totals: &Totals, first_seq: u64, e
         .put(&totals.record_bytes.to_le_bytes())
         .put(&totals.frames.to_le_bytes())
         .put(&count.to_le_bytes())
-        .put(&[0; 8]);
+        .put(&totals.compressed.to_le_bytes())
+        .put(&[0; 4]);
     for entry in entries {
         out.put(&entry.seq.to_le_bytes())
             .put(&entry.max_ts_before.to_le_bytes())
@@ -108,6 +111,7 @@ pub(crate) fn decode(frame: &[u8], nonce: u64, offset: u64, file_len: u64) -> Op
             last_ts: i64_at(body, 32)?,
             record_bytes: u64_at(body, 40)?,
             frames: u32_at(body, 48)?,
+            compressed: u32_at(body, 56)?,
         },
         first_seq: u64_at(body, 8)?,
         last_seq: u64_at(body, 16)?,

@@ -1,5 +1,6 @@
 //! The frame header: binds records to segment, place, number and predecessor.
 
+use super::packed::{self, Packing};
 use super::{
     DIR_ENTRY_BYTES, FRAME_HEADER_BYTES, FieldWriter, bytes_at, i64_at, index, index64, u16_at, u32_at, u64_at,
 };
@@ -16,6 +17,19 @@ pub(crate) enum FrameKind {
     Data,
     /// The index of a sealed segment.
     Footer,
+    /// Records of a packed segment, with the number of each.
+    Packed(Packing),
+}
+
+impl FrameKind {
+    /// Whether it is the kind that holds the records of a packed, or of an appended segment.
+    pub(crate) fn holds_records(self, packed: bool) -> bool {
+        match self {
+            Self::Data => !packed,
+            Self::Packed(_) => packed,
+            Self::Footer => false,
+        }
+    }
 }
 
 /// A frame header.
@@ -24,7 +38,8 @@ pub(crate) struct FrameHeader {
     pub(crate) kind: FrameKind,
     /// Own offset in the file.
     pub(crate) offset: u32,
-    /// Everything of the file below was synced when the frame was written.
+    /// Everything of the file below was synced when the frame was written. 0 in a packed frame, whose file was synced
+    /// before it had its name.
     pub(crate) durable: u32,
     pub(crate) nonce: u64,
     pub(crate) first_seq: u64,
@@ -35,7 +50,8 @@ pub(crate) struct FrameHeader {
     pub(crate) body_len: u32,
     /// Header checksum of the frame before.
     pub(crate) prev_crc: u32,
-    /// Checksum of the directory; of the body in a footer.
+    /// Checksum of the directory; of the body in a footer; in a packed frame of directory and numbers, or of all that is
+    /// stored if that is compressed.
     pub(crate) dir_crc: u32,
     /// Checksum of this header, set by [`FrameHeader::encode`].
     pub(crate) crc: u32,
@@ -45,22 +61,25 @@ impl FrameHeader {
     /// The header's bytes; also sets `crc`.
     pub(crate) fn encode(&mut self) -> [u8; FRAME_HEADER_BYTES] {
         let mut out = [0_u8; FRAME_HEADER_BYTES];
-        let kind = match self.kind {
-            FrameKind::Data => 1,
-            FrameKind::Footer => 2,
+        let (kind, codec, at_12, at_56) = match self.kind {
+            FrameKind::Data => (1, 0, self.durable, 0),
+            FrameKind::Footer => (2, 0, self.durable, 0),
+            FrameKind::Packed(packing) => (3, packing.codec.code(), packing.span, packing.content_len),
         };
         FieldWriter::new(&mut out)
             .put(&MAGIC)
-            .put(&[VERSION, kind, 0, 0])
+            .put(&[VERSION, kind])
+            .put(&codec.to_le_bytes())
             .put(&self.offset.to_le_bytes())
-            .put(&self.durable.to_le_bytes())
+            .put(&at_12.to_le_bytes())
             .put(&self.nonce.to_le_bytes())
             .put(&self.first_seq.to_le_bytes())
             .put(&self.max_ts.to_le_bytes())
             .put(&self.count.to_le_bytes())
             .put(&self.body_len.to_le_bytes())
             .put(&self.prev_crc.to_le_bytes())
-            .put(&self.dir_crc.to_le_bytes());
+            .put(&self.dir_crc.to_le_bytes())
+            .put(&at_56.to_le_bytes());
         self.crc = checksum(self.nonce, &out);
         let (_, slot) = out.split_at_mut(CRC_AT);
         slot.copy_from_slice(&self.crc.to_le_bytes());
@@ -74,15 +93,17 @@ impl FrameHeader {
             return None;
         }
         let [version, kind] = bytes_at(bytes, 4)?;
-        let kind = match (version, kind) {
-            (VERSION, 1) => FrameKind::Data,
-            (VERSION, 2) => FrameKind::Footer,
+        let (flags, at_12, at_56) = (u16_at(bytes, 6)?, u32_at(bytes, 12)?, u32_at(bytes, 56)?);
+        let (kind, durable) = match (version, kind, flags, at_56) {
+            (VERSION, 1, 0, 0) => (FrameKind::Data, at_12),
+            (VERSION, 2, 0, 0) => (FrameKind::Footer, at_12),
+            (VERSION, 3, codec, content_len) => (FrameKind::Packed(Packing::decode(codec, at_12, content_len)?), 0),
             _ => return None,
         };
         let header = Self {
             kind,
             offset: u32_at(bytes, 8)?,
-            durable: u32_at(bytes, 12)?,
+            durable,
             nonce: u64_at(bytes, 16)?,
             first_seq: u64_at(bytes, 24)?,
             max_ts: i64_at(bytes, 32)?,
@@ -97,10 +118,12 @@ impl FrameHeader {
             && offset.checked_add(header.frame_bytes())? <= limit
             && header.durable <= header.offset
             && header.first_seq > 0
-            && header.first_seq.checked_add(u64::from(header.count)).is_some()
-            && (header.count > 0 || kind == FrameKind::Footer)
-            && u16_at(bytes, 6)? == 0
-            && u32_at(bytes, 56)? == 0;
+            && header.first_seq.checked_add(u64::from(header.numbers())).is_some()
+            && match kind {
+                FrameKind::Data => header.count > 0,
+                FrameKind::Footer => true,
+                FrameKind::Packed(packing) => packing.fits(header.count, header.body_len),
+            };
         #[cfg(feature = "planted-bugs")]
         if fits && crate::planted::is(crate::planted::Bug::SkipHeaderCrc) {
             return Some(header);
@@ -140,6 +163,9 @@ impl FrameHeader {
         let covered = match self.kind {
             FrameKind::Data => self.directory(file),
             FrameKind::Footer => self.body(file),
+            FrameKind::Packed(packing) => {
+                self.body(file).and_then(|stored| packed::covered(&packing, self.count, stored))
+            }
         };
         covered.is_some_and(|bytes| crc32fast::hash(bytes) == self.dir_crc)
     }
@@ -148,7 +174,17 @@ impl FrameHeader {
     fn directory_len(&self) -> usize {
         match self.kind {
             FrameKind::Data => index(self.count).saturating_mul(DIR_ENTRY_BYTES),
+            // Of a packed frame it is part of what is stored.
+            FrameKind::Footer | FrameKind::Packed(_) => 0,
+        }
+    }
+
+    /// How many numbers the frame stands for: as many as records, or more in a packed one.
+    fn numbers(&self) -> u32 {
+        match self.kind {
+            FrameKind::Data => self.count,
             FrameKind::Footer => 0,
+            FrameKind::Packed(packing) => packing.span.saturating_add(1),
         }
     }
 
@@ -164,10 +200,7 @@ impl FrameHeader {
 
     /// Number behind the last record.
     pub(crate) fn next_seq(&self) -> u64 {
-        match self.kind {
-            FrameKind::Data => self.first_seq + u64::from(self.count),
-            FrameKind::Footer => self.first_seq,
-        }
+        self.first_seq + u64::from(self.numbers())
     }
 
     /// Offset of the records in the file.

@@ -98,7 +98,7 @@ impl Log {
     /// # Errors
     /// What the system says; segments removed before that stay removed.
     pub fn reclaim(&self) -> Result<Removed, LogError> {
-        let _one_at_a_time = self.removing.lock();
+        let _one_at_a_time = self.shared.changing_files.lock();
         let mut settling = self.settling.lock();
         let mut removed = Removed::default();
         let settled = settling.as_ref().map(|settling| settling.outcome.load(Ordering::Acquire));
@@ -140,7 +140,10 @@ impl Log {
     fn dead_segments(&self) -> Vec<Arc<Segment>> {
         let segments = self.shared.segments();
         let sealed = segments.len().saturating_sub(1);
-        let dead = segments.iter().take(sealed).filter(|segment| segment.has_removed() && segment.live().0 == 0);
+        let dead = segments
+            .iter()
+            .take(sealed)
+            .filter(|segment| segment.live().0 == 0 && (segment.has_removed() || segment.packed));
         dead.cloned().collect()
     }
 
@@ -159,7 +162,7 @@ impl Log {
     }
 
     fn remove_segments(&self, at_most: usize, before_seq: u64) -> Result<Removed, LogError> {
-        let _one_at_a_time = self.removing.lock();
+        let _one_at_a_time = self.shared.changing_files.lock();
         let mut removed = Removed::default();
         for _ in 0..at_most {
             let segments = self.shared.segments();

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::cursor::Found;
 use crate::disk::Disk;
 use crate::error::{LogError, OpenError};
 use crate::format::removal::{Group, Statement};
@@ -11,7 +12,6 @@ use crate::journal::{self, Journal};
 use crate::removed::Removed;
 use crate::segment::Segment;
 use crate::state::RecoveryReport;
-use crate::walk::Step;
 
 /// The journal's content, before it is counted.
 pub(super) struct Removals {
@@ -66,9 +66,9 @@ impl Removals {
         Ok(Self { journal: Some(journal), groups, removed, rewrite })
     }
 
-    /// Whether everything of a range was removed; then nobody misses a file that held it.
+    /// Whether everything of a range was removed, or it is empty; then nobody misses a file that held it.
     pub(super) fn covers(&self, first: u64, last: u64) -> bool {
-        first <= last && self.removed.count(first, last) == last - first + 1
+        last < first || self.removed.count(first, last) == last - first + 1
     }
 
     /// Counts what was removed from each segment, and makes what the journal said durable if it may not be.
@@ -157,16 +157,16 @@ impl Told {
 fn weigh(segment: &Arc<Segment>, removed: &Removed) -> Result<(u64, u64), LogError> {
     let bounds = segment.bounds();
     let file = segment.view(bounds.limit)?;
-    let mut cursor = segment.cursor_at_block(&file, 0);
+    let mut cursor = segment.cursor_once();
     let (mut messages, mut bytes) = (0, 0);
     loop {
         match cursor.step(&file, &bounds) {
-            Step::Record { seq, record } if removed.contains(seq) => {
+            Found::Record { seq, record, .. } if removed.contains(seq) => {
                 messages += 1;
                 bytes += record.len() as u64;
             }
-            Step::Record { .. } | Step::Lost { .. } => {}
-            Step::End => return Ok((messages, bytes)),
+            Found::Record { .. } | Found::Lost { .. } => {}
+            Found::End => return Ok((messages, bytes)),
         }
     }
 }

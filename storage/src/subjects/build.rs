@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::set::{parse_name, path_of};
 use super::{IndexError, Open};
+use crate::cursor::Found;
 use crate::disk::{Disk, DiskFile, OpenMode, write_all};
 use crate::error::{LogError, Operation, ReadError};
-use crate::index::{Active, Part, PartInfo, PartWriteError, PartWriter, Source, merge};
+use crate::index::{Active, ActiveError, Part, PartInfo, PartWriteError, PartWriter, Source, merge};
 use crate::segment::Segment;
 use crate::shared::Shared;
-use crate::walk::{Cursor, Step};
 
 /// Bytes written in one call.
 const WRITE_BYTES: usize = 256 << 10;
@@ -106,20 +106,27 @@ fn write_part(
 pub(super) fn part_of_segment(shared: &Shared, segment: &Arc<Segment>) -> Result<Part, IndexError> {
     let bounds = segment.bounds();
     let file = segment.view(bounds.limit).map_err(ReadError::from)?;
-    let mut cursor = Cursor::new(crate::format::SEGMENT_HEADER_BYTES, segment.first_seq);
+    let mut cursor = segment.cursor_once();
     let mut active = Active::new(segment.first_seq);
+    // Subjects of a packed segment lie in blocks that do not stay; they are gathered here.
+    let mut subjects = Vec::new();
     loop {
         match cursor.step(&file, &bounds) {
-            Step::Record { seq, record } => {
+            Found::Record { seq, record, .. } => {
                 let Some(parts) = crate::format::record::parts(record) else { continue };
-                let Some(at) = super::offset_in(&file, parts.subject) else { continue };
-                active.push(&file, seq, at, parts.subject)?;
+                if segment.packed {
+                    let at = u32::try_from(subjects.len()).map_err(|_| ActiveError::Full)?;
+                    subjects.extend_from_slice(parts.subject);
+                    active.push(&subjects, seq, at, parts.subject)?;
+                } else if let Some(at) = super::offset_in(&file, parts.subject) {
+                    active.push(&file, seq, at, parts.subject)?;
+                }
             }
-            Step::Lost { .. } => {}
-            Step::End => break,
+            Found::Lost { .. } => {}
+            Found::End => break,
         }
     }
-    write_part(shared, segment, &active, &file, &[])
+    write_part(shared, segment, &active, if segment.packed { &subjects } else { &file }, &[])
 }
 
 /// One part of several adjacent ones.

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use sublog_storage::disk::sim::{Call, Chance, Fault, SimDisk};
-use sublog_storage::{Committer, Health, Log, LogOptions, Next, NoObserver, RecordBatch, SyncMode};
+use sublog_storage::{
+    Codec, Committer, Health, Log, LogOptions, Next, NoObserver, NotRewritten, RecordBatch, Rewrite, RewriteStep,
+    SyncMode,
+};
 
 use super::model::{Broken, Counts, Model};
 
@@ -18,16 +21,22 @@ pub(crate) struct Kind {
     pub(crate) faults: bool,
     /// Whether records are removed one by one and in ranges.
     pub(crate) removals: bool,
+    /// Whether segments are rewritten, and there are more of them.
+    pub(crate) rewrites: bool,
 }
 
 struct World {
     disk: SimDisk,
     open: Option<(Log, Committer)>,
+    /// Under way.
+    rewrite: Option<Rewrite>,
     model: Model,
     kind: Kind,
     options: LogOptions,
     chance: Chance,
     now: Duration,
+    /// Most records in a batch: few for many commits in a segment, many for many segments.
+    batch_max: u64,
     /// Something was made to fail in this life, so waiters may be told of errors.
     faulty: bool,
 }
@@ -46,16 +55,20 @@ pub(crate) fn explore(seed: u64, kind: Kind, variants: u64, counts: &mut Counts)
         segment_bytes_max: first * 2,
         zero_ahead_bytes: if chance.percent(50) { 2048 } else { 0 },
         frame_bytes_max: 2000,
+        block_bytes: 1000,
         ..LogOptions::default()
     };
+    let batch_max = if kind.rewrites { 24 } else { 4 };
     let mut world = World {
         disk: SimDisk::new(seed),
         open: None,
+        rewrite: None,
         model: Model::new(kind.sync.is_weak(), seed),
         kind,
         options,
         chance,
         now: Duration::ZERO,
+        batch_max,
         faulty: false,
     };
     world.start(false, counts)?;
@@ -94,11 +107,13 @@ impl World {
         Self {
             disk,
             open: None,
+            rewrite: None,
             model,
             kind: self.kind,
             options: self.options.clone(),
             chance: Chance::new(seed),
             now: self.now,
+            batch_max: self.batch_max,
             faulty: false,
         }
     }
@@ -154,6 +169,13 @@ impl World {
             self.model.acked = Arc::new(Mutex::new(acked));
             let removed = self.model.removed.lock().clone();
             self.model.removed = Arc::new(Mutex::new(removed));
+            if let Some(rewrite) = self.rewrite.take() {
+                // It would clear up behind itself, which a process that dies does not.
+                let seed = self.chance.bits();
+                let as_it_is = self.disk.fork(seed);
+                drop(rewrite);
+                self.disk = as_it_is;
+            }
             drop(committer);
             drop(log);
         }
@@ -163,6 +185,7 @@ impl World {
         for _ in 0..ops {
             match self.chance.below(100) {
                 0..50 => self.append()?,
+                50..65 if self.kind.rewrites => self.rewrite(counts)?,
                 50..75 => self.step(1, counts)?,
                 75..88 => self.step(20, counts)?,
                 88..94 => {
@@ -182,7 +205,7 @@ impl World {
     fn append(&mut self) -> Result<(), Broken> {
         let Some((log, _)) = &self.open else { return Ok(()) };
         let mut batch = RecordBatch::new();
-        let n = 1 + self.chance.below(4);
+        let n = 1 + self.chance.below(self.batch_max);
         let contents = self.model.fill(&mut batch, n);
         match log.append(&mut batch) {
             Ok(appended) => {
@@ -206,22 +229,73 @@ impl World {
 
     /// Steps of the committer; sometimes with power cuts in the middle of one.
     fn step(&mut self, times: u64, counts: &mut Counts) -> Result<(), Broken> {
+        let cuts = self.with_cuts(6, counts, |world, _| world.step_whole(times))?;
+        counts.middle_cuts += cuts;
+        Ok(())
+    }
+
+    /// Steps of a rewriting, a new one if none is under way; sometimes with power cuts in the middle, sometimes given up.
+    fn rewrite(&mut self, counts: &mut Counts) -> Result<(), Broken> {
+        if self.chance.percent(10) {
+            self.rewrite = None;
+        }
+        let steps = 1 + self.chance.below(20);
+        let cuts = self.with_cuts(14, counts, |world, counts| world.rewrite_whole(steps, counts))?;
+        counts.rewrite_cuts += cuts;
+        Ok(())
+    }
+
+    fn rewrite_whole(&mut self, steps: u64, counts: &mut Counts) -> Result<(), Broken> {
+        let Some((log, _)) = &self.open else { return Ok(()) };
+        let mut rewrite = self.rewrite.take().unwrap_or_else(|| {
+            let segments = log.segments();
+            // A log that lost its only segment to a failing call has none.
+            let from = self.chance.below(segments.len().max(1) as u64) as usize;
+            let first_seq = segments.get(from).map_or(1, |segment| segment.first_seq);
+            let codec = if self.chance.percent(50) { Codec::Zstd } else { Codec::None };
+            let count = 1 + self.chance.below(3) as usize;
+            log.compact(first_seq, count, codec)
+        });
+        for _ in 0..steps {
+            match rewrite.step(1 + self.chance.below(8000)) {
+                Ok(RewriteStep::Working { .. }) => {}
+                Ok(RewriteStep::Done(_)) => {
+                    counts.rewrites += 1;
+                    return Ok(());
+                }
+                Ok(RewriteStep::NotDone(why @ (NotRewritten::Damaged(_) | NotRewritten::Busy))) => {
+                    return Err(Broken::Other(format!("not rewritten: {why:?}")));
+                }
+                Ok(RewriteStep::NotDone(_)) => return Ok(()),
+                Err(_) if self.faulty => return Ok(()),
+                Err(e) => return Err(Broken::Other(format!("not rewritten: {e}"))),
+            }
+        }
+        self.rewrite = Some(rewrite);
+        Ok(())
+    }
+
+    /// Does something; sometimes with power cuts in the middle of it, at one of so many calls. How many were tried.
+    fn with_cuts(
+        &mut self,
+        calls: u64,
+        counts: &mut Counts,
+        act: impl FnOnce(&mut Self, &mut Counts) -> Result<(), Broken>,
+    ) -> Result<u64, Broken> {
         if !self.chance.percent(40) {
-            return self.step_whole(times);
+            return act(self, counts).map(|()| 0);
         }
         let before = self.model.fork();
-        let k = 1 + self.chance.below(6);
+        let k = 1 + self.chance.below(calls);
         self.disk.snapshot_before(k);
-        self.step_whole(times)?;
+        act(self, counts)?;
         let seed = self.chance.bits();
-        let Some(disk) = self.disk.take_snapshot(seed) else { return Ok(()) };
+        let Some(disk) = self.disk.take_snapshot(seed) else { return Ok(0) };
         for _ in 0..3 {
             let seed = self.chance.bits();
-            let mut other = self.at(disk.fork(seed), before.fork(), seed);
-            counts.middle_cuts += 1;
-            other.cut(counts)?;
+            self.at(disk.fork(seed), before.fork(), seed).cut(counts)?;
         }
-        Ok(())
+        Ok(3)
     }
 
     fn step_whole(&mut self, times: u64) -> Result<(), Broken> {

@@ -41,6 +41,9 @@ pub(crate) struct Counts {
     pub(crate) records_read: u64,
     pub(crate) removals_checked: u64,
     pub(crate) dead_segments: u64,
+    pub(crate) rewrites: u64,
+    pub(crate) rewrite_cuts: u64,
+    pub(crate) leftovers: u64,
 }
 
 impl Counts {
@@ -58,6 +61,9 @@ impl Counts {
         self.records_read += other.records_read;
         self.removals_checked += other.removals_checked;
         self.dead_segments += other.dead_segments;
+        self.rewrites += other.rewrites;
+        self.rewrite_cuts += other.rewrite_cuts;
+        self.leftovers += other.leftovers;
     }
 }
 
@@ -146,11 +152,11 @@ impl Model {
     ) -> Result<(), Broken> {
         counts.states += 1;
         counts.torn_tails += u64::from(report.torn_bytes > 0);
+        counts.leftovers += report.leftovers.len() as u64;
         if !report.damage.is_empty() {
             return Err(Broken::Other(format!("damage reported: {:?}", report.damage)));
         }
         let mut expected = self.first;
-        let mut last = self.first - 1;
         let mut broken = None;
         let mut unwritten = Vec::new();
         let mut found_seqs = BTreeSet::new();
@@ -172,13 +178,11 @@ impl Model {
             self.first = oldest;
             self.records = self.records.split_off(&oldest);
             expected = oldest;
-            last = oldest - 1;
         }
         let records = &self.records;
         let visited = log.reader().visit(usize::MAX, &mut |visit| {
             let found = match visit {
                 Visit::Record(record) => {
-                    last = record.seq;
                     let next = expected;
                     expected = record.seq + 1;
                     found_seqs.insert(record.seq);
@@ -189,8 +193,7 @@ impl Model {
                     }
                 }
                 Visit::Lost(range) if range.reason == LostReason::NeverWritten => {
-                    last = range.last_seq;
-                    expected = last + 1;
+                    expected = range.last_seq + 1;
                     unwritten.push((range.first_seq, range.last_seq));
                     let mut numbers = (range.first_seq..=range.last_seq).filter(|seq| !asked.contains(seq));
                     match numbers.find(|seq| acked.iter().any(|acked| acked.0 <= *seq && *seq <= acked.1)) {
@@ -220,12 +223,13 @@ impl Model {
         {
             return Err(Broken::AckedLost(format!("{seq} is readable and was not shown")));
         }
-        last = last.max(log.readable_seq());
         counts.acks_checked +=
             acked.iter().map(|range| (range.1 + 1).saturating_sub(range.0.max(self.first))).sum::<u64>();
         for (first, last) in unwritten {
             self.records.retain(|&seq, _| seq < first || seq > last);
         }
+        // Removed records may be there or not, but their numbers are not free.
+        let last = log.readable_seq();
         let seen = if self.weak && power_cut { 0 } else { self.readable };
         let must = acked.last().map_or(0, |range| range.1).max(seen);
         if last < must && must >= self.first {

@@ -12,12 +12,12 @@ use sublog_storage::{Log, LogOptions, Next, NoObserver, RecordBatch, SyncMode};
 use super::explore::{Kind, explore};
 use super::model::{Broken, Counts};
 
-const ALWAYS: Kind = Kind { sync: SyncMode::Always, faults: false, removals: false };
-const FAULTY: Kind = Kind { sync: SyncMode::Always, faults: true, removals: false };
-const WEAK: Kind = Kind { sync: SyncMode::Interval(Duration::from_millis(100)), faults: false, removals: false };
-
-const REMOVING: Kind = Kind { sync: SyncMode::Always, faults: false, removals: true };
+const ALWAYS: Kind = Kind { sync: SyncMode::Always, faults: false, removals: false, rewrites: false };
+const FAULTY: Kind = Kind { faults: true, ..ALWAYS };
+const WEAK: Kind = Kind { sync: SyncMode::Interval(Duration::from_millis(100)), ..ALWAYS };
+const REMOVING: Kind = Kind { removals: true, ..ALWAYS };
 const REMOVING_WEAK: Kind = Kind { removals: true, ..WEAK };
+const REWRITING: Kind = Kind { removals: true, rewrites: true, ..ALWAYS };
 
 /// The first broken promise within a number of lives, and how many states it took.
 fn first_broken(bug: Option<Bug>, kind: Kind, lives: u64) -> Option<(Broken, u64)> {
@@ -76,6 +76,16 @@ fn unlinking_a_dead_segment_too_early_is_caught() {
 #[test]
 fn trusting_a_stale_index_is_caught() {
     assert_caught(Bug::TrustStaleIndex, ALWAYS);
+}
+
+#[test]
+fn naming_a_packed_segment_before_its_sync_is_caught() {
+    assert_caught(Bug::RenameBeforeSync, REWRITING);
+}
+
+#[test]
+fn removing_originals_before_the_rename_is_caught() {
+    assert_caught(Bug::UnlinkBeforeRename, REWRITING);
 }
 
 /// Damage below the watermark of the open segment, every byte of it in turn: how many other records it took.

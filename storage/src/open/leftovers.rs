@@ -1,0 +1,42 @@
+//! What a rewriting left that a stop interrupted: its unfinished file, and originals whose records the packed segment holds.
+
+use std::path::Path;
+
+use super::Opening;
+use super::files::Candidate;
+use crate::error::{LogError, OpenError, Operation};
+use crate::format::segment::{SegmentHeader, is_unfinished_name};
+
+impl Opening<'_> {
+    /// Removes files that were never renamed to a segment's name: nobody read them.
+    pub(super) fn remove_unfinished_packed(&mut self, names: &[String]) -> Result<(), OpenError> {
+        for name in names.iter().filter(|name| is_unfinished_name(name)) {
+            self.remove_leftover(&self.dir.join(name))?;
+        }
+        Ok(())
+    }
+
+    /// Removes the originals that a packed segment covers. It was whole and on disk before it had its name, and the name
+    /// that is seen here was flushed when the lock was taken; so its records cannot go with them.
+    pub(super) fn remove_covered(&mut self, files: &mut Vec<Candidate>) -> Result<(), OpenError> {
+        let mut packed: Option<SegmentHeader> = None;
+        let mut kept = Vec::with_capacity(files.len());
+        for file in files.drain(..) {
+            let header = file.header.map(|(header, _)| header);
+            if packed.is_some_and(|packed| packed.covers(file.name_seq, header.as_ref())) {
+                self.remove_leftover(&file.path)?;
+            } else {
+                packed = header.filter(|header| header.packed.is_some());
+                kept.push(file);
+            }
+        }
+        *files = kept;
+        Ok(())
+    }
+
+    fn remove_leftover(&mut self, path: &Path) -> Result<(), OpenError> {
+        self.disk.remove(path).map_err(|e| LogError::from_io(Operation::Remove, path, None, &e))?;
+        self.report.leftovers.push(path.to_path_buf());
+        Ok(())
+    }
+}
