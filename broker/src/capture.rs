@@ -164,15 +164,15 @@ impl Capture {
     ///
     /// # Errors
     /// The log has failed.
-    pub async fn append_waiting(&self, batch: &mut RecordBatch) -> Result<Option<Appended>, LogError> {
+    pub async fn append_waiting(&self, batch: &mut RecordBatch) -> Result<Option<Appended>, AppendError> {
         loop {
             let space = self.signals.space.notified();
             tokio::pin!(space);
             space.as_mut().enable();
             match self.append(batch, false) {
                 Ok(appended) => return Ok(appended),
-                Err(AppendError::Failed(error)) => return Err(error),
                 Err(AppendError::QueueFull { .. }) => space.await,
+                Err(error) => return Err(error),
             }
         }
     }

@@ -68,6 +68,8 @@ pub struct Server {
     pub address: SocketAddr,
     /// It is going away and says so in INFO.
     pub lame_duck: AtomicBool,
+    /// It is about to end: nothing long is begun any more.
+    pub stopping: AtomicBool,
     clients: Mutex<FxHashMap<u64, Arc<Client>>>,
     last_cid: AtomicU64,
 }

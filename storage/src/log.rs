@@ -22,6 +22,7 @@ use crate::options::LogOptions;
 use crate::queue::{Park, Queue, Waiting};
 use crate::reader::{self, Reader};
 use crate::record::Visit;
+use crate::rewrite::Rewrite;
 use crate::segment::Segment;
 use crate::shared::{AtomicCounters, DamageList, LIMITS_REOPENED, Shared};
 use crate::state::{Appended, Health, LogObserver, LogState, RecoveryReport};
@@ -35,6 +36,8 @@ pub struct Log {
     pub(crate) shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
     settling: Mutex<Option<Settling>>,
+    /// A rewriting that maintenance has begun.
+    pub(crate) rewriting: Mutex<Option<Rewrite>>,
 }
 
 impl Log {
@@ -98,6 +101,7 @@ impl Log {
             limits: Mutex::new(limits),
             subjects: Subjects::load(&*disk_for_index, dir),
             limits_new: AtomicU8::new(LIMITS_REOPENED),
+            not_rewritten: AtomicU64::new(0),
             changing_files: Mutex::new(()),
         });
         {
@@ -106,7 +110,11 @@ impl Log {
             (queue.held_messages, queue.held_bytes) = live;
         }
         let committer = Committer::new(Arc::clone(&shared), opened.writer, opened.lock, opened.journal);
-        Ok((Self { shared, thread: Mutex::new(None), settling: Mutex::new(None) }, committer, opened.report))
+        Ok((
+            Self { shared, thread: Mutex::new(None), settling: Mutex::new(None), rewriting: Mutex::new(None) },
+            committer,
+            opened.report,
+        ))
     }
 
     pub(crate) fn shared(&self) -> &Shared {

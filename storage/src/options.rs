@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::error::OpenError;
 use crate::format;
+use crate::format::packed::Codec;
 use crate::limits::Limits;
 
 /// When the log is flushed to stable storage, and so what an acknowledgement means.
@@ -48,6 +49,9 @@ pub struct LogOptions {
     pub gather_bytes: usize,
     /// After a full disk: how long until the log tries again.
     pub retry_space: Duration,
+    /// How [`crate::Log::maintain`] stores sealed segments: with `Some` they are packed once they are sealed, without they
+    /// are only rewritten when most of what they hold was removed.
+    pub pack: Option<Codec>,
     /// How far the committer writes zeros ahead of small commits, in bytes. 0 turns it off.
     pub zero_ahead_bytes: u64,
     /// Bytes of records that a packed segment's blocks hold; one that is larger has a block of its own. Larger blocks compress
@@ -68,6 +72,7 @@ impl Default for LogOptions {
             gather: Duration::from_millis(2),
             gather_bytes: 256 << 10,
             retry_space: Duration::from_millis(250),
+            pack: None,
             zero_ahead_bytes: 1 << 20,
             block_bytes: 128 << 10,
         }

@@ -1,21 +1,26 @@
 //! Reading only what subject filters select, by way of the index where it saves reading.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::error::ReadError;
-use crate::index::{FilterSet, Found, Matches};
+use crate::index::{FilterSet, Found, Matches, SubjectFilter};
 use crate::log::Log;
 use crate::reader::Reader;
 use crate::record::{ReadEnd, ReadOutcome, Visit};
+use crate::shared::Shared;
 use crate::subjects::IndexError;
 
 /// Numbers taken from the index at a time.
 const PAGE: usize = 256;
+/// So few records are looked at without asking the index: whoever follows the end of the log should not keep it busy.
+const LOOKED_AT_ANYWAY: u64 = 1024;
 
 /// Reads records of some subjects from a position on. Where few records match, only those are read; where many do, all
 /// are looked at. Lost records are told of where all are looked at, or where the index named one that is lost.
-pub struct Selection<'a> {
-    log: &'a Log,
+pub struct Selection {
+    shared: Arc<Shared>,
     reader: Reader,
     matches: Matches,
     /// Numbers from the index that are still to be read, the next one last.
@@ -29,12 +34,12 @@ pub struct Selection<'a> {
 impl Log {
     /// A reader of what `filters` select, from the number `from_seq` on.
     #[must_use]
-    pub fn select(&self, filters: FilterSet, from_seq: u64) -> Selection<'_> {
+    pub fn select(&self, filters: FilterSet, from_seq: u64) -> Selection {
         let mut reader = self.reader();
         reader.seek(from_seq);
         let matches = Matches::new(filters, from_seq.max(1), u64::MAX);
         Selection {
-            log: self,
+            shared: Arc::clone(&self.shared),
             reader,
             matches,
             numbers: Vec::new(),
@@ -45,7 +50,7 @@ impl Log {
     }
 }
 
-impl Selection<'_> {
+impl Selection {
     /// Everything selected below this number was visited.
     #[must_use]
     pub fn next_seq(&self) -> u64 {
@@ -90,13 +95,20 @@ impl Selection<'_> {
     /// Asks the index for more; `false` if there is nothing more to read.
     fn more(&mut self) -> Result<bool, ReadError> {
         let from = self.matches.next_seq();
-        let readable = self.log.readable_seq();
+        let readable = self.shared.readable.load(Ordering::Acquire);
         if from > readable {
             return Ok(false);
         }
+        if readable - from < LOOKED_AT_ANYWAY
+            || self.matches.filters().filters().iter().any(SubjectFilter::is_everything)
+        {
+            self.matches.seek(readable + 1);
+            self.look_from(from, readable);
+            return Ok(true);
+        }
         let mut page = Vec::new();
         let matches = std::cell::RefCell::new(&mut self.matches);
-        let found = self.log.shared().ask(&|snapshot| {
+        let found = self.shared.ask(&|snapshot| {
             let mut numbers = Vec::new();
             let found = matches.borrow_mut().page(snapshot, PAGE, &mut numbers)?;
             Ok((found, numbers))

@@ -50,6 +50,8 @@ pub(crate) struct Shared {
     pub(crate) subjects: Subjects,
     /// What of the limits was not enforced yet: one of the `LIMITS_` values.
     pub(crate) limits_new: AtomicU8,
+    /// Rewritings that came to nothing.
+    pub(crate) not_rewritten: AtomicU64,
     /// Held while sealed segments are removed or exchanged: one such change at a time, the oldest segment is removed first, and
     /// the log's end waits for it.
     pub(crate) changing_files: Mutex<()>,

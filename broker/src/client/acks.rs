@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use sublog_protocol::encode;
 use sublog_protocol::error::ServerError;
-use sublog_storage::{FailureKind, LogError};
+use sublog_storage::{AppendError, FailureKind, LogError};
 
 use super::Client;
 use super::outbound::Kind;
@@ -83,9 +83,14 @@ pub fn answer_when_committed(
 
 /// The `-ERR` that tells a client that messages of it were not recorded.
 #[must_use]
-pub fn failure_bytes(error: &LogError) -> Vec<u8> {
+pub fn refusal_bytes(error: &AppendError) -> Vec<u8> {
+    let text = match error {
+        AppendError::Failed(error) => failure_text(error),
+        AppendError::Limit { what, .. } => ServerError::Other(format!("Message Not Stored: maximum {what} exceeded")),
+        AppendError::QueueFull { .. } => ServerError::Other("Message Not Stored: the disk is too slow".to_owned()),
+    };
     let mut out = Vec::new();
-    encode::err(&mut out, &failure_text(error));
+    encode::err(&mut out, &text);
     out
 }
 

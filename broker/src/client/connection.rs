@@ -13,7 +13,7 @@ use sublog_protocol::decode::{self, Limits, Step, decode_client};
 use sublog_protocol::encode;
 use sublog_protocol::error::ServerError;
 use sublog_protocol::info::ConnectOptions;
-use sublog_storage::{AppendError, LogError, RecordBatch};
+use sublog_storage::{AppendError, RecordBatch};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
@@ -319,7 +319,6 @@ impl Connection {
         let flush_follows = !self.answers.is_empty() && !self.ping_overtakes && !self.unsubscribed;
         let result = match capture.append(&mut self.batch, flush_follows) {
             Ok(appended) => Ok(appended),
-            Err(AppendError::Failed(error)) => Err(error),
             Err(AppendError::QueueFull { .. }) => {
                 self.client.held_back.store(true, Ordering::Relaxed);
                 let result = capture.append_waiting(&mut self.batch).await;
@@ -327,6 +326,7 @@ impl Connection {
                 self.client.last_activity_ms.store(clock::ticks_ms(), Ordering::Relaxed);
                 result
             }
+            Err(error) => Err(error),
         };
         match result {
             Ok(Some(appended)) => self.unflushed.extend(appended.first_seq, appended.last_seq),
@@ -343,12 +343,12 @@ impl Connection {
     }
 
     /// The log did not take this batch: told once a flush, before the answers of the batch and in place of its `+OK`s.
-    fn refused(&mut self, error: &LogError) {
+    fn refused(&mut self, error: &AppendError) {
         self.answers.retain(|answer| !matches!(answer, Answer::Ok));
         if !std::mem::replace(&mut self.refusal_told, true) {
             // A PONG that is held for this batch must not overtake it either.
             let queue = if self.held.is_empty() { &mut self.answers } else { &mut self.held };
-            queue.insert(0, Answer::Bytes(acks::failure_bytes(error)));
+            queue.insert(0, Answer::Bytes(acks::refusal_bytes(error)));
         }
     }
 

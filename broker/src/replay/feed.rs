@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use sublog_protocol::{encode, headers, subject};
-use sublog_storage::{LostRange, LostReason, ReadEnd, ReadError, Reader, RecordRef, Visit};
+use sublog_storage::index::{FilterSet, SubjectFilter};
+use sublog_storage::{LostRange, LostReason, ReadEnd, ReadError, Reader, RecordRef, Selection, Visit};
 
 use super::Replay;
 use super::grammar::{Request, Start};
@@ -26,6 +27,8 @@ pub struct Feed {
     /// The subject subscribed to, for the status that tells the end of history.
     subject: Box<[u8]>,
     reader: Reader,
+    /// For a filter that selects only some subjects: reads what matches, by way of the index.
+    selection: Option<Selection>,
     batch: Batch,
 }
 
@@ -68,7 +71,7 @@ impl Feed {
             msgs: 0,
             stamp: rfc3339::Stamp::default(),
         };
-        Self { server, client, replay, request, subject: subject.into(), reader, batch }
+        Self { server, client, replay, request, subject: subject.into(), reader, selection: None, batch }
     }
 
     /// Runs until it is unsubscribed, used up, or its connection is gone.
@@ -101,7 +104,7 @@ impl Feed {
                 Ok(outcome) => outcome,
                 Err(error) => return self.unreadable(&error),
             };
-            if status_due && self.reader.next_seq() > history_end {
+            if status_due && self.next_seq() > history_end {
                 status_due = false;
                 self.batch.caught_up(&self.subject, history_end);
             }
@@ -121,7 +124,24 @@ impl Feed {
         }
     }
 
+    /// Everything that matches below this sequence was delivered.
+    fn next_seq(&self) -> u64 {
+        self.selection.as_ref().map_or_else(|| self.reader.next_seq(), Selection::next_seq)
+    }
+
+    /// Goes to the start, and reads only what matches from there on.
     async fn seek(&mut self) -> Result<(), ReadError> {
+        self.seek_start().await?;
+        if let Some(log) = self.server.capture.log()
+            && !self.batch.everything
+            && let Ok(filter) = SubjectFilter::parse(&self.request.filter)
+        {
+            self.selection = Some(log.select(FilterSet::from(filter), self.reader.next_seq()));
+        }
+        Ok(())
+    }
+
+    async fn seek_start(&mut self) -> Result<(), ReadError> {
         let Some(log) = self.server.capture.log() else { return Ok(()) };
         match self.request.start {
             Start::All => self.reader.seek(1),
@@ -141,7 +161,14 @@ impl Feed {
 
     /// The sequence of the `count`-th matching message from the end.
     async fn seek_last(&mut self, count: u64) -> Result<u64, ReadError> {
-        let newest = self.server.capture.log().map_or(0, sublog_storage::Log::readable_seq);
+        let Some(log) = self.server.capture.log() else { return Ok(1) };
+        let newest = log.readable_seq();
+        if SubjectFilter::parse(&self.request.filter).is_ok_and(|filter| filter.is_literal()) {
+            match log.nth_newest(&self.request.filter, count) {
+                Ok(found) => return Ok(found.unwrap_or(newest + 1)),
+                Err(error) => tracing::debug!("Replay start is looked for without the index: {error}"),
+            }
+        }
         let (mut from, mut left, mut looked_at) = (newest + 1, count, 0_u64);
         let mut at = newest;
         while left > 0 && at > 0 {
@@ -173,8 +200,8 @@ impl Feed {
 
     /// Reads for a while.
     fn turn(&mut self) -> Result<ReadEnd, ReadError> {
-        let Self { reader, batch, request, replay, client, .. } = self;
-        let outcome = reader.visit(REPLAY_TURN_BYTES, &mut |visit| {
+        let Self { reader, selection, batch, request, replay, client, .. } = self;
+        let mut look = |visit: Visit<'_>| {
             let record = match visit {
                 Visit::Record(record) => record,
                 Visit::Lost(lost) => {
@@ -194,7 +221,11 @@ impl Feed {
                 return ControlFlow::Break(());
             }
             if batch.bytes >= REPLAY_PENDING_BYTES { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
+        };
+        let outcome = match selection {
+            Some(selection) => selection.visit(REPLAY_TURN_BYTES, &mut look)?,
+            None => reader.visit(REPLAY_TURN_BYTES, &mut look)?,
+        };
         Ok(outcome.end)
     }
 

@@ -115,6 +115,7 @@ async fn serve(
         start: clock::wall(),
         address,
         lame_duck: AtomicBool::new(false),
+        stopping: AtomicBool::new(false),
         clients: Mutex::new(FxHashMap::default()),
         last_cid: AtomicU64::new(0),
         options,
@@ -131,6 +132,7 @@ async fn serve(
     until_stopped(&server, listener, &mut signals, log).await;
 
     tracing::info!("Initiating Shutdown...");
+    server.stopping.store(true, Ordering::Release);
     ticker.abort();
     if let Some(task) = retention {
         task.abort();

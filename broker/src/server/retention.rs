@@ -1,4 +1,4 @@
-//! What the capture stream lets go of: messages past their age, and the oldest ones when the disk fills up.
+//! What is done for the capture stream now and then, and what it lets go of: messages past their age, and the oldest ones when the disk fills up.
 //!
 //! Whole sealed segments go, oldest first, and what went is counted and logged.
 
@@ -39,7 +39,23 @@ fn enforce(server: &Server, data: &DataDir) {
     }
     while over_limit(log, data, options) {
         if !report(server, log.remove_oldest(), "over the limit of bytes or the disk reserve") {
-            return;
+            break;
+        }
+    }
+    maintain(server, log);
+}
+
+/// Keeps the log's index up, packs what is to be packed, and gives space back; a piece at a time, so that the server can
+/// stop in between.
+fn maintain(server: &Server, log: &Log) {
+    loop {
+        match log.maintain() {
+            Ok(done) if done.more && !server.stopping.load(Ordering::Acquire) => {}
+            Ok(_) => return,
+            Err(error) => {
+                tracing::warn!(stream = crate::capture::CAPTURE, "Maintenance of the log failed: {error}");
+                return;
+            }
         }
     }
 }
