@@ -1,6 +1,6 @@
-//! A log of format version 1, as it was written when the format was fixed, must open for ever.
+//! A log of each format version, as it was written when that was fixed, must open for ever.
 //!
-//! `SUBLOG_WRITE_GOLDEN=1` writes it anew; only ever done for a new version, in a new folder.
+//! `SUBLOG_WRITE_GOLDEN=1` writes the newest anew; only ever done for a new version, in a new folder.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,12 +13,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc;
 
-use sublog_storage::{Log, LogOptions, NoObserver, RealDisk, RecordBatch, Visit, inspect, verify};
+use sublog_storage::{Codec, Log, LogOptions, NoObserver, RealDisk, RecordBatch, RewriteStep, Visit, inspect, verify};
 
 const RECORDS: u64 = 120;
+/// In version 2.
+const RECORDS_2: u64 = 165;
 
-fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1")
+fn golden(version: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(version)
+}
+
+/// Left out of the packed segments of version 2.
+fn is_removed(seq: u64) -> bool {
+    seq.is_multiple_of(4) || (50..56).contains(&seq)
 }
 
 fn record(i: u64) -> (i64, String, Vec<u8>, String) {
@@ -28,16 +35,21 @@ fn record(i: u64) -> (i64, String, Vec<u8>, String) {
 }
 
 fn open(dir: &Path) -> Log {
-    let options = LogOptions { segment_bytes_first: 8 << 10, segment_bytes_max: 8 << 10, ..LogOptions::default() };
+    let options = LogOptions {
+        segment_bytes_first: 8 << 10,
+        segment_bytes_max: 8 << 10,
+        block_bytes: 900,
+        ..LogOptions::default()
+    };
     Log::open(RealDisk::shared(), dir, options, Arc::new(NoObserver)).unwrap().0
 }
 
 fn write(dir: &Path) {
     let log = open(dir);
     let mut i = 1;
-    while i <= RECORDS {
+    while i <= RECORDS_2 {
         let mut batch = RecordBatch::new();
-        for _ in 0..(1 + i % 4).min(RECORDS + 1 - i) {
+        for _ in 0..(1 + i % 4).min(RECORDS_2 + 1 - i) {
             let (ts, subject, headers, payload) = record(i);
             batch.push(ts, subject.as_bytes(), &headers, payload.as_bytes()).unwrap();
             i += 1;
@@ -47,40 +59,90 @@ fn write(dir: &Path) {
         log.when_committed(appended.last_seq, Box::new(move |result| tell.send(result).unwrap()));
         told.recv().unwrap().unwrap();
     }
+    // The first as it is, the second and third into one, the open one and the one before it as they are.
+    let segments = log.segments();
+    assert!(segments.len() >= 5, "{segments:?}");
+    for (first_seq, count, codec) in [(segments[1].first_seq, 1, Codec::None), (segments[2].first_seq, 2, Codec::Zstd)]
+    {
+        let mut rewrite = log.rewrite(first_seq, count, codec, Arc::new(is_removed));
+        while matches!(rewrite.step(1 << 20).unwrap(), RewriteStep::Working { .. }) {}
+    }
     log.close().unwrap();
+}
+
+/// Opening writes to LOCK: a copy is opened.
+fn copy_of(version: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(golden(version)).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), dir.path().join(entry.file_name())).unwrap();
+    }
+    dir
+}
+
+/// All records, each as it was written.
+fn read(log: &Log) -> Vec<u64> {
+    let mut seqs = Vec::new();
+    log.reader()
+        .visit(usize::MAX, &mut |visit| {
+            let Visit::Record(found) = visit else { panic!("{visit:?}") };
+            let (ts, subject, headers, payload) = record(found.seq);
+            assert_eq!(found.ts_ns, ts);
+            assert_eq!((found.subject, found.headers), (subject.as_bytes(), headers.as_slice()));
+            assert_eq!(found.payload, payload.as_bytes());
+            seqs.push(found.seq);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    seqs
 }
 
 #[test]
 fn version_1_still_opens() {
-    if std::env::var_os("SUBLOG_WRITE_GOLDEN").is_some() {
-        std::fs::create_dir_all(golden()).unwrap();
-        write(&golden());
-    }
-    // Opening writes to LOCK: a copy is opened.
-    let dir = tempfile::tempdir().unwrap();
-    for entry in std::fs::read_dir(golden()).unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), dir.path().join(entry.file_name())).unwrap();
-    }
+    let dir = copy_of("v1");
     for report in [inspect(dir.path()).unwrap(), verify(dir.path(), &mut |_| {}).unwrap()] {
         assert!(report.is_sound() && report.clean && report.strangers.is_empty(), "{report:?}");
         assert_eq!(report.segments.iter().map(|segment| segment.messages).sum::<u64>(), RECORDS);
         assert!(report.segments.len() > 1 && report.segments[0].sealed && report.segments[0].footer_ok);
     }
     let log = open(dir.path());
-    let mut next = 1;
-    log.reader()
-        .visit(usize::MAX, &mut |visit| {
-            let Visit::Record(found) = visit else { panic!("{visit:?}") };
-            let (ts, subject, headers, payload) = record(next);
-            assert_eq!(found.seq, next);
-            assert_eq!(found.ts_ns, ts);
-            assert_eq!((found.subject, found.headers), (subject.as_bytes(), headers.as_slice()));
-            assert_eq!(found.payload, payload.as_bytes());
-            next += 1;
-            ControlFlow::Continue(())
-        })
-        .unwrap();
-    assert_eq!(next, RECORDS + 1);
+    assert_eq!(read(&log), (1..=RECORDS).collect::<Vec<_>>());
     assert_eq!(log.seek_time(record(77).0).unwrap(), 77);
+}
+
+#[test]
+fn a_log_of_version_1_is_continued_and_rewritten() {
+    let dir = copy_of("v1");
+    let log = open(dir.path());
+    let segments = log.segments();
+    let mut rewrite = log.rewrite(1, segments.len() - 1, Codec::Zstd, Arc::new(is_removed));
+    while matches!(rewrite.step(1 << 20).unwrap(), RewriteStep::Working { .. }) {}
+    let last = segments.last().unwrap().first_seq;
+    let expected: Vec<u64> = (1..=RECORDS).filter(|&seq| seq >= last || !is_removed(seq)).collect();
+    assert_eq!(read(&log), expected);
+    log.close().unwrap();
+    assert_eq!(read(&open(dir.path())), expected);
+}
+
+#[test]
+fn version_2_still_opens() {
+    if std::env::var_os("SUBLOG_WRITE_GOLDEN").is_some() {
+        std::fs::create_dir_all(golden("v2")).unwrap();
+        write(&golden("v2"));
+    }
+    let dir = copy_of("v2");
+    let mut expected = Vec::new();
+    for report in [inspect(dir.path()).unwrap(), verify(dir.path(), &mut |_| {}).unwrap()] {
+        assert!(report.is_sound() && report.clean && report.strangers.is_empty(), "{report:?}");
+        let codecs: Vec<Option<Codec>> = report.segments.iter().map(|segment| segment.packed).collect();
+        assert_eq!(codecs, [None, Some(Codec::None), Some(Codec::Zstd), None]);
+        assert!(report.segments.iter().take(3).all(|segment| segment.sealed && segment.footer_ok));
+        let packed = report.segments[1].first_seq..=report.segments[2].last_seq;
+        expected = (1..=RECORDS_2).filter(|seq| !packed.contains(seq) || !is_removed(*seq)).collect();
+        assert_eq!(report.segments.iter().map(|segment| segment.messages).sum::<u64>(), expected.len() as u64);
+    }
+    let log = open(dir.path());
+    assert_eq!(read(&log), expected);
+    let found = log.seek_time(record(52).0).unwrap();
+    assert_eq!(Some(&found), expected.iter().find(|&&seq| seq >= 52));
 }

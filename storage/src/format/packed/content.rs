@@ -14,7 +14,7 @@ use crate::format::frame::{FrameHeader, FrameKind};
 use crate::format::record::{self, Slot};
 use crate::format::{DIR_ENTRY_BYTES, index, u32_at};
 
-/// Zstandard's level: 6 costs twice the time for a twentieth less, 1 saves a third of the time for a tenth more.
+/// Zstandard's level. Measured on job reports 6 takes four times as long and gains nothing, and 1 is hardly quicker.
 const LEVEL: i32 = 3;
 /// A block is stored compressed if that takes at most this many of its eleven elevenths: a ratio of 1.1.
 const WORTH_ELEVENTHS: usize = 10;
