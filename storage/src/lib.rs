@@ -24,6 +24,7 @@ mod owner;
 #[cfg(feature = "planted-bugs")]
 pub mod planted;
 mod queue;
+mod read_only;
 mod reader;
 mod record;
 mod recovery;
@@ -43,6 +44,7 @@ pub use lock::DataDir;
 pub use log::{Log, Waiter};
 pub use meta::{Meta, MetaError, ServerIdentity, StoredSync, StreamRecord};
 pub use options::{LogOptions, SyncMode};
+pub use read_only::ReadOnlyLog;
 pub use reader::Reader;
 pub use record::{LostRange, LostReason, ReadEnd, ReadOutcome, Record, RecordRef, Visit};
 pub use state::{

@@ -1,5 +1,7 @@
 //! Opening a log: which files there are, whether they follow on each other, and what the last one ends with.
 
+mod look;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +20,8 @@ use crate::shared::{Failure, lost};
 use crate::state::{Damage, RecoveryReport};
 use crate::walk;
 use crate::writer::{self, NewSegment, Writer};
+
+pub(crate) use look::look;
 
 /// Bytes written in one call when a tail is zeroed or written again.
 const STEP_BYTES: u64 = 1 << 20;
