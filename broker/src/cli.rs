@@ -20,6 +20,7 @@ mod connection;
 mod flags;
 mod inspect;
 mod output;
+mod positions;
 mod progress;
 mod publish;
 mod replay;
