@@ -19,11 +19,9 @@ mod row;
 mod sink;
 mod what;
 
-use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::EXIT_INTERRUPTED;
 use super::client::{Access, Failure};
 use super::positions::{self, Start};
 use super::subscribe;
@@ -156,23 +154,11 @@ fn export(args: &Args) -> Result<ExitCode, Failure> {
         Some(dir) => offline::read(args, dir, &mut job, &interrupt),
         None => runtime.block_on(online::read(args, &mut job, &interrupt)),
     };
-    let outcome = match outcome {
-        Ok(Ended::Whole) => job.finish().map(ExitCode::from),
-        Ok(Ended::Interrupted) => {
-            job.give_up("interrupted");
-            Ok(ExitCode::from(EXIT_INTERRUPTED))
-        }
-        Err(failure) => {
-            job.hide_progress();
-            let code = failure.report();
-            // A reader of stdout that has seen enough needs no explanation, nor does work that never began.
-            let closed = matches!(&failure, Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe);
-            if job.has_begun() && !closed {
-                job.give_up("given up");
-            }
-            Ok(code)
-        }
+    let code = match outcome {
+        Ok(Ended::Whole) => job.finish(),
+        Ok(Ended::Interrupted) => job.interrupted(),
+        Err(failure) => job.failed_with(&failure),
     };
     runtime.shutdown_background();
-    outcome
+    Ok(code)
 }

@@ -1,6 +1,7 @@
 //! The work in hand: which messages are taken, what came of them.
 
 use std::io;
+use std::process::ExitCode;
 use std::time::Instant;
 
 use super::field::Value;
@@ -11,7 +12,7 @@ use super::row::{Cells, Row};
 use super::sink::{Plan, Sink};
 use crate::cli::client::Failure;
 use crate::cli::progress::{Progress, Unit};
-use crate::cli::{EXIT_LOST, EXIT_NO_MATCH, output};
+use crate::cli::{EXIT_INTERRUPTED, EXIT_LOST, EXIT_NO_MATCH, output};
 use crate::clock;
 
 /// An export that runs.
@@ -126,39 +127,53 @@ impl<'a> Job<'a> {
         self.plan.failed(error, self.sink.written_bytes())
     }
 
-    /// Completes the file and says what is in it; the exit code.
-    pub(super) fn finish(mut self) -> Result<u8, Failure> {
+    /// Completes the file and says what is in it.
+    pub(super) fn finish(mut self) -> ExitCode {
         let written = self.sink.written_bytes();
-        let out = self.sink.finish().map_err(|error| self.plan.failed(&error, written))?;
-        let file_bytes = out.written_bytes();
-        out.finish()?;
+        let whole = self.sink.finish().map_err(|error| self.plan.failed(&error, written)).and_then(|out| {
+            let file_bytes = out.written_bytes();
+            out.finish().map(|()| file_bytes)
+        });
         let took = clock::now().duration_since(self.started);
         let told = self.progress.take().is_some();
+        let file_bytes = match whole {
+            Ok(file_bytes) => file_bytes,
+            Err(failure) => return fail(&self.tally, self.plan, &failure),
+        };
         self.tally.tell_troubles();
         if told {
             output::to_stderr(&self.tally.summary(&self.plan.path, file_bytes, took));
         }
-        Ok(match (self.tally.lost.is_empty(), self.tally.messages) {
-            (false, _) => EXIT_LOST,
-            (true, 0) => EXIT_NO_MATCH,
-            (true, _) => 0,
-        })
+        match (self.tally.lost.is_empty(), self.tally.messages) {
+            (false, _) => ExitCode::from(EXIT_LOST),
+            (true, 0) => ExitCode::from(EXIT_NO_MATCH),
+            (true, _) => ExitCode::SUCCESS,
+        }
     }
 
-    /// Leaves no file, and says so.
-    pub(super) fn give_up(mut self, why: &str) {
-        self.hide_progress();
-        drop(self.sink);
-        output::warn(&self.tally.given_up(why, &self.plan.path));
+    /// Leaves no file, because the user wants none any more.
+    pub(super) fn interrupted(self) -> ExitCode {
+        let Self { progress, sink, tally, plan, .. } = self;
+        drop((progress, sink));
+        output::warn(&tally.given_up("interrupted", &plan.path));
+        ExitCode::from(EXIT_INTERRUPTED)
     }
 
-    /// Takes the bar away, for what is to be said.
-    pub(super) fn hide_progress(&mut self) {
-        self.progress = None;
+    /// Leaves no file, because something went wrong.
+    pub(super) fn failed_with(self, failure: &Failure) -> ExitCode {
+        let Self { progress, sink, tally, plan, .. } = self;
+        drop((progress, sink));
+        fail(&tally, plan, failure)
     }
+}
 
-    /// Whether a message was written, or is about to be.
-    pub(super) fn has_begun(&self) -> bool {
-        self.tally.messages > 0
+/// Says what went wrong and what that means for the file.
+fn fail(tally: &Tally, plan: &Plan, failure: &Failure) -> ExitCode {
+    let code = failure.report();
+    // A reader of stdout that has seen enough needs no explanation, nor does work that never began.
+    let closed = matches!(failure, Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe);
+    if tally.messages > 0 && !closed {
+        output::warn(&tally.given_up("given up", &plan.path));
     }
+    code
 }

@@ -135,3 +135,28 @@ impl Write for OutFile {
 fn refuse(path: &Path, why: &str) -> Failure {
     Failure::Other(format!("{}: {why}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_made_meanwhile_is_not_replaced_unless_forced() {
+        let dir = std::env::temp_dir().join(format!("sublog-outfile-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let (path, part) = (dir.join("x"), dir.join("x.part"));
+        for force in [false, true] {
+            let _ = std::fs::remove_file(&path);
+            let mut out = OutFile::create(&path, force).unwrap();
+            out.write_all(b"ours").unwrap();
+            assert!(part.exists() && !path.exists());
+            std::fs::write(&path, "theirs").unwrap();
+            assert_eq!(out.written_bytes(), 4);
+            let outcome = out.finish();
+            assert_eq!(outcome.is_ok(), force);
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), if force { "ours" } else { "theirs" });
+            assert!(!part.exists());
+        }
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}
