@@ -6,8 +6,8 @@
 //! and calls [`crate::server::run`].
 //!
 //! Exit codes: 0 done, 1 an error (for the server also a wrong command line, as nats-server has it), 2 a
-//! wrong command line of a client command, 3 a replay or subscription that ended without a message, 130
-//! interrupted.
+//! wrong command line of a client command, 3 a replay, subscription or export that ended without a message, 4 an
+//! export that had to leave lost messages out, 130 interrupted.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
@@ -17,9 +17,11 @@ mod banner;
 mod client;
 mod commands;
 mod connection;
+mod export;
 mod flags;
 mod inspect;
 mod output;
+mod positions;
 mod progress;
 mod publish;
 mod replay;
@@ -40,6 +42,7 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 const EXIT_ERROR: u8 = 1;
 const EXIT_USAGE: u8 = 2;
 const EXIT_NO_MATCH: u8 = 3;
+const EXIT_LOST: u8 = 4;
 const EXIT_INTERRUPTED: u8 = 130;
 
 /// Does what the arguments ask for; the first one is the program's name.

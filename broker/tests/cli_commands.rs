@@ -1,128 +1,15 @@
 //! The commands against a running server: the real binary on both sides.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails may panic anywhere")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails may panic anywhere")]
 #![expect(clippy::disallowed_methods, reason = "deadlines of the tests")]
 
-use std::ffi::OsStr;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+#[path = "support/program.rs"]
+mod program;
 
-use rustix::process::{Pid, Signal, kill_process};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::time::Instant;
 
-const PATIENCE: Duration = Duration::from_secs(30);
-
-fn sublog() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sublog"));
-    command.env_remove("NATS_URL").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-/// A folder of one test, empty at its start and removed at its end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cli-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// A server on a free port.
-struct Server {
-    child: Child,
-    folder: Folder,
-    url: String,
-}
-
-impl Server {
-    fn start(name: &str, flags: &[&str]) -> Self {
-        let folder = Folder::new(name);
-        let child = sublog()
-            .current_dir(&folder.0)
-            .args(["-a", "127.0.0.1", "-p", "-1", "-sd", "data", "--ports_file_dir", ".", "-l", "log"])
-            .args(["--disk-reserve", "0"])
-            .args(flags)
-            .spawn()
-            .unwrap();
-        let ports = folder.0.join(format!("sublog_{}.ports", child.id()));
-        let mut server = Self { child, folder, url: String::new() };
-        let deadline = Instant::now() + PATIENCE;
-        while server.url.is_empty() {
-            let text = std::fs::read_to_string(&ports).unwrap_or_default();
-            if let Ok(value) = serde_json::from_str::<serde_json::Value>(&text) {
-                value["nats"][0].as_str().unwrap().clone_into(&mut server.url);
-            }
-            assert!(server.child.try_wait().unwrap().is_none(), "the server ended: {}", server.log());
-            assert!(Instant::now() < deadline, "the server does not start: {}", server.log());
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        server
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.0.join("log")).unwrap_or_default()
-    }
-
-    fn command<I: AsRef<OsStr>>(&self, args: &[I]) -> Command {
-        let mut command = sublog();
-        command.args(args).env("NATS_URL", &self.url).current_dir(&self.folder.0);
-        command
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        self.command(args).output().unwrap()
-    }
-
-    /// Runs a command that must succeed, and returns its stdout.
-    fn ok(&self, args: &[&str]) -> String {
-        let output = self.run(args);
-        assert!(output.status.success(), "{args:?}: {}", error(&output));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn feed(&self, args: &[&str], input: &[u8]) -> Output {
-        let mut child = self.command(args).stdin(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(input).unwrap();
-        child.wait_with_output().unwrap()
-    }
-
-    /// Ends the server in order.
-    fn stop(mut self) -> Folder {
-        interrupt(&self.child);
-        let status = self.child.wait().unwrap();
-        assert!(status.success(), "{status}: {}", self.log());
-        std::mem::replace(&mut self.folder, Folder(PathBuf::new()))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn interrupt(child: &Child) {
-    kill_process(Pid::from_child(child), Signal::INT).unwrap();
-}
-
-fn error(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn code(output: &Output) -> Option<i32> {
-    output.status.code()
-}
+use program::{PATIENCE, Server, code, error, interrupt, sublog};
 
 fn json_lines(text: &str) -> Vec<serde_json::Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()

@@ -135,6 +135,12 @@ impl LogError {
     pub fn errno(&self) -> Option<i32> {
         self.inner.errno
     }
+
+    /// Whether the file was not there.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.inner.errno == Some(rustix::io::Errno::NOENT.raw_os_error())
+    }
 }
 
 impl fmt::Display for LogError {
@@ -223,4 +229,13 @@ pub enum ReadError {
     /// The system refused to open or map a segment.
     #[error(transparent)]
     Io(#[from] LogError),
+}
+
+impl ReadError {
+    /// Whether a segment was gone: its owner removed it since the log was opened.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        let Self::Io(error) = self;
+        error.is_not_found()
+    }
 }

@@ -71,19 +71,28 @@ impl Journal {
         }
     }
 
-    /// Reads what is there. Changes nothing on disk but for a new file that was never finished.
-    pub(crate) fn load(disk: &Arc<dyn Disk>, dir: &Path, log_id: u128) -> Result<(Self, Loaded), OpenError> {
-        let mut journal = Self::new(disk, dir, log_id);
-        let failed = |operation, path: &Path, e: &std::io::Error| LogError::from_io(operation, path, None, e);
+    /// Removes a new file that was never finished.
+    pub(crate) fn remove_unfinished(disk: &Arc<dyn Disk>, dir: &Path) -> Result<(), LogError> {
         let tmp = dir.join(JOURNAL_TMP_NAME);
         match disk.remove(&tmp) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                return Err(failed(Operation::Remove, &tmp, &e).into());
+                Err(LogError::from_io(Operation::Remove, &tmp, None, &e))
             }
-            _ => {}
+            _ => Ok(()),
         }
+    }
+
+    /// Reads what is there. Changes nothing on disk.
+    pub(crate) fn load(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        log_id: u128,
+        mode: OpenMode,
+    ) -> Result<(Self, Loaded), OpenError> {
+        let mut journal = Self::new(disk, dir, log_id);
+        let failed = |operation, path: &Path, e: &std::io::Error| LogError::from_io(operation, path, None, e);
         let mut loaded = Loaded::default();
-        let file = match disk.open(&journal.path, OpenMode::Write) {
+        let file = match disk.open(&journal.path, mode) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok((journal, loaded)),
             other => other.map_err(|e| failed(Operation::Open, &journal.path, &e))?,
         };
@@ -91,7 +100,8 @@ impl Journal {
         let bytes = file.view(len).map_err(|e| failed(Operation::Map, &journal.path, &e))?.bytes;
         let region = bytes.get(..index64(JOURNAL_HEADER_BYTES)).unwrap_or(&bytes);
         match JournalHeader::decode(region) {
-            JournalFound::Valid(header) if header.log_id == log_id => journal.nonce = header.nonce,
+            // With no segment header left to ask, the journal is the only one that knows the identity.
+            JournalFound::Valid(header) if header.log_id == log_id || log_id == 0 => journal.nonce = header.nonce,
             JournalFound::UnknownVersion(found) => {
                 return Err(OpenError::UnknownVersion { path: journal.path, found, known: 1 });
             }

@@ -31,6 +31,7 @@ mod packed;
 #[cfg(feature = "planted-bugs")]
 pub mod planted;
 mod queue;
+mod read_only;
 mod reader;
 mod record;
 mod recovery;
@@ -57,6 +58,7 @@ pub use log::{Log, RemovalWaiter, Waiter};
 pub use maintain::{MaintainError, Maintained};
 pub use meta::{Meta, MetaError, ServerIdentity, StoredSync, StreamRecord};
 pub use options::{LogOptions, SyncMode};
+pub use read_only::ReadOnlyLog;
 pub use reader::Reader;
 pub use record::{LostRange, LostReason, ReadEnd, ReadOutcome, Record, RecordRef, Visit};
 pub use rewrite::{NotRewritten, Rewrite, RewriteStep, Rewritten, SegmentInfo};

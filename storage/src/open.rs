@@ -2,12 +2,15 @@
 
 mod files;
 mod leftovers;
+mod look;
+mod removals;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::files::{Candidate, Who, parts_of};
+use self::removals::Removals;
 use crate::disk::{Disk, DiskFile, OpenMode, write_all};
 use crate::error::{LogError, OpenError, Operation};
 use crate::format::{RECORD_BYTES_MIN, SEGMENT_HEADER_BYTES, index64};
@@ -23,9 +26,7 @@ use crate::state::{Damage, RecoveryReport};
 use crate::walk;
 use crate::writer::{self, NewSegment, Writer};
 
-mod removals;
-
-use self::removals::Removals;
+pub(crate) use self::look::look;
 
 /// Bytes written in one call when a tail is zeroed or written again.
 const STEP_BYTES: u64 = 1 << 20;
@@ -94,7 +95,9 @@ impl Opening<'_> {
         }
         let mut writer = self.last_segment(&last)?;
         segments.push(Arc::clone(&writer.segment));
-        self.removals = Removals::load(self.disk, self.dir, writer.log_id, writer.next_seq, &mut self.report)?;
+        Journal::remove_unfinished(self.disk, self.dir)?;
+        let (log_id, next_seq) = (writer.log_id, writer.next_seq);
+        self.removals = Removals::load(self.disk, self.dir, log_id, next_seq, OpenMode::Write, &mut self.report)?;
         self.check_sequence(&segments);
         if self.needs_new_segment(&mut writer) {
             writer = self.follow_with_new(writer, &mut segments)?;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use super::{EXIT_ERROR, EXIT_USAGE, inspect, publish, replay, streams, subscribe, verify};
+use super::{EXIT_ERROR, EXIT_USAGE, export, inspect, publish, replay, streams, subscribe, verify};
 
 /// Columns of the help.
 const COLUMNS: usize = 80;
@@ -25,6 +25,7 @@ enum Command {
     Pub(publish::Args),
     Sub(subscribe::Args),
     Replay(replay::Args),
+    Export(export::Args),
     Streams(streams::Args),
     Inspect(inspect::Args),
     Verify(verify::Args),
@@ -71,6 +72,7 @@ pub(crate) fn run(args: &[OsString]) -> ExitCode {
         Command::Pub(args) => publish::run(args),
         Command::Sub(args) => subscribe::run(args),
         Command::Replay(args) => replay::run(args),
+        Command::Export(args) => export::run(&args),
         Command::Streams(args) => streams::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Verify(args) => verify::run(&args),

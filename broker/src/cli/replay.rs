@@ -6,9 +6,8 @@
 
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
-use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use sublog_protocol::decode::Message;
 use sublog_protocol::headers::{self, Headers};
 use sublog_protocol::{encode, limits};
@@ -16,16 +15,10 @@ use sublog_protocol::{encode, limits};
 use super::client::{self, Access, Failure};
 use super::connection::{ClientError, Connection};
 use super::output::{self, Format, Printer, Shown};
+use super::positions::{self, CAUGHT_UP, PREFIX, Start, TIME_SLACK, replay_subject};
 use super::progress::{Progress, Unit};
 use super::streams::{self, StreamState};
 use super::{EXIT_NO_MATCH, subscribe, values};
-
-/// First token of the subjects that replay.
-const PREFIX: &str = "$REPLAY.";
-/// Status that marks the end of history.
-const CAUGHT_UP: u16 = 204;
-/// Publishers stamp messages beside each other, so neighbours in the log may be out of order by a little.
-const TIME_SLACK: SignedDuration = SignedDuration::from_secs(1);
 
 /// Print messages from the past
 #[derive(Debug, clap::Args)]
@@ -36,6 +29,7 @@ const TIME_SLACK: SignedDuration = SignedDuration::from_secs(1);
   6h            so long ago (90s, 15m, 6h, 7d)
   2025-06-01T12:00:00Z, 2025-06-01, '2025-06-01 12:00'
                 a time, local unless it says otherwise
+  1748779200    a time in unix seconds, or milliseconds
   now, live     (--to) the end of history, or never
 
 Examples:
@@ -50,7 +44,7 @@ pub(crate) struct Args {
     #[arg(value_parser = subscribe::parse_filter)]
     subject: String,
     /// Where to begin
-    #[arg(long, value_name = "POSITION", value_parser = parse_from)]
+    #[arg(long, value_name = "POSITION", value_parser = positions::parse_from)]
     from: Start,
     /// Where to end, this position included
     #[arg(long, value_name = "POSITION", default_value = "now", value_parser = parse_to)]
@@ -71,16 +65,6 @@ pub(crate) struct Args {
     access: Access,
 }
 
-/// Where a replay begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Start {
-    All,
-    Sequence(u64),
-    Last(u64),
-    Since(Duration),
-    Time(Timestamp),
-}
-
 /// Where it ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stop {
@@ -90,27 +74,6 @@ enum Stop {
     Time(Timestamp),
 }
 
-fn parse_from(text: &str) -> Result<Start, String> {
-    let number = |text: &str| values::number(text, 1, u64::MAX);
-    if text == "all" {
-        return Ok(Start::All);
-    }
-    if let Some(seq) = text.strip_prefix("seq:") {
-        return number(seq).map(Start::Sequence);
-    }
-    if let Some(count) = text.strip_prefix("last:") {
-        return number(count).map(Start::Last);
-    }
-    if let Ok(span) = values::duration(text) {
-        return Ok(Start::Since(span));
-    }
-    match values::time(text) {
-        Ok(at) if at < Timestamp::UNIX_EPOCH => Err("the time is before 1970".to_owned()),
-        Ok(at) => Ok(Start::Time(at)),
-        Err(_) => Err("none of all, seq:N, last:N, a duration (6h) or a time (2025-06-01T12:00:00Z)".to_owned()),
-    }
-}
-
 fn parse_to(text: &str) -> Result<Stop, String> {
     match text {
         "now" => return Ok(Stop::Now),
@@ -118,28 +81,11 @@ fn parse_to(text: &str) -> Result<Stop, String> {
         _ => {}
     }
     if let Some(seq) = text.strip_prefix("seq:") {
-        return values::number(seq, 1, u64::MAX).map(Stop::Sequence);
+        return positions::sequence(seq).map(Stop::Sequence);
     }
-    values::time(text)
+    positions::time(text)
         .map(Stop::Time)
         .map_err(|_| "none of now, live, seq:N or a time (2025-06-01T12:00:00Z)".to_owned())
-}
-
-/// The subject to subscribe to.
-fn replay_subject(from: Start, filter: &str) -> String {
-    let start = match from {
-        Start::All => "all".to_owned(),
-        Start::Sequence(seq) => format!("seq.{seq}"),
-        Start::Last(count) => format!("last.{count}"),
-        // The server's grammar has one unit; rounding up shows more rather than less.
-        Start::Since(span) => format!("since.{}s", span.as_secs() + u64::from(span.subsec_nanos() > 0)),
-        // Exact to the millisecond, for the times that the server takes for milliseconds at all.
-        Start::Time(at) => match at.as_millisecond() {
-            ms if ms < 100_000_000_000 => format!("time.{}", at.as_second()),
-            ms => format!("time.{ms}"),
-        },
-    };
-    format!("{PREFIX}{start}.{filter}")
 }
 
 /// Runs the command.
@@ -335,26 +281,6 @@ impl Reading {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn positions_to_begin() {
-        let subject = |text: &str| parse_from(text).map(|from| replay_subject(from, "a.>"));
-        for (text, expected) in [
-            ("all", "$REPLAY.all.a.>"),
-            ("seq:42", "$REPLAY.seq.42.a.>"),
-            ("last:3", "$REPLAY.last.3.a.>"),
-            ("6h", "$REPLAY.since.21600s.a.>"),
-            ("1h30m", "$REPLAY.since.5400s.a.>"),
-            ("1500ms", "$REPLAY.since.2s.a.>"),
-            ("2025-06-01T12:00:00.25Z", "$REPLAY.time.1748779200250.a.>"),
-            ("1970-01-02T00:00:00Z", "$REPLAY.time.86400.a.>"),
-        ] {
-            assert_eq!(subject(text).as_deref(), Ok(expected), "{text}");
-        }
-        for text in ["", "seq:0", "seq:x", "last:", "yesterday", "-6h", "now", "1960-01-01T00:00:00Z", "ALL"] {
-            assert!(parse_from(text).is_err(), "{text:?} must be refused");
-        }
-    }
 
     #[test]
     fn positions_to_end() {

@@ -42,6 +42,10 @@ struct Batch {
     bytes: usize,
     msgs: u64,
     stamp: rfc3339::Stamp,
+    /// Lost messages that the client is still to be told of: neighbours are one range.
+    lost: Option<(u64, u64)>,
+    /// Subject of what is said about lost messages; empty if the client has not asked for that.
+    status_subject: Box<[u8]>,
 }
 
 /// Why a replay's task ends.
@@ -70,6 +74,8 @@ impl Feed {
             bytes: 0,
             msgs: 0,
             stamp: rfc3339::Stamp::default(),
+            lost: None,
+            status_subject: if client.replay_status.load(Ordering::Relaxed) { subject.into() } else { Box::default() },
         };
         Self { server, client, replay, request, subject: subject.into(), reader, selection: None, batch }
     }
@@ -205,7 +211,9 @@ impl Feed {
             let record = match visit {
                 Visit::Record(record) => record,
                 Visit::Lost(lost) => {
-                    report_lost(client, lost);
+                    if report_lost(client, lost) {
+                        batch.lost(lost);
+                    }
                     return ControlFlow::Continue(());
                 }
             };
@@ -247,15 +255,19 @@ fn end(replay: &Replay, client: &Client) {
     }
 }
 
-fn report_lost(client: &Client, lost: LostRange) {
-    if lost.reason != LostReason::NeverWritten {
+/// Says so if messages are lost; `false` if there never were any.
+fn report_lost(client: &Client, lost: LostRange) -> bool {
+    let real = lost.reason != LostReason::NeverWritten;
+    if real {
         tracing::error!(client = %client, stream = CAPTURE, "Replay passes over lost messages {} to {}: {:?}",
             lost.first_seq, lost.last_seq, lost.reason);
     }
+    real
 }
 
 impl Batch {
     fn add(&mut self, record: &RecordRef<'_>) {
+        self.tell_lost();
         let before = self.open.len();
         if self.headers {
             self.add_with_headers(record);
@@ -301,13 +313,37 @@ impl Batch {
 
     /// Tells a client that asked for it that what follows is new.
     fn caught_up(&mut self, subject: &[u8], seq: u64) {
+        self.tell_lost();
         let mut block = headers::Builder::with_status(204, "Caught Up");
         block.add(b"Nats-Sequence", seq.to_string().as_bytes());
         let block = block.finish();
         encode::hmsg(&mut self.open, subject, &self.sid, None, block.len(), &block);
     }
 
+    /// Notes messages that cannot be read any more, whatever their subjects were, for a client that asked to be told.
+    fn lost(&mut self, lost: LostRange) {
+        match &mut self.lost {
+            _ if self.status_subject.is_empty() => {}
+            Some((_, last_seq)) if last_seq.checked_add(1) == Some(lost.first_seq) => *last_seq = lost.last_seq,
+            _ => {
+                self.tell_lost();
+                self.lost = Some((lost.first_seq, lost.last_seq));
+            }
+        }
+    }
+
+    fn tell_lost(&mut self) {
+        let Some((first_seq, last_seq)) = self.lost.take() else { return };
+        let mut block = headers::Builder::with_status(410, "Lost Messages");
+        block.add(b"Nats-Stream", CAPTURE.as_bytes());
+        block.add(b"Nats-First-Sequence", first_seq.to_string().as_bytes());
+        block.add(b"Nats-Last-Sequence", last_seq.to_string().as_bytes());
+        let block = block.finish();
+        encode::hmsg(&mut self.open, &self.status_subject, &self.sid, None, block.len(), &block);
+    }
+
     fn send(&mut self, client: &Client) -> Result<(), CloseReason> {
+        self.tell_lost();
         client.stats.out_msgs.fetch_add(std::mem::take(&mut self.msgs), Ordering::Relaxed);
         client.stats.out_bytes.fetch_add(std::mem::take(&mut self.bytes) as u64, Ordering::Relaxed);
         if !self.open.is_empty() {

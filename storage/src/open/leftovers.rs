@@ -19,19 +19,7 @@ impl Opening<'_> {
     /// Removes the originals that a packed segment covers. It was whole and on disk before it had its name, and the name
     /// that is seen here was flushed when the lock was taken; so its records cannot go with them.
     pub(super) fn remove_covered(&mut self, files: &mut Vec<Candidate>) -> Result<(), OpenError> {
-        let mut packed: Option<SegmentHeader> = None;
-        let mut kept = Vec::with_capacity(files.len());
-        for file in files.drain(..) {
-            let header = file.header.map(|(header, _)| header);
-            if packed.is_some_and(|packed| packed.covers(file.name_seq, header.as_ref())) {
-                self.remove_leftover(&file.path)?;
-            } else {
-                packed = header.filter(|header| header.packed.is_some());
-                kept.push(file);
-            }
-        }
-        *files = kept;
-        Ok(())
+        split_covered(files).iter().try_for_each(|file| self.remove_leftover(&file.path))
     }
 
     fn remove_leftover(&mut self, path: &Path) -> Result<(), OpenError> {
@@ -39,4 +27,21 @@ impl Opening<'_> {
         self.report.leftovers.push(path.to_path_buf());
         Ok(())
     }
+}
+
+/// Takes those out whose records a packed segment holds.
+pub(super) fn split_covered(files: &mut Vec<Candidate>) -> Vec<Candidate> {
+    let mut packed: Option<SegmentHeader> = None;
+    let (mut kept, mut covered) = (Vec::with_capacity(files.len()), Vec::new());
+    for file in files.drain(..) {
+        let header = file.header.map(|(header, _)| header);
+        if packed.is_some_and(|packed| packed.covers(file.name_seq, header.as_ref())) {
+            covered.push(file);
+        } else {
+            packed = header.filter(|header| header.packed.is_some());
+            kept.push(file);
+        }
+    }
+    *files = kept;
+    covered
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::cursor::Found;
-use crate::disk::Disk;
+use crate::disk::{Disk, OpenMode};
 use crate::error::{LogError, OpenError};
 use crate::format::removal::{Group, Statement};
 use crate::journal::{self, Journal};
@@ -27,15 +27,16 @@ impl Removals {
         Self { journal: None, groups: Vec::new(), removed: Removed::default(), rewrite: false }
     }
 
-    /// Reads the journal of a log whose next number is `next_seq`.
+    /// Reads the journal of a log whose next number is `next_seq`, for reading only or for writing.
     pub(super) fn load(
         disk: &Arc<dyn Disk>,
         dir: &Path,
         log_id: u128,
         next_seq: u64,
+        mode: OpenMode,
         report: &mut RecoveryReport,
     ) -> Result<Self, OpenError> {
-        let (journal, loaded) = Journal::load(disk, dir, log_id)?;
+        let (journal, loaded) = Journal::load(disk, dir, log_id, mode)?;
         report.damage.extend(loaded.damage);
         // What a dead process left may be in the page cache only, and segments may have to go because of it.
         let mut rewrite = loaded.rewrite || (journal.exists() && !report.clean);
@@ -71,7 +72,7 @@ impl Removals {
         last < first || self.removed.count(first, last) == last - first + 1
     }
 
-    /// Counts what was removed from each segment, and makes what the journal said durable if it may not be.
+    /// The same, and makes what the journal said durable if it may not be.
     pub(super) fn settle(
         self,
         disk: &Arc<dyn Disk>,
@@ -80,8 +81,18 @@ impl Removals {
         segments: &[Arc<Segment>],
         report: &mut RecoveryReport,
     ) -> Result<(Journal, Removed), OpenError> {
+        let removed = self.count(segments, report)?;
         let mut journal = self.journal.unwrap_or_else(|| Journal::new(disk, dir, log_id));
-        let mut removed = self.removed;
+        if self.rewrite {
+            let (floor, groups) = journal::groups_of(segments, &removed);
+            journal.replace(&journal::bodies_of(floor, &groups))?;
+        }
+        Ok((journal, removed))
+    }
+
+    /// Counts what was removed from each segment.
+    pub(super) fn count(&self, segments: &[Arc<Segment>], report: &mut RecoveryReport) -> Result<Removed, OpenError> {
+        let mut removed = self.removed.clone();
         // Segments that retention took are gone for good, although their removal is not in the journal.
         if let Some(oldest) = segments.first() {
             removed.raise(oldest.first_seq);
@@ -97,11 +108,7 @@ impl Removals {
             segment.count_removed(messages, bytes);
             report.removed_messages += messages;
         }
-        if self.rewrite {
-            let (floor, groups) = journal::groups_of(segments, &removed);
-            journal.replace(&journal::bodies_of(floor, &groups))?;
-        }
-        Ok((journal, removed))
+        Ok(removed)
     }
 }
 

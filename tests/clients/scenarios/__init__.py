@@ -1,6 +1,6 @@
 """The scenarios, by kind. Importing a module registers what is in it, in the order below."""
 
-from . import job_judge, publishers, subscribers, python_features, go_features, credentials, node_client, replay, wire_scripts
+from . import job_judge, publishers, subscribers, python_features, go_features, credentials, node_client, replay, export, wire_scripts
 
 __all__ = [
     "job_judge",
@@ -11,5 +11,6 @@ __all__ = [
     "credentials",
     "node_client",
     "replay",
+    "export",
     "wire_scripts",
 ]
