@@ -1,6 +1,7 @@
 //! Deliberate mistakes, one at a time, that the crash tests must catch. Only with the feature `planted-bugs`.
 
 use std::cell::Cell;
+use std::sync::OnceLock;
 
 /// A mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub enum Bug {
     RemovalNotSynced,
     /// Unlinks a segment whose records are all removed before the journal says so on disk.
     UnlinkBeforeJournal,
+    /// Does not sync the folder after removing a segment.
+    NoRemovalSync,
 }
 
 thread_local! {
@@ -37,7 +40,14 @@ pub fn plant(bug: Option<Bug>) {
     PLANTED.set(bug);
 }
 
+static EVERYWHERE: OnceLock<Bug> = OnceLock::new();
+
+/// Plants a mistake in all threads of this process, for good.
+pub fn plant_everywhere(bug: Bug) {
+    EVERYWHERE.get_or_init(|| bug);
+}
+
 /// Whether the mistake is planted.
 pub(crate) fn is(bug: Bug) -> bool {
-    PLANTED.get() == Some(bug)
+    PLANTED.get() == Some(bug) || EVERYWHERE.get() == Some(&bug)
 }

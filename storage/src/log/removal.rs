@@ -152,10 +152,18 @@ impl Log {
             _ => {}
         }
         // After each one: if the folder's changes were lost out of order, a gap in the middle would appear.
-        self.shared.disk.sync_dir(&self.shared.dir).map_err(|e| failed(Operation::SyncDir, &e))?;
+        self.sync_unlinked().map_err(|e| failed(Operation::SyncDir, &e))?;
         self.shared.drop_segment(segment);
         count(&self.shared.counters.segments_removed, 1);
         Ok(())
+    }
+
+    fn sync_unlinked(&self) -> std::io::Result<()> {
+        #[cfg(feature = "planted-bugs")]
+        if crate::planted::is(crate::planted::Bug::NoRemovalSync) {
+            return Ok(());
+        }
+        self.shared.disk.sync_dir(&self.shared.dir)
     }
 
     fn remove_segments(&self, at_most: usize, before_seq: u64) -> Result<Removed, LogError> {
