@@ -62,6 +62,7 @@ impl Counts {
 struct Known {
     id: u64,
     acked: bool,
+    served: bool,
     /// Promised since the last check.
     new: bool,
 }
@@ -119,8 +120,9 @@ impl Ledger {
     }
 
     fn promised(&mut self, seq: u64, id: u64, acked: bool) {
-        let known = self.records.entry(seq).or_insert(Known { id, acked, new: true });
+        let known = self.records.entry(seq).or_insert(Known { id, acked: false, served: false, new: true });
         known.acked |= acked;
+        known.served |= !acked;
         if known.id != id {
             self.counts.seq_reused += 1;
             println!("{seq} was {:x}, is {id:x}", known.id);
@@ -160,9 +162,10 @@ impl Ledger {
                     println!("{seq} is lost, acknowledged: {}", known.acked);
                 }
                 Some(&id) if id != known.id => self.counts.seq_reused += 1,
-                Some(_) if known.new && known.acked => self.counts.acks_checked += 1,
-                Some(_) if known.new => self.counts.served_checked += 1,
-                Some(_) => {}
+                Some(_) => {
+                    self.counts.acks_checked += u64::from(known.new && known.acked);
+                    self.counts.served_checked += u64::from(known.new && known.served);
+                }
             }
         }
         for (seq, id) in self.late.drain(..) {
@@ -170,7 +173,8 @@ impl Ledger {
             self.counts.late_gone += u64::from(seq >= self.may_be_gone && found.get(&seq) != Some(&id));
         }
         // What this log serves has been seen now.
-        self.records = found.iter().map(|(&seq, &id)| (seq, Known { id, acked: true, new: false })).collect();
+        self.records =
+            found.iter().map(|(&seq, &id)| (seq, Known { id, acked: true, served: true, new: false })).collect();
         self.may_be_gone = self.may_be_gone.max(oldest);
         if self.counts.failures() > before {
             println!("check failed: {}; {report:?}", self.counts.line());

@@ -15,5 +15,6 @@
 mod child;
 mod common;
 mod cuts;
+mod kills;
 mod ledger;
 mod machine;
