@@ -28,6 +28,8 @@ pub enum Bug {
     UnlinkBeforeJournal,
     /// Does not sync the folder after removing a segment.
     NoRemovalSync,
+    /// Goes to sleep without looking whether something came meanwhile.
+    LostWakeUp,
 }
 
 thread_local! {

@@ -2,7 +2,6 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
@@ -12,6 +11,7 @@ use crate::record::{LostRange, LostReason, ReadEnd, ReadOutcome, RecordRef, Visi
 use crate::segment::Segment;
 use crate::shared::{Shared, lost};
 use crate::state::Damage;
+use crate::sync::atomic::Ordering;
 use crate::walk::{Bounds, Cursor, Step};
 
 /// Removed records in a row from which on a reader looks for the next one instead of passing over them.

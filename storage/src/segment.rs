@@ -3,16 +3,16 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use parking_lot::{Mutex, RwLock};
 
 use crate::disk::{Disk, OpenMode};
 use crate::error::{LogError, Operation};
 use crate::format::footer::{self, IndexEntry, Totals};
 use crate::format::segment::Previous;
 use crate::format::{SEGMENT_HEADER_BYTES, index};
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, RwLock};
 use crate::walk::{Bounds, Cursor};
 
 /// Where the sparse index of a segment is.

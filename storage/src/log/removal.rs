@@ -1,7 +1,6 @@
 //! Removing: single records, ranges, whole segments; and giving their space back.
 
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 
 use super::Log;
 use crate::error::{LogError, Operation};
@@ -10,6 +9,8 @@ use crate::queue::Removing;
 use crate::segment::Segment;
 use crate::shared::{LIMITS_NEW, count};
 use crate::state::Removed;
+use crate::sync::atomic::{AtomicU8, Ordering};
+use crate::sync::mpsc;
 
 /// Runs once with what a removal took, or why it could not be done.
 pub type RemovalWaiter = Box<dyn FnOnce(Result<Removed, LogError>) + Send>;
