@@ -15,6 +15,7 @@
 mod child;
 mod common;
 mod cuts;
+mod errno;
 mod kills;
 mod ledger;
 mod machine;
