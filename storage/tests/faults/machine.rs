@@ -68,6 +68,8 @@ fn run_quiet(program: &str, args: &[&str]) -> bool {
 pub(crate) fn in_namespace(test: &str, variables: &[(&str, String)], inside: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some_and(|name| name == test) {
         set_parent_process_death_signal(Some(Signal::KILL)).unwrap();
+        // The harness has begun a line.
+        println!();
         inside();
         return;
     }

@@ -19,3 +19,4 @@ mod errno;
 mod kills;
 mod ledger;
 mod machine;
+mod space;
