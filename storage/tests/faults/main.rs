@@ -19,4 +19,5 @@ mod errno;
 mod kills;
 mod ledger;
 mod machine;
+mod server;
 mod space;
