@@ -19,5 +19,7 @@ mod errno;
 mod kills;
 mod ledger;
 mod machine;
+mod programs;
 mod server;
 mod space;
+mod subject;
