@@ -65,7 +65,8 @@ fn drive(fs: Fs, cycles: u64, bug: Option<&str>) -> Ledger {
         life += 1;
         let dir = volume.root().join("log");
         let mut process = child::start(&dir, life, bug);
-        let end = End::choose(&mut chance);
+        volume.arm();
+        let end = if bug.is_some() { End::at_once(&mut chance) } else { End::choose(&mut chance) };
         let said = run_until(&mut process, end, || volume.cut_power());
         let (before, after) = said.lines.split_at(said.before_the_end);
         before.iter().for_each(|line| ledger.said(line));
@@ -103,6 +104,13 @@ pub(crate) struct End {
 }
 
 impl End {
+    /// At a removal, or at an acknowledgement, and not later.
+    fn at_once(chance: &mut Chance) -> Self {
+        let removals = if chance.percent(50) { 1 } else { u64::MAX };
+        let acks = if removals == 1 { u64::MAX } else { 1 + chance.below(60) };
+        Self { acks, removals, later: Duration::ZERO }
+    }
+
     pub(crate) fn choose(chance: &mut Chance) -> Self {
         let acks_max = if chance.percent(20) { 600 } else { 120 };
         Self {

@@ -3,9 +3,9 @@
 //! Everything is mounted by a process in a mount namespace of its own. When that process ends, however it ends, the
 //! mounts go with it, and loop devices with their mounts.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, geteuid, set_parent_process_death_signal};
@@ -96,6 +96,8 @@ pub(crate) struct Volume {
     folder: TempDir,
     size_mib: u64,
     mounted: bool,
+    /// Waits for the word to cut the power, so that nothing happens between the word and the cut.
+    cutter: Option<Child>,
 }
 
 impl Volume {
@@ -104,7 +106,7 @@ impl Volume {
         // In memory where there is some: a power cut is told to the mounted file system, not to what is below it.
         let memory = Path::new("/dev/shm");
         let folder = if memory.is_dir() { TempDir::with_prefix_in("sublog-faults-", memory) } else { TempDir::new() };
-        let mut volume = Self { fs, folder: folder.unwrap(), size_mib, mounted: false };
+        let mut volume = Self { fs, folder: folder.unwrap(), size_mib, mounted: false, cutter: None };
         std::fs::create_dir(volume.root()).unwrap();
         volume.fresh();
         volume
@@ -157,8 +159,16 @@ impl Volume {
         self.mounted = true;
     }
 
+    /// Gets ready to cut the power without delay.
+    pub(crate) fn arm(&mut self) {
+        let mut command = Command::new("xfs_io");
+        command.arg("-x").arg(self.root()).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        self.cutter = Some(command.spawn().unwrap());
+    }
+
     /// Unmounts it, when whoever used it is gone.
     pub(crate) fn unmount(&mut self) {
+        self.disarm();
         if !std::mem::take(&mut self.mounted) {
             return;
         }
@@ -171,14 +181,27 @@ impl Volume {
     }
 
     /// The power goes: nothing that is not on the device yet gets there, not even the journal's last transaction.
-    pub(crate) fn cut_power(&self) {
-        let cut = Command::new("xfs_io").args(["-x", "-c", "shutdown"]).arg(self.root()).output().unwrap();
+    pub(crate) fn cut_power(&mut self) {
+        if self.cutter.is_none() {
+            self.arm();
+        }
+        let mut cutter = self.cutter.take().unwrap();
+        cutter.stdin.take().unwrap().write_all(b"shutdown\nquit\n").unwrap();
+        let cut = cutter.wait_with_output().unwrap();
         assert!(cut.status.success() && cut.stderr.is_empty(), "{}", String::from_utf8_lossy(&cut.stderr));
+    }
+
+    fn disarm(&mut self) {
+        if let Some(mut cutter) = self.cutter.take() {
+            let _ = cutter.kill();
+            let _ = cutter.wait();
+        }
     }
 }
 
 impl Drop for Volume {
     fn drop(&mut self) {
+        self.disarm();
         if self.mounted {
             // Also while a test fails: lazily, whoever may still be in it.
             run_quiet("umount", &["-l", self.root().to_str().unwrap_or_default()]);

@@ -192,6 +192,7 @@ fn cut_servers(fs: Fs, cuts: u64) -> (u64, u64) {
         }
         let data = volume.root().join("data");
         let mut server = Server::start(&data, &pid_file, &[]).unwrap();
+        volume.arm();
         let new = Mutex::new(Vec::new());
         let striking = AtomicBool::new(false);
         std::thread::scope(|scope| {
