@@ -30,6 +30,8 @@ pub enum Bug {
     NoRemovalSync,
     /// Goes to sleep without looking whether something came meanwhile.
     LostWakeUp,
+    /// Believes a footer without its checksum.
+    SkipFooterCrc,
 }
 
 thread_local! {

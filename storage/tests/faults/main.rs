@@ -20,6 +20,7 @@ mod kills;
 mod ledger;
 mod machine;
 mod programs;
+mod rot;
 mod server;
 mod space;
 mod subject;
