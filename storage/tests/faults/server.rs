@@ -67,12 +67,13 @@ impl Server {
 
     fn kill(&mut self) {
         let pid = std::fs::read_to_string(&self.pid_file).ok().and_then(|text| text.trim().parse().ok());
-        if let Some(pid) = pid.and_then(Pid::from_raw) {
-            let _ = kill_process(pid, Signal::KILL);
+        let killed = pid.and_then(Pid::from_raw).is_some_and(|pid| kill_process(pid, Signal::KILL).is_ok());
+        if !killed {
+            let _ = self.child.kill();
         }
-        let _ = std::fs::remove_file(&self.pid_file);
-        let _ = self.child.kill();
+        // Whoever traces it ends after it: then its lock is free.
         let _ = self.child.wait();
+        let _ = std::fs::remove_file(&self.pid_file);
     }
 }
 
