@@ -13,7 +13,6 @@ mod removal;
 mod thread;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 pub(crate) use self::thread::run;
@@ -24,6 +23,7 @@ use crate::journal::Journal;
 use crate::options::SyncMode;
 use crate::queue::{Removing, Waiting};
 use crate::shared::{Failure, LIMITS_KEPT, LIMITS_NEW, Shared, count};
+use crate::sync::atomic::Ordering;
 use crate::writer::{self, NewSegment, Writer};
 
 /// Most batches in a frame: a vectored write takes 1024 parts, and a batch is two.

@@ -42,6 +42,7 @@ mod select;
 mod shared;
 mod state;
 mod subjects;
+mod sync;
 mod verify;
 mod walk;
 mod writer;

@@ -4,11 +4,7 @@ mod removal;
 
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, mpsc};
-use std::thread::JoinHandle;
-
-use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
+use std::sync::Arc;
 
 pub use self::removal::RemovalWaiter;
 use self::removal::Settling;
@@ -27,6 +23,9 @@ use crate::segment::Segment;
 use crate::shared::{AtomicCounters, DamageList, LIMITS_REOPENED, Shared};
 use crate::state::{Appended, Health, LogObserver, LogState, RecoveryReport};
 use crate::subjects::Subjects;
+use crate::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use crate::sync::thread::{self, JoinHandle};
+use crate::sync::{Condvar, Mutex, MutexGuard, RwLock, mpsc};
 
 /// Runs once when a record is acknowledged, or cannot be.
 pub type Waiter = Box<dyn FnOnce(Result<(), LogError>) + Send>;
@@ -54,7 +53,7 @@ impl Log {
         let start = clock::now();
         let (log, committer, mut report) = Self::open_stepped(disk, dir, options, observer)?;
         let name = dir.file_name().map_or_else(|| "log".to_owned(), |name| name.to_string_lossy().into_owned());
-        let spawned = std::thread::Builder::new().name(format!("log {name}")).spawn(move || committer::run(committer));
+        let spawned = thread::Builder::new().name(format!("log {name}")).spawn(move || committer::run(committer));
         *log.thread.lock() = Some(spawned.map_err(|e| LogError::from_io(Operation::Open, dir, None, &e))?);
         report.took_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
         Ok((log, report))

@@ -1,6 +1,6 @@
 //! What a log needs done now and then, by a thread that has time: its index kept up, dead segments given back.
 
-use std::sync::atomic::Ordering;
+use crate::sync::atomic::Ordering;
 
 use crate::error::LogError;
 use crate::format::packed::Codec;

@@ -1,6 +1,7 @@
 //! Deliberate mistakes, one at a time, that the crash tests must catch. Only with the feature `planted-bugs`.
 
 use std::cell::Cell;
+use std::sync::OnceLock;
 
 /// A mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +30,12 @@ pub enum Bug {
     RenameBeforeSync,
     /// Removes the originals of a packed segment before it has its name.
     UnlinkBeforeRename,
+    /// Does not sync the folder after removing a segment.
+    NoRemovalSync,
+    /// Goes to sleep without looking whether something came meanwhile.
+    LostWakeUp,
+    /// Believes a footer without its checksum.
+    SkipFooterCrc,
 }
 
 thread_local! {
@@ -41,7 +48,14 @@ pub fn plant(bug: Option<Bug>) {
     PLANTED.set(bug);
 }
 
+static EVERYWHERE: OnceLock<Bug> = OnceLock::new();
+
+/// Plants a mistake in all threads of this process, for good.
+pub fn plant_everywhere(bug: Bug) {
+    EVERYWHERE.get_or_init(|| bug);
+}
+
 /// Whether the mistake is planted.
 pub(crate) fn is(bug: Bug) -> bool {
-    PLANTED.get() == Some(bug)
+    PLANTED.get() == Some(bug) || EVERYWHERE.get() == Some(&bug)
 }

@@ -1,10 +1,10 @@
 //! A log opened for reading only, by somebody who does not own it.
 
+use crate::sync::atomic::{AtomicU8, AtomicU64};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64};
 
-use parking_lot::{Condvar, Mutex, RwLock};
+use crate::sync::{Condvar, Mutex, RwLock};
 
 use crate::disk::Disk;
 use crate::error::{OpenError, ReadError};
@@ -84,7 +84,7 @@ impl ReadOnlyLog {
     /// Last readable number.
     #[must_use]
     pub fn readable_seq(&self) -> u64 {
-        self.shared.readable.load(std::sync::atomic::Ordering::Acquire)
+        self.shared.readable.load(crate::sync::atomic::Ordering::Acquire)
     }
 
     /// What looking at it found. `torn_bytes` of a log whose owner is at work are those it is writing.

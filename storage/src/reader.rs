@@ -4,7 +4,6 @@ mod backward;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
@@ -15,6 +14,7 @@ use crate::record::{LostRange, LostReason, ReadEnd, ReadOutcome, RecordRef, Visi
 use crate::segment::Segment;
 use crate::shared::{Shared, lost};
 use crate::state::Damage;
+use crate::sync::atomic::Ordering;
 use crate::walk::Bounds;
 
 /// Removed records in a row from which on a reader looks for the next one instead of passing over them.

@@ -2,11 +2,9 @@
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use parking_lot::{Mutex, RwLock};
 use roaring::RoaringTreemap;
 
 use crate::cursor::SegmentCursor;
@@ -17,10 +15,12 @@ use crate::format::packed::Codec;
 use crate::format::segment::Previous;
 use crate::format::{SEGMENT_HEADER_BYTES, index};
 use crate::packed::PackedCursor;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Mutex, RwLock};
 use crate::walk::{Bounds, Cursor};
 
 /// Numbers segments for as long as the process lives.
-static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+static NEXT_ID: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
 
 /// Where the sparse index of a segment is.
 #[derive(Debug)]

@@ -1,8 +1,8 @@
 //! Reading only what subject filters select, by way of the index where it saves reading.
 
+use crate::sync::atomic::Ordering;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::error::ReadError;
 use crate::index::{FilterSet, Found, Matches, SubjectFilter};

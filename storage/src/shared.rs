@@ -2,9 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-
-use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::disk::Disk;
 use crate::error::LogError;
@@ -16,6 +13,8 @@ use crate::removed::Removed;
 use crate::segment::Segment;
 use crate::state::{Counters, DAMAGE_KEPT_MAX, Damage, LogObserver};
 use crate::subjects::Subjects;
+use crate::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use crate::sync::{Condvar, Mutex, RwLock};
 
 /// The limits are enforced.
 pub(crate) const LIMITS_KEPT: u8 = 0;

@@ -16,10 +16,10 @@ mod set;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Mutex, RwLock};
 use bytes::Bytes;
-use parking_lot::{Mutex, RwLock};
 
 pub use self::query::IndexError;
 use self::set::PartSet;

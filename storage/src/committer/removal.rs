@@ -10,7 +10,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Committer;
@@ -23,6 +22,7 @@ use crate::removed::Removed;
 use crate::segment::Segment;
 use crate::shared::{Failure, Shared, count};
 use crate::state;
+use crate::sync::atomic::Ordering;
 use crate::writer;
 
 /// Groups of removals that are not in the journal yet.

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use parking_lot::MutexGuard;
-
 use super::{Committer, Next};
 use crate::clock;
 use crate::queue::{Park, Queue};
+use crate::sync::MutexGuard;
 
 /// The loop of the committer's thread.
 pub(crate) fn run(mut committer: Committer) {
@@ -15,7 +14,7 @@ pub(crate) fn run(mut committer: Committer) {
     committer.measure = true;
     let shared = Arc::clone(&committer.shared);
     loop {
-        match committer.step(start.elapsed()) {
+        match committer.step(clock::now().saturating_duration_since(start)) {
             Next::Now => {}
             Next::Stop => return,
             Next::At(at) => {
@@ -29,6 +28,18 @@ pub(crate) fn run(mut committer: Committer) {
                 park(&committer, queue, Park::Idle, None);
             }
         }
+    }
+}
+
+/// The planted mistake: what came between the look and the sleep is not seen.
+fn misses_what_came() -> bool {
+    #[cfg(feature = "planted-bugs")]
+    {
+        crate::planted::is(crate::planted::Bug::LostWakeUp)
+    }
+    #[cfg(not(feature = "planted-bugs"))]
+    {
+        false
     }
 }
 
@@ -46,7 +57,7 @@ fn park(committer: &Committer, mut queue: MutexGuard<'_, Queue>, how: Park, unti
             || queue.pending_bytes >= shared.options.gather_bytes
             || (how == Park::Idle && pending)
     };
-    if came {
+    if came && !misses_what_came() {
         return;
     }
     queue.park = how;

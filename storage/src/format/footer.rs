@@ -99,7 +99,7 @@ pub(crate) fn decode(frame: &[u8], nonce: u64, offset: u64, file_len: u64) -> Op
         && header.end() == file_len
         && entries == header.count
         && lengths == body.len()
-        && crc32fast::hash(body) == header.dir_crc;
+        && (crc32fast::hash(body) == header.dir_crc || believes_anything());
     if !right {
         return None;
     }
@@ -118,6 +118,18 @@ pub(crate) fn decode(frame: &[u8], nonce: u64, offset: u64, file_len: u64) -> Op
         entries,
     };
     (footer.last_seq.checked_add(1)? == header.first_seq).then_some(footer)
+}
+
+/// The planted mistake: a footer's checksum is not looked at.
+fn believes_anything() -> bool {
+    #[cfg(feature = "planted-bugs")]
+    {
+        crate::planted::is(crate::planted::Bug::SkipFooterCrc)
+    }
+    #[cfg(not(feature = "planted-bugs"))]
+    {
+        false
+    }
 }
 
 /// Entry `i` of the footer at `offset`. `file` is the segment from its first byte.

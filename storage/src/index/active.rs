@@ -10,8 +10,8 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::io;
 
+use crate::sync::Mutex;
 use hashbrown::HashTable;
-use parking_lot::Mutex;
 
 use self::chunks::{Arena, ChunkRef, Tail};
 use self::order::Order;

@@ -1,7 +1,6 @@
 //! Removing: single records, ranges, whole segments; and giving their space back.
 
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 
 use super::Log;
 use crate::error::{LogError, Operation};
@@ -10,6 +9,8 @@ use crate::queue::Removing;
 use crate::segment::Segment;
 use crate::shared::{LIMITS_NEW, count};
 use crate::state::Removed;
+use crate::sync::atomic::{AtomicU8, Ordering};
+use crate::sync::mpsc;
 
 /// Runs once with what a removal took, or why it could not be done.
 pub type RemovalWaiter = Box<dyn FnOnce(Result<Removed, LogError>) + Send>;
@@ -155,10 +156,18 @@ impl Log {
             _ => {}
         }
         // After each one: if the folder's changes were lost out of order, a gap in the middle would appear.
-        self.shared.disk.sync_dir(&self.shared.dir).map_err(|e| failed(Operation::SyncDir, &e))?;
+        self.sync_unlinked().map_err(|e| failed(Operation::SyncDir, &e))?;
         self.shared.drop_segment(segment);
         count(&self.shared.counters.segments_removed, 1);
         Ok(())
+    }
+
+    fn sync_unlinked(&self) -> std::io::Result<()> {
+        #[cfg(feature = "planted-bugs")]
+        if crate::planted::is(crate::planted::Bug::NoRemovalSync) {
+            return Ok(());
+        }
+        self.shared.disk.sync_dir(&self.shared.dir)
     }
 
     fn remove_segments(&self, at_most: usize, before_seq: u64) -> Result<Removed, LogError> {

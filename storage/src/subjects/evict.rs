@@ -1,6 +1,6 @@
 //! Which records of a subject are one too many.
 
-use std::sync::atomic::Ordering;
+use crate::sync::atomic::Ordering;
 
 use super::IndexError;
 use crate::index::{FilterSet, PartError, Snapshot, SubjectFilter};

@@ -1,7 +1,7 @@
 //! Asking the index.
 
+use crate::sync::atomic::Ordering;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::set::path_of;
 use super::{Live, build};
