@@ -88,9 +88,13 @@ impl Journal {
             other => other.map_err(|e| failed(Operation::Open, &journal.path, &e))?,
         };
         let len = file.len().map_err(|e| failed(Operation::Read, &journal.path, &e))?;
-        let bytes = file.view(len).map_err(|e| failed(Operation::Map, &journal.path, &e))?.bytes;
-        let region = bytes.get(..index64(JOURNAL_HEADER_BYTES)).unwrap_or(&bytes);
-        match JournalHeader::decode(region) {
+        let view = file.view(len).map_err(|e| failed(Operation::Map, &journal.path, &e))?;
+        let path = journal.path.clone();
+        let was_read = || view.was_read().map_err(|e| failed(Operation::Read, &path, &e));
+        let region = view.bytes.get(..index64(JOURNAL_HEADER_BYTES)).unwrap_or(&view.bytes);
+        let found = JournalHeader::decode(region);
+        was_read()?;
+        match found {
             JournalFound::Valid(header) if header.log_id == log_id => journal.nonce = header.nonce,
             JournalFound::UnknownVersion(found) => {
                 return Err(OpenError::UnknownVersion { path: journal.path, found, known: 1 });
@@ -102,7 +106,8 @@ impl Journal {
                 return Ok((journal, loaded));
             }
         }
-        journal.read(&bytes, &mut loaded);
+        journal.read(&view.bytes, &mut loaded);
+        was_read()?;
         journal.file = Some(file);
         journal.reserved = len;
         journal.initial = journal.pos;

@@ -47,6 +47,7 @@ mod writer;
 
 pub use batch::RecordBatch;
 pub use committer::{Committer, Next};
+pub use disk::read_faults;
 pub use disk::real::RealDisk;
 pub use error::{AppendError, FailureKind, LogError, OpenError, Operation, ReadError, RecordTooLarge};
 pub use format::RECORD_BYTES_MAX;

@@ -190,6 +190,7 @@ impl AtomicCounters {
             full_episodes: get(&self.full_episodes),
             sync_ns: get(&self.sync_ns),
             records_removed: get(&self.removed),
+            read_faults: crate::disk::read_faults(),
         }
     }
 }

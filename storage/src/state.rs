@@ -107,6 +107,8 @@ pub struct Counters {
     pub sync_ns: u64,
     /// Records removed one by one, in ranges or by limits; not those that went with whole segments.
     pub records_removed: u64,
+    /// Pages of mapped segments that could not be read; of all logs of the process, see [`crate::read_faults`].
+    pub read_faults: u64,
 }
 
 /// What opening a log found and did.

@@ -23,6 +23,7 @@ pub struct StreamState {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     pub damaged_ranges: u64,
+    pub read_faults: u64,
     pub expired_messages: u64,
     pub expired_bytes: u64,
     pub queued_bytes: u64,
@@ -61,6 +62,7 @@ pub fn streams(server: &Server) -> Vec<StreamState> {
         health,
         error,
         damaged_ranges: state.damage_found,
+        read_faults: state.counters.read_faults,
         expired_messages: server.stats.expired_msgs.load(Ordering::Relaxed),
         expired_bytes: server.stats.expired_bytes.load(Ordering::Relaxed),
         queued_bytes: state.queued_bytes,

@@ -147,7 +147,7 @@ impl DiskFile for RealFile {
     }
 
     fn view(&self, len: u64) -> io::Result<View> {
-        Ok(View { bytes: map::map_read_only(&self.file, len)?, live: true })
+        map::map_read_only(&self.file, len)
     }
 
     fn try_lock(&self) -> io::Result<bool> {

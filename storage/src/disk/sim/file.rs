@@ -117,10 +117,10 @@ impl DiskFile for SimFile {
         self.with(|state, i| {
             state.faults.check(Call::View)?;
             let inode = state.inodes.get(i).ok_or_else(no_such_file)?;
-            match inode.cache.get(..crate::format::index64(len)) {
-                Some(bytes) => Ok(View { bytes: Bytes::copy_from_slice(bytes), live: false }),
-                None => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
-            }
+            let len = crate::format::index64(len);
+            let mut bytes = inode.cache.get(..len).unwrap_or(&inode.cache).to_vec();
+            bytes.resize(len, 0);
+            Ok(View::copied(Bytes::from(bytes)))
         })
     }
 
