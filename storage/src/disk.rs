@@ -2,6 +2,7 @@
 //!
 //! [`real::RealDisk`] is the file system; [`sim::SimDisk`] is a disk in memory that loses, tears and refuses as told.
 
+pub(crate) mod aligned;
 pub(crate) mod map;
 pub mod real;
 pub mod sim;
@@ -18,6 +19,9 @@ use bytes::Bytes;
 pub enum OpenMode {
     /// For reading; it must exist.
     Read,
+    /// For reading what the medium holds, not what memory remembers of it, as far as that can be had; it must exist.
+    /// Reads whose place, length and memory are multiples of 4096 are the ones that cost least.
+    ReadMedium,
     /// For reading and writing; it must exist.
     Write,
     /// For reading and writing; it must not exist.

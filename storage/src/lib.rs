@@ -36,6 +36,7 @@ mod record;
 mod recovery;
 mod removed;
 mod rewrite;
+mod scrub;
 mod segment;
 mod select;
 mod shared;
@@ -61,9 +62,11 @@ pub use options::{LogOptions, SyncMode};
 pub use reader::Reader;
 pub use record::{LostRange, LostReason, ReadEnd, ReadOutcome, Record, RecordRef, Visit};
 pub use rewrite::{NotRewritten, Rewrite, RewriteStep, Rewritten, SegmentInfo};
+pub use scrub::{Scrub, ScrubNext, ScrubOptions, ScrubStep};
 pub use select::Selection;
 pub use state::{
     Appended, Counters, DAMAGE_KEPT_MAX, Damage, Health, LogObserver, LogState, NoObserver, RecoveryReport, Removed,
+    ScrubPass, ScrubState,
 };
 pub use subjects::IndexError;
 pub use verify::{Progress, SegmentReport, VerifyReport, inspect, verify, verify_on};

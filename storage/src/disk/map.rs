@@ -190,6 +190,18 @@ fn pass_on(signal: c_int, code: c_int, info: *mut siginfo_t, context: *mut c_voi
     }
 }
 
+/// Which pages of a file are in the page cache, found without touching any.
+#[cfg(test)]
+pub(super) fn cached_pages(file: &File) -> Vec<bool> {
+    // SAFETY: nothing is read through this map.
+    let map = unsafe { Mmap::map(file).unwrap() };
+    let mut pages = vec![0_u8; map.len().div_ceil(rustix::param::page_size())];
+    // SAFETY: `pages` has a byte for each page of the map.
+    let asked = unsafe { libc::mincore(map.as_ptr().cast_mut().cast(), map.len(), pages.as_mut_ptr()) };
+    assert_eq!(asked, 0);
+    pages.iter().map(|page| page & 1 == 1).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::{Read as _, Write as _};
