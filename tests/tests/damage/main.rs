@@ -1,7 +1,8 @@
 //! Damage under a running server: what is gone is told, everything else is served, and the server lives.
 
-#![expect(clippy::unwrap_used, reason = "tests report by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests report by panicking")]
 
+mod scrub;
 mod shrunk;
 
 use std::path::PathBuf;
