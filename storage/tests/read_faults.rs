@@ -263,10 +263,10 @@ fn a_payload_that_went_away_before_it_was_sent_is_an_error_of_the_write() {
     log.close().unwrap();
 }
 
-/// The real disk, where segment files seem to be as long as they were: what was cut off since cannot be read, as if the
-/// disk failed there.
+/// The real disk, where files whose names end like this seem to be as long as they were: what was cut off since cannot be
+/// read, as if the disk failed there.
 #[derive(Debug)]
-struct Failing(u64);
+struct Failing(&'static str, u64);
 
 #[derive(Debug)]
 struct FailingFile(Arc<dyn DiskFile>, u64);
@@ -274,8 +274,8 @@ struct FailingFile(Arc<dyn DiskFile>, u64);
 impl Disk for Failing {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
         let file = RealDisk.open(path, mode)?;
-        let is_segment = path.extension().is_some_and(|extension| extension == "seg");
-        Ok(if is_segment { Arc::new(FailingFile(file, self.0)) } else { file })
+        let fails = path.to_str().is_some_and(|path| path.ends_with(self.0));
+        Ok(if fails { Arc::new(FailingFile(file, self.1)) } else { file })
     }
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         RealDisk.create_dir_all(path)
@@ -345,7 +345,7 @@ fn a_tail_that_cannot_be_read_is_not_taken_for_one_that_is_torn() {
     // In the records, and in everything, the header included.
     for keep in [70 << 10, 0] {
         truncate(path, keep);
-        let opened = open(Arc::new(Failing(whole.len() as u64)), dir.path());
+        let opened = open(Arc::new(Failing(".seg", whole.len() as u64)), dir.path());
         let error = opened.err().unwrap();
         assert!(error.to_string().contains("cannot be read"), "{error}");
         assert_eq!(std::fs::read(path).unwrap(), whole[..usize::try_from(keep).unwrap()], "nothing was changed");
@@ -354,5 +354,29 @@ fn a_tail_that_cannot_be_read_is_not_taken_for_one_that_is_torn() {
     let (log, report) = open(RealDisk::shared(), dir.path()).unwrap();
     assert_eq!((report.torn_bytes, report.damage.len()), (0, 0));
     assert_eq!(read(&log), (all(1, 201), Vec::new()));
+    log.close().unwrap();
+}
+
+#[test]
+fn a_journal_of_removals_that_cannot_be_read_is_not_taken_for_an_empty_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(RealDisk::shared(), dir.path()).unwrap();
+    append(&log, 200);
+    for seq in (1..200).step_by(2) {
+        assert_eq!(log.remove_now(vec![(seq, seq)]).unwrap().messages, 1);
+    }
+    log.close().unwrap();
+    drop(log);
+    let path = &dir.path().join("removed");
+    let whole = std::fs::read(path).unwrap();
+    assert!(whole.len() > 4096);
+    for keep in [4096, 0] {
+        truncate(path, keep);
+        let error = open(Arc::new(Failing("removed", whole.len() as u64)), dir.path()).err().unwrap();
+        assert!(error.to_string().contains("cannot be read"), "{error}");
+        std::fs::write(path, &whole).unwrap();
+    }
+    let (log, _) = open(RealDisk::shared(), dir.path()).unwrap();
+    assert_eq!(read(&log), (all(1, 201).into_iter().filter(|seq| seq % 2 == 0).collect(), Vec::new()));
     log.close().unwrap();
 }
