@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sublog_protocol::limits as protocol_limits;
-use sublog_storage::SyncMode;
+use sublog_storage::{ScrubOptions, SyncMode};
 
 use crate::limits;
 
@@ -95,6 +95,10 @@ pub struct CaptureOptions {
     pub max_bytes: Option<u64>,
     /// Free bytes the capture stream leaves on its disk: the oldest messages go first.
     pub disk_reserve_bytes: u64,
+    /// Pause between two readings of the whole log for damage; `None` never reads it.
+    pub scrub_interval: Option<Duration>,
+    /// Bytes of it a second.
+    pub scrub_bytes_per_s: u64,
 }
 
 impl Default for CaptureOptions {
@@ -105,6 +109,8 @@ impl Default for CaptureOptions {
             max_age: Some(Duration::from_secs(7 * 24 * 3600)),
             max_bytes: None,
             disk_reserve_bytes: 1024 * 1024 * 1024,
+            scrub_interval: Some(ScrubOptions::default().interval),
+            scrub_bytes_per_s: ScrubOptions::default().bytes_per_s,
         }
     }
 }

@@ -191,7 +191,19 @@ async fn streamz(State(server): State<Arc<Server>>) -> Json<Value> {
 /// Red when publishers are not served as promised: the log cannot write, or messages are damaged.
 async fn healthz(State(server): State<Arc<Server>>) -> Response {
     let mut problems = Vec::new();
-    for stream in api::streams(&server) {
+    let streams = api::streams(&server);
+    let logs: Vec<Value> = streams
+        .iter()
+        .map(|stream| {
+            json!({
+                "name": stream.name,
+                "damaged_ranges": stream.damaged_ranges,
+                "read_faults": stream.read_faults,
+                "scrub": stream.scrub,
+            })
+        })
+        .collect();
+    for stream in streams {
         if stream.health != "ok" {
             let error = stream.error.unwrap_or_default();
             problems.push(format!("stream {}: log is {}: {error}", stream.name, stream.health));
@@ -201,8 +213,8 @@ async fn healthz(State(server): State<Arc<Server>>) -> Response {
         }
     }
     if problems.is_empty() {
-        return Json(json!({ "status": "ok" })).into_response();
+        return Json(json!({ "status": "ok", "streams": logs })).into_response();
     }
-    let body = json!({ "status": "unavailable", "status_code": 503, "error": problems.join("; ") });
+    let body = json!({ "status": "unavailable", "status_code": 503, "error": problems.join("; "), "streams": logs });
     (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
 }

@@ -3,6 +3,7 @@
 mod accept;
 pub mod api;
 mod lifecycle;
+mod maintenance;
 mod retention;
 mod ticker;
 

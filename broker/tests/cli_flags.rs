@@ -7,7 +7,7 @@ use std::time::Duration;
 use sublog_broker::cli::serve::{self, Request, Serve};
 use sublog_broker::config::Auth;
 use sublog_broker::logging::LogFormat;
-use sublog_storage::SyncMode;
+use sublog_storage::{ScrubOptions, SyncMode};
 
 fn parse(line: &str) -> Result<Request, String> {
     let args: Vec<OsString> = line.split(' ').filter(|word| !word.is_empty()).map(OsString::from).collect();
@@ -72,6 +72,13 @@ fn every_flag_reaches_its_option() {
         ("--max-bytes 10GiB", |s| s.server.capture.max_bytes == Some(10 << 30)),
         ("--max-bytes 1GiB --max-bytes 0", |s| s.server.capture.max_bytes.is_none()),
         ("--disk-reserve 5g", |s| s.server.capture.disk_reserve_bytes == 5_000_000_000),
+        ("--scrub-interval 6h", |s| s.server.capture.scrub_interval == Some(Duration::from_secs(6 * 3600))),
+        ("--scrub-interval off", |s| s.server.capture.scrub_interval.is_none()),
+        ("--scrub-interval off --scrub_interval 24h", |s| {
+            s.server.capture.scrub_interval == Some(ScrubOptions::default().interval)
+        }),
+        ("--scrub-rate 50M", |s| s.server.capture.scrub_bytes_per_s == 50_000_000),
+        ("--scrub_rate 1MiB", |s| s.server.capture.scrub_bytes_per_s == 1 << 20),
         ("-l f", |s| s.log.file == Some("f".into())),
         ("--log f", |s| s.log.file == Some("f".into())),
         ("--log-format json", |s| s.log.format == LogFormat::Json),
@@ -108,6 +115,7 @@ fn every_flag_reaches_its_option() {
         "--capture=off --capture=on",
         "--sync os --sync always",
         "--max-bytes 1GiB --max-bytes 0",
+        "--scrub-interval off --scrub_interval 24h",
         "--debug -D=false",
     ];
     for (line, check) in cases {
@@ -163,6 +171,10 @@ fn values_out_of_range_name_the_flag() {
         "--max-bytes 1k",
         "--max-bytes x",
         "--disk-reserve -1",
+        "--scrub-interval 1ms",
+        "--scrub-interval x",
+        "--scrub-rate 0",
+        "--scrub-rate 1k",
         "--log-format xml",
         "-T=perhaps",
         "--max_payload 0",

@@ -2,6 +2,7 @@
 //!
 //! [`real::RealDisk`] is the file system; [`sim::SimDisk`] is a disk in memory that loses, tears and refuses as told.
 
+pub(crate) mod aligned;
 pub(crate) mod map;
 pub mod real;
 pub mod sim;
@@ -18,6 +19,9 @@ use bytes::Bytes;
 pub enum OpenMode {
     /// For reading; it must exist.
     Read,
+    /// For reading what the medium holds, not what memory remembers of it, as far as that can be had; it must exist.
+    /// Reads whose place, length and memory are multiples of 4096 are the ones that cost least.
+    ReadMedium,
     /// For reading and writing; it must exist.
     Write,
     /// For reading and writing; it must not exist.
@@ -31,8 +35,55 @@ pub enum OpenMode {
 pub struct View {
     /// The bytes. Those behind the length that the log has published may change at any time and are never looked at.
     pub bytes: Bytes,
+    /// The same bytes, for handing out what was checked. Where `bytes` had to be filled with zeros, these are missing, so
+    /// that the system refuses to send them.
+    pub to_share: Bytes,
     /// Whether later writes to the file show in `bytes`. A simulated disk gives a copy.
     pub live: bool,
+    /// How often a part of it could not be read.
+    pub faults: ReadFaults,
+}
+
+impl View {
+    /// A view of a copy in memory, which always can be read.
+    #[must_use]
+    pub fn copied(bytes: Bytes) -> Self {
+        Self { to_share: bytes.clone(), bytes, live: false, faults: ReadFaults::default() }
+    }
+
+    /// Whether every byte that was looked at so far came from the disk. Whoever goes on to write or to remove must not take
+    /// a part that could not be read for one that holds nothing.
+    pub(crate) fn was_read(&self) -> io::Result<()> {
+        match self.faults.get() {
+            0 => Ok(()),
+            _ => Err(io::Error::other("parts of the file cannot be read")),
+        }
+    }
+}
+
+/// Counts the pages of a [`View`] that could not be read, and read as zeros from then on.
+#[derive(Clone, Copy, Default)]
+pub struct ReadFaults([Option<map::FaultCount>; 2]);
+
+impl ReadFaults {
+    /// Their number so far. To be asked only while the view is held.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.iter().flatten().map(|count| count.get()).sum()
+    }
+}
+
+impl fmt::Debug for ReadFaults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(f)
+    }
+}
+
+/// Pages of mapped logs that could not be read, since the process began: the file was truncated by somebody else, or the
+/// disk failed. They read as zeros, which no checksum takes for a record.
+#[must_use]
+pub fn read_faults() -> u64 {
+    map::read_faults()
 }
 
 /// A file system, or something that behaves like one.
@@ -135,10 +186,10 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     /// What the system says. After an error the bytes may be lost even if the next call succeeds.
     fn sync_data(&self) -> io::Result<()>;
 
-    /// The first `len` bytes as memory.
+    /// The first `len` bytes as memory. Those that the file does not have, or that the disk does not give, are zeros.
     ///
     /// # Errors
-    /// What the system says; also if the file is shorter.
+    /// What the system says.
     fn view(&self, len: u64) -> io::Result<View>;
 
     /// Takes the file's lock for this open file, without waiting. `false` if somebody else has it.

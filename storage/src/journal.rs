@@ -97,9 +97,13 @@ impl Journal {
             other => other.map_err(|e| failed(Operation::Open, &journal.path, &e))?,
         };
         let len = file.len().map_err(|e| failed(Operation::Read, &journal.path, &e))?;
-        let bytes = file.view(len).map_err(|e| failed(Operation::Map, &journal.path, &e))?.bytes;
-        let region = bytes.get(..index64(JOURNAL_HEADER_BYTES)).unwrap_or(&bytes);
-        match JournalHeader::decode(region) {
+        let view = file.view(len).map_err(|e| failed(Operation::Map, &journal.path, &e))?;
+        let path = journal.path.clone();
+        let was_read = || view.was_read().map_err(|e| failed(Operation::Read, &path, &e));
+        let region = view.bytes.get(..index64(JOURNAL_HEADER_BYTES)).unwrap_or(&view.bytes);
+        let found = JournalHeader::decode(region);
+        was_read()?;
+        match found {
             // With no segment header left to ask, the journal is the only one that knows the identity.
             JournalFound::Valid(header) if header.log_id == log_id || log_id == 0 => journal.nonce = header.nonce,
             JournalFound::UnknownVersion(found) => {
@@ -112,7 +116,8 @@ impl Journal {
                 return Ok((journal, loaded));
             }
         }
-        journal.read(&bytes, &mut loaded);
+        journal.read(&view.bytes, &mut loaded);
+        was_read()?;
         journal.file = Some(file);
         journal.reserved = len;
         journal.initial = journal.pos;

@@ -37,6 +37,7 @@ mod record;
 mod recovery;
 mod removed;
 mod rewrite;
+mod scrub;
 mod segment;
 mod select;
 mod shared;
@@ -49,6 +50,7 @@ mod writer;
 
 pub use batch::RecordBatch;
 pub use committer::{Committer, Next};
+pub use disk::read_faults;
 pub use disk::real::RealDisk;
 pub use error::{AppendError, FailureKind, LogError, OpenError, Operation, ReadError, RecordTooLarge};
 pub use format::RECORD_BYTES_MAX;
@@ -63,9 +65,11 @@ pub use read_only::ReadOnlyLog;
 pub use reader::Reader;
 pub use record::{LostRange, LostReason, ReadEnd, ReadOutcome, Record, RecordRef, Visit};
 pub use rewrite::{NotRewritten, Rewrite, RewriteStep, Rewritten, SegmentInfo};
+pub use scrub::{Scrub, ScrubNext, ScrubOptions, ScrubStep};
 pub use select::Selection;
 pub use state::{
     Appended, Counters, DAMAGE_KEPT_MAX, Damage, Health, LogObserver, LogState, NoObserver, RecoveryReport, Removed,
+    ScrubPass, ScrubState,
 };
 pub use subjects::IndexError;
 pub use verify::{Progress, SegmentReport, VerifyReport, inspect, verify, verify_on};

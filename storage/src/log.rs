@@ -19,6 +19,7 @@ use crate::queue::{Park, Queue, Waiting};
 use crate::reader::{self, Reader};
 use crate::record::Visit;
 use crate::rewrite::Rewrite;
+use crate::scrub::{Scrub, ScrubOptions};
 use crate::segment::Segment;
 use crate::shared::{AtomicCounters, DamageList, LIMITS_REOPENED, Shared};
 use crate::state::{Appended, Health, LogObserver, LogState, RecoveryReport};
@@ -102,6 +103,7 @@ impl Log {
             limits_new: AtomicU8::new(LIMITS_REOPENED),
             not_rewritten: AtomicU64::new(0),
             changing_files: Mutex::new(()),
+            scrub: Mutex::default(),
         });
         {
             let live = shared.live();
@@ -267,6 +269,7 @@ impl Log {
             health,
             queued_bytes,
             counters: self.shared.counters.snapshot(),
+            scrub: *self.shared.scrub.lock(),
         };
         for segment in segments.iter() {
             state.disk_bytes += segment.file_bytes();
@@ -310,6 +313,12 @@ impl Log {
     #[must_use]
     pub fn reader(&self) -> Reader {
         Reader::new(Arc::clone(&self.shared))
+    }
+
+    /// A scrub of the sealed segments, which the caller drives. One at a time is enough for a log.
+    #[must_use]
+    pub fn scrub(&self, options: ScrubOptions) -> Scrub {
+        Scrub::new(Arc::clone(&self.shared), options)
     }
 
     /// First number whose record's time is at or after `ts_ns`; one more than the last readable if there is none.

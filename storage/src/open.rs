@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use self::files::{Candidate, Who, parts_of};
 use self::removals::Removals;
-use crate::disk::{Disk, DiskFile, OpenMode, write_all};
+use crate::disk::{Disk, DiskFile, OpenMode, View, write_all};
 use crate::error::{LogError, OpenError, Operation};
 use crate::format::{RECORD_BYTES_MIN, SEGMENT_HEADER_BYTES, index64};
 use crate::journal::Journal;
@@ -23,7 +23,6 @@ use crate::removed::Removed;
 use crate::segment::{Segment, SegmentParts, SparseIndex, path_of};
 use crate::shared::{Failure, lost};
 use crate::state::{Damage, RecoveryReport};
-use crate::walk;
 use crate::writer::{self, NewSegment, Writer};
 
 pub(crate) use self::look::look;
@@ -112,8 +111,7 @@ impl Opening<'_> {
             if last.header.is_some() {
                 return Ok(());
             }
-            let bytes = self.whole_file(last)?;
-            let has_frame = walk::find_header(&bytes, None, SEGMENT_HEADER_BYTES, last.file_len).is_some();
+            let has_frame = self.has_frame(last)?;
             let held_something =
                 self.owner.is_some_and(|owner| owner.segment == last.name_seq && owner.durable > SEGMENT_HEADER_BYTES);
             if has_frame || held_something {
@@ -176,7 +174,7 @@ impl Opening<'_> {
             ));
         }
         // The footer is only a cache, but the walk has to look at every byte.
-        let bytes = self.whole_file(file)?;
+        let bytes = self.whole_file(file)?.bytes;
         let (durable, durable_next_seq) = match told {
             Some(told) => (u64::from(told.data_len), told.last_seq + 1),
             None => (SEGMENT_HEADER_BYTES, next.header.map_or(next.name_seq, |(h, _)| h.previous.last_seq + 1)),
@@ -211,12 +209,13 @@ impl Opening<'_> {
 
     /// The last segment: walked whole; a torn tail is cut; what is kept is made durable.
     fn last_segment(&mut self, file: &Candidate) -> Result<Writer, OpenError> {
-        let bytes = self.whole_file(file)?;
+        let view = self.whole_file(file)?;
         let owner = self.owner.filter(|owner| owner.segment == file.name_seq);
         let owner = owner.filter(|owner| file.header.is_none_or(|(header, _)| header.nonce == owner.nonce));
         let (durable, next_seq) = owner.map_or((SEGMENT_HEADER_BYTES, 0), |owner| (owner.durable, owner.next_seq));
         #[cfg_attr(not(feature = "planted-bugs"), expect(unused_mut, reason = "only a planted mistake changes it"))]
-        let (who, mut scan) = self.scan(file, &bytes, durable, next_seq);
+        let (who, mut scan) = self.scan(file, &view.bytes, durable, next_seq);
+        view.was_read().map_err(|e| LogError::from_io(Operation::Read, &file.path, None, &e))?;
         #[cfg(feature = "planted-bugs")]
         if crate::planted::is(crate::planted::Bug::TrustStaleIndex) {
             self.believe_footer(file, who.nonce, &mut scan)?;
@@ -226,7 +225,7 @@ impl Opening<'_> {
         self.report.scanned_bytes = scan.end.min(file.file_len) - SEGMENT_HEADER_BYTES.min(file.file_len);
         self.report.scanned_frames = u64::from(scan.totals.frames);
         let handle = self.open_file(&file.path, OpenMode::Write)?;
-        let settled = self.settle_tail(file, &*handle, &bytes, &scan);
+        let settled = self.settle_tail(file, &*handle, &view, &scan);
         settled.map_err(|e| LogError::from_io(Operation::Write, &file.path, Some(scan.end), &e))?;
         Ok(self.writer_of(file, who, handle, scan))
     }
@@ -245,7 +244,7 @@ impl Opening<'_> {
     }
 
     /// Zeros over the torn tail, the kept tail written again, one sync.
-    fn settle_tail(&mut self, file: &Candidate, handle: &dyn DiskFile, bytes: &[u8], scan: &Scan) -> io::Result<()> {
+    fn settle_tail(&mut self, file: &Candidate, handle: &dyn DiskFile, view: &View, scan: &Scan) -> io::Result<()> {
         if let Some((from, to)) = scan.torn {
             self.report.torn_bytes = to - from;
             self.report.torn_at = Some((file.path.clone(), from));
@@ -269,8 +268,8 @@ impl Opening<'_> {
         let footer_end = scan.footer.map_or(scan.end, |header| header.end());
         while at < footer_end {
             let n = (footer_end - at).min(STEP_BYTES);
-            let copy = bytes.get(index64(at)..index64(at + n)).unwrap_or_default().to_vec();
-            write_all(handle, &copy, at)?;
+            let copy = view.bytes.get(index64(at)..index64(at + n)).unwrap_or_default().to_vec();
+            view.was_read().and_then(|()| write_all(handle, &copy, at))?;
             at += n;
         }
         handle.sync_data()

@@ -57,6 +57,7 @@ impl ReadOnlyLog {
             limits_new: AtomicU8::new(LIMITS_KEPT),
             not_rewritten: AtomicU64::new(0),
             changing_files: Mutex::new(()),
+            scrub: Mutex::default(),
         });
         Ok(Self { shared, report: looked.report })
     }

@@ -5,12 +5,11 @@ mod backward;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::cursor::{Found as Step, SegmentCursor};
+use crate::disk::View;
 use crate::error::ReadError;
 use crate::format::record;
-use crate::record::{LostRange, LostReason, ReadEnd, ReadOutcome, RecordRef, Visit};
+use crate::record::{LostRange, LostReason, ReadEnd, ReadOutcome, RecordRef, Source, Visit};
 use crate::segment::Segment;
 use crate::shared::{Shared, lost};
 use crate::state::Damage;
@@ -25,19 +24,23 @@ pub struct Reader {
     shared: Arc<Shared>,
     next_seq: u64,
     place: Option<Place>,
+    /// The number at which the file was looked at anew because part of the map could not be read.
+    looked_again_at: u64,
 }
 
 /// Where a reader is in a segment.
 struct Place {
     segment: Arc<Segment>,
-    bytes: Bytes,
+    view: View,
+    /// Read faults of the view that what was reported so far accounts for.
+    faults: u64,
     bounds: Bounds,
     cursor: SegmentCursor,
 }
 
 impl Reader {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, next_seq: 1, place: None }
+        Self { shared, next_seq: 1, place: None, looked_again_at: 0 }
     }
 
     /// The next read begins with this number, or the first after it that exists.
@@ -91,22 +94,38 @@ impl Reader {
                 }
                 continue;
             };
-            let ended = match place.cursor.step(&place.bytes, &place.bounds) {
+            let faults = place.view.faults.get();
+            let step = place.cursor.step(&place.view.bytes, &place.bounds);
+            if place.view.faults.get() != faults {
+                // Some of it turned blank while it was looked at. Once more: what is blank stays so, which ends this.
+                place.cursor = place.segment.cursor_at(&place.view.bytes, &place.bounds, self.next_seq);
+                continue;
+            }
+            let ended = match step {
                 Step::Record { seq, record, holder } => {
                     self.next_seq = seq + 1;
                     if self.shared.is_gone(&place.segment, seq) {
                         self.pass_removed(seq);
                         continue;
                     }
-                    let Some(found) = shown(holder, seq, record) else { continue };
+                    let Some(found) = shown(Source { holder, view: &place.view, faults }, seq, record) else {
+                        continue;
+                    };
                     bytes += record.len();
                     if f(Visit::Record(found)).is_break() {
                         break ReadEnd::Stopped;
                     }
                     false
                 }
+                // The disk did not give it. It is asked once more before anything is given up.
+                Step::Lost { .. } if faults > place.faults && self.looked_again_at != self.next_seq => {
+                    self.looked_again_at = self.next_seq;
+                    self.place = None;
+                    continue;
+                }
                 Step::Lost { first_seq, last_seq, offset } => {
                     let range = lost(first_seq, last_seq, LostReason::Damage);
+                    place.faults = faults;
                     self.next_seq = last_seq + 1;
                     if self.shared.is_all_removed(first_seq, last_seq) {
                         continue;
@@ -148,9 +167,9 @@ impl Reader {
             && self.next_seq < segment.next_seq()
         {
             let bounds = segment.bounds();
-            let bytes = segment.view(bounds.limit)?;
-            let cursor = segment.cursor_at(&bytes, &bounds, self.next_seq);
-            self.place = Some(Place { segment: Arc::clone(segment), bytes, bounds, cursor });
+            let view = segment.view(bounds.limit)?;
+            let cursor = segment.cursor_at(&view.bytes, &bounds, self.next_seq);
+            self.place = Some(Place { segment: Arc::clone(segment), view, faults: 0, bounds, cursor });
             return Ok(Found::Place);
         }
         let Some(next) = segments.get(i) else { return Ok(Found::Nothing) };
@@ -211,7 +230,8 @@ impl Place {
             return Ok(false);
         }
         // The map of the open segment shows what was appended since; one that does not reach there is replaced.
-        self.bytes = self.segment.view(bounds.limit)?;
+        self.view = self.segment.view(bounds.limit)?;
+        self.faults = 0;
         self.bounds = bounds;
         Ok(true)
     }
@@ -225,7 +245,7 @@ enum Found {
 
 /// The record as it is shown. Every record that a reader comes across passes here, in whichever direction, so this is the
 /// place for whatever keeps one from being shown.
-fn shown<'a>(holder: &'a Bytes, seq: u64, record: &'a [u8]) -> Option<RecordRef<'a>> {
+fn shown<'a>(source: Source<'a>, seq: u64, record: &'a [u8]) -> Option<RecordRef<'a>> {
     let parts = record::parts(record)?;
     Some(RecordRef {
         seq,
@@ -233,7 +253,7 @@ fn shown<'a>(holder: &'a Bytes, seq: u64, record: &'a [u8]) -> Option<RecordRef<
         subject: parts.subject,
         headers: parts.headers,
         payload: parts.payload,
-        frame: holder,
+        source,
     })
 }
 
@@ -274,18 +294,23 @@ pub(crate) fn seek_time(shared: &Arc<Shared>, ts_ns: i64) -> Result<u64, ReadErr
         if bounds.next_seq == segment.first_seq {
             continue;
         }
-        let file = segment.view(bounds.limit)?;
+        let view = segment.view(bounds.limit)?;
+        let file = &view.bytes;
         // The first record at or after a time is the first at which the largest time so far is at or after it, and
         // that never falls: so blocks and segments can be searched by halves.
-        let block = segment.last_block(&file, |entry| entry.max_ts_before < ts_ns);
-        let mut cursor = segment.cursor_at_block(&file, block);
+        let block = segment.last_block(file, |entry| entry.max_ts_before < ts_ns);
+        let mut cursor = segment.cursor_at_block(file, block);
         loop {
-            match cursor.step(&file, &bounds) {
+            match cursor.step(file, &bounds) {
                 Step::Record { seq, record, holder }
-                    if shown(holder, seq, record).is_some_and(|found| found.ts_ns >= ts_ns) =>
+                    if shown(Source { holder, view: &view, faults: 0 }, seq, record)
+                        .is_some_and(|found| found.ts_ns >= ts_ns) =>
                 {
                     return Ok(seq);
                 }
+                // What the disk does not give now it may give later, and it may be of that time. Too early a number is a
+                // few records too many for a reader; one too late, and removal by age would take what is still wanted.
+                Step::Lost { first_seq, .. } if view.faults.get() > 0 => return Ok(first_seq),
                 Step::End => break,
                 _ => {}
             }

@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::disk::View;
+
 /// A record that owns its bytes: slices of the mapped segment, nothing is copied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
@@ -30,8 +32,19 @@ pub struct RecordRef<'a> {
     pub headers: &'a [u8],
     /// Payload.
     pub payload: &'a [u8],
-    /// The memory that the slices above lie in.
-    pub frame: &'a Bytes,
+    /// Where it comes from.
+    pub(crate) source: Source<'a>,
+}
+
+/// What a record was found in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Source<'a> {
+    /// The memory that the record lies in: the file's, or a block that was taken out of it.
+    pub(crate) holder: &'a Bytes,
+    /// The file.
+    pub(crate) view: &'a View,
+    /// Read faults in it when the record's checksum was right.
+    pub(crate) faults: u64,
 }
 
 impl RecordRef<'_> {
@@ -48,9 +61,28 @@ impl RecordRef<'_> {
     }
 
     /// One of the record's slices, owning its bytes.
+    ///
+    /// # Panics
+    /// If `part` is none of them.
     #[must_use]
     pub fn share(&self, part: &[u8]) -> Bytes {
-        if part.is_empty() { Bytes::new() } else { self.frame.slice_ref(part) }
+        if part.is_empty() {
+            return Bytes::new();
+        }
+        let Source { holder, view, .. } = self.source;
+        // Where `part` is in the file's one map, it is in the other.
+        match part.as_ptr().addr().checked_sub(view.bytes.as_ptr().addr()) {
+            Some(at) if at < view.bytes.len() => view.to_share.slice(at..at + part.len()),
+            _ => holder.slice_ref(part),
+        }
+    }
+
+    /// Whether what was read of the record since its checksum was right is the record still: that no part of the segment
+    /// became unreadable meanwhile, and blank by that. To be asked by those who copied something out of it, before they
+    /// use the copy. If not, they seek to the record again.
+    #[must_use]
+    pub fn is_intact(&self) -> bool {
+        self.source.view.faults.get() == self.source.faults
     }
 
     /// Bytes that the record takes in the log.

@@ -10,16 +10,15 @@
 mod exchange;
 mod file;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use roaring::RoaringTreemap;
 
 use self::file::PackedFile;
 use crate::cursor::{Found, SegmentCursor};
-use crate::disk::Disk;
-use crate::error::LogError;
+use crate::disk::{Disk, View};
+use crate::error::{LogError, Operation};
 use crate::format::packed::{Codec, TAIL_BYTES};
 use crate::format::segment::{HeaderFound, Replaced, SegmentHeader, unfinished_name};
 use crate::format::{FRAME_HEADER_BYTES, record};
@@ -195,7 +194,8 @@ struct Copying {
 
 /// The original that is being read.
 struct Input {
-    view: Bytes,
+    path: PathBuf,
+    view: View,
     bounds: Bounds,
     cursor: SegmentCursor,
 }
@@ -303,14 +303,14 @@ impl Input {
     fn of(segment: &Segment) -> Result<Self, LogError> {
         let bounds = segment.bounds();
         let view = segment.view(bounds.limit)?;
-        Ok(Self { view, bounds, cursor: segment.cursor_once() })
+        Ok(Self { path: segment.path.clone(), view, bounds, cursor: segment.cursor_once() })
     }
 }
 
 impl Copying {
     /// Takes the next record of the original; `false` if there is none.
     fn record(&mut self, is_removed: &IsRemoved) -> Result<bool, Stop> {
-        match self.input.cursor.step(&self.input.view, &self.input.bounds) {
+        match self.input.cursor.step(&self.input.view.bytes, &self.input.bounds) {
             Found::Record { seq, record, .. } => {
                 self.run.read_bytes += record.len() as u64;
                 if is_removed(seq) {
@@ -326,7 +326,12 @@ impl Copying {
             Found::Lost { first_seq, last_seq, .. } => {
                 Err(NotRewritten::Damaged(Some(lost(first_seq, last_seq, LostReason::Damage))).into())
             }
-            Found::End => Ok(false),
+            Found::End => {
+                // Nothing that was copied had turned blank by then.
+                let failed = |e| LogError::from_io(Operation::Read, &self.input.path, None, &e);
+                self.input.view.was_read().map_err(failed)?;
+                Ok(false)
+            }
         }
     }
 }
@@ -340,7 +345,7 @@ fn plan(shared: &Shared, first_seq: u64, count: usize) -> Result<Run, Stop> {
     let mut headers = Vec::with_capacity(count);
     for segment in &originals {
         let view = segment.view(segment.bounds().limit)?;
-        match SegmentHeader::decode_region(&view) {
+        match SegmentHeader::decode_region(&view.bytes) {
             HeaderFound::Valid(header, _) if header.nonce == segment.nonce => headers.push(header),
             _ => return Err(NotRewritten::Damaged(None).into()),
         }

@@ -1,6 +1,5 @@
 //! One segment as readers share it: what it holds, how far it may be read, where its bytes are.
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -8,7 +7,7 @@ use bytes::Bytes;
 use roaring::RoaringTreemap;
 
 use crate::cursor::SegmentCursor;
-use crate::disk::{Disk, OpenMode};
+use crate::disk::{Disk, OpenMode, View};
 use crate::error::{LogError, Operation};
 use crate::format::footer::{self, IndexEntry, Totals};
 use crate::format::packed::Codec;
@@ -69,9 +68,11 @@ pub(crate) struct Segment {
 
 #[derive(Debug)]
 struct CachedView {
-    bytes: Bytes,
+    view: View,
     /// How far the bytes show what the file holds.
     good_to: u64,
+    /// The file cannot be mapped again: see [`Segment::hold_view`].
+    held: bool,
 }
 
 /// What a new [`Segment`] is made of.
@@ -226,32 +227,30 @@ impl Segment {
         }
     }
 
-    /// The file as memory, right at least below `limit`.
+    /// The file as memory, right at least below `limit`. A view of which parts could not be read is not given out again:
+    /// the file may have come back, or the disk.
     ///
     /// # Errors
     /// If it cannot be opened or mapped.
-    pub(crate) fn view(&self, limit: u64) -> Result<Bytes, LogError> {
+    pub(crate) fn view(&self, limit: u64) -> Result<View, LogError> {
         let mut cached = self.view.lock();
-        if let Some(view) = &*cached
-            && limit <= view.good_to
+        if let Some(CachedView { view, good_to, held }) = &*cached
+            && limit <= *good_to
         {
-            return Ok(view.bytes.clone());
+            let faults = view.faults.get();
+            if faults == 0 || *held {
+                return Ok(view.clone());
+            }
+            tracing::error!(path = %self.path.display(), pages = faults, "parts of the file could not be read");
         }
         let failed = |operation, e: &std::io::Error| LogError::from_io(operation, &self.path, None, e);
         let file = self.disk.open(&self.path, OpenMode::Read).map_err(|e| failed(Operation::Open, &e))?;
-        let mut len = self.file_bytes().max(limit);
-        let view = loop {
-            match file.view(len) {
-                // Sealed, and so cut, between the two.
-                Err(e) if e.kind() == ErrorKind::UnexpectedEof && self.file_bytes().max(limit) < len => {
-                    len = self.file_bytes().max(limit);
-                }
-                other => break other.map_err(|e| failed(Operation::Map, &e))?,
-            }
-        };
+        // It may be sealed, and so cut, meanwhile: of what is behind the end nothing is ever looked at.
+        let len = self.file_bytes().max(limit);
+        let view = file.view(len).map_err(|e| failed(Operation::Map, &e))?;
         let good_to = if view.live { len } else { limit };
-        *cached = Some(CachedView { bytes: view.bytes.clone(), good_to });
-        Ok(view.bytes)
+        *cached = Some(CachedView { view: view.clone(), good_to, held: false });
+        Ok(view)
     }
 
     /// Maps the whole file and keeps the map for good: soon nothing, or something else, will have its name.
@@ -259,7 +258,11 @@ impl Segment {
     /// # Errors
     /// If it cannot be opened or mapped.
     pub(crate) fn hold_view(&self) -> Result<(), LogError> {
-        self.view(self.file_bytes()).map(drop)
+        self.view(self.file_bytes())?;
+        if let Some(cached) = &mut *self.view.lock() {
+            cached.held = true;
+        }
+        Ok(())
     }
 
     /// Entries of the index, and the one at `i`.

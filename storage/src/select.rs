@@ -61,6 +61,14 @@ impl Selection {
         }
     }
 
+    /// The next read begins with this number, or the first selected one after it.
+    pub fn seek(&mut self, seq: u64) {
+        self.numbers.clear();
+        (self.look_from, self.look_to) = (None, None);
+        self.matches.seek(seq);
+        self.reader.seek(seq);
+    }
+
     /// Visits selected records until `max_bytes` were looked at, nothing more is readable, or `f` breaks.
     ///
     /// # Errors
@@ -149,7 +157,10 @@ impl Selection {
         let bytes = &mut self.bytes_looked_at;
         self.reader.visit(1, &mut |visit| {
             flow = match &visit {
-                Visit::Record(record) if record.seq == seq && filters.matches(record.subject) => {
+                // One that turned out to be unreadable is shown: whoever copies it must know.
+                Visit::Record(record)
+                    if record.seq == seq && (filters.matches(record.subject) || !record.is_intact()) =>
+                {
                     *bytes += record.bytes();
                     f(visit)
                 }
@@ -185,7 +196,9 @@ impl Selection {
                 return ControlFlow::Break(());
             }
             flow = match &visit {
-                Visit::Record(record) if !filters.matches(record.subject) => ControlFlow::Continue(()),
+                Visit::Record(record) if !filters.matches(record.subject) && record.is_intact() => {
+                    ControlFlow::Continue(())
+                }
                 _ => f(visit),
             };
             flow

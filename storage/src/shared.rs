@@ -11,7 +11,7 @@ use crate::queue::Queue;
 use crate::record::{LostRange, LostReason};
 use crate::removed::Removed;
 use crate::segment::Segment;
-use crate::state::{Counters, DAMAGE_KEPT_MAX, Damage, LogObserver};
+use crate::state::{Counters, DAMAGE_KEPT_MAX, Damage, LogObserver, ScrubState};
 use crate::subjects::Subjects;
 use crate::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use crate::sync::{Condvar, Mutex, RwLock};
@@ -25,7 +25,7 @@ pub(crate) const LIMITS_NEW: u8 = 2;
 
 /// Locks, in the order in which they may nest: `changing_files`, `queue`, then `limits`, `removed`, `segments`, `damage`; inside a
 /// segment `index`, then `totals`, then `view`. No lock is held while the disk is waited for, except `changing_files`, and a
-/// segment's `view` while it is mapped.
+/// segment's `view` while it is mapped. `scrub` is taken alone.
 pub(crate) struct Shared {
     pub(crate) dir: PathBuf,
     pub(crate) options: LogOptions,
@@ -54,6 +54,7 @@ pub(crate) struct Shared {
     /// Held while sealed segments are removed or exchanged: one such change at a time, the oldest segment is removed first, and
     /// the log's end waits for it.
     pub(crate) changing_files: Mutex<()>,
+    pub(crate) scrub: Mutex<ScrubState>,
 }
 
 impl Shared {
@@ -191,6 +192,7 @@ impl AtomicCounters {
             full_episodes: get(&self.full_episodes),
             sync_ns: get(&self.sync_ns),
             records_removed: get(&self.removed),
+            read_faults: crate::disk::read_faults(),
         }
     }
 }

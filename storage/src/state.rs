@@ -1,6 +1,7 @@
 //! What a log reports about itself: counters, health, what opening it found, what removing took away.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::error::LogError;
 use crate::record::{LostRange, LostReason};
@@ -77,6 +78,40 @@ pub struct LogState {
     pub queued_bytes: u64,
     /// Counts since the log was opened.
     pub counters: Counters,
+    /// What scrubbing has done since the log was opened.
+    pub scrub: ScrubState,
+}
+
+/// One reading of all sealed segments. Times are those that [`crate::Scrub::step`] was given.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ScrubPass {
+    /// When it began.
+    pub started: Duration,
+    /// When it ended.
+    pub ended: Duration,
+    /// Segments read whole.
+    pub segments: u64,
+    /// Bytes read, those read a second time included.
+    pub bytes: u64,
+    /// Entries of damage, also those that were known before.
+    pub findings: u64,
+    /// Those of them that reading gets over, so that nothing is lost by them.
+    pub correctable: u64,
+}
+
+/// What scrubbing has done since a log was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ScrubState {
+    /// Passes that ended.
+    pub passes: u64,
+    /// Segments read whole.
+    pub segments: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// When the present pass began, if one is under way.
+    pub running: Option<Duration>,
+    /// The last pass that ended.
+    pub last: Option<ScrubPass>,
 }
 
 /// Most entries of damage that a log keeps in memory.
@@ -107,6 +142,8 @@ pub struct Counters {
     pub sync_ns: u64,
     /// Records removed one by one, in ranges or by limits; not those that went with whole segments.
     pub records_removed: u64,
+    /// Pages of mapped segments that could not be read; of all logs of the process, see [`crate::read_faults`].
+    pub read_faults: u64,
 }
 
 /// What opening a log found and did.

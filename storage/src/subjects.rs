@@ -23,7 +23,7 @@ use bytes::Bytes;
 
 pub use self::query::IndexError;
 use self::set::PartSet;
-use crate::disk::Disk;
+use crate::disk::{Disk, View};
 use crate::error::ReadError;
 use crate::index::{Active, ActiveError, Liveness};
 use crate::removed::Removed;
@@ -50,7 +50,7 @@ pub(crate) struct Subjects {
 #[derive(Debug)]
 struct Open {
     segment: Arc<Segment>,
-    file: Bytes,
+    view: View,
     cursor: Cursor,
     active: Active,
     /// Expiry times of records that have one.
@@ -61,7 +61,7 @@ impl Open {
     fn new(segment: &Arc<Segment>) -> Self {
         Self {
             segment: Arc::clone(segment),
-            file: Bytes::new(),
+            view: View::copied(Bytes::new()),
             cursor: Cursor::new(crate::format::SEGMENT_HEADER_BYTES, segment.first_seq),
             active: Active::new(segment.first_seq),
             expiries: Vec::new(),
@@ -74,13 +74,14 @@ impl Open {
         if self.cursor.expected() >= bounds.next_seq {
             return Ok(());
         }
-        self.file = self.segment.view(bounds.limit).map_err(ReadError::from)?;
+        self.view = self.segment.view(bounds.limit).map_err(ReadError::from)?;
+        let file = &self.view.bytes;
         loop {
-            match self.cursor.step(&self.file, &bounds) {
+            match self.cursor.step(file, &bounds) {
                 Step::Record { seq, record } => {
                     let Some(parts) = crate::format::record::parts(record) else { continue };
-                    let at = offset_in(&self.file, parts.subject).ok_or(IndexError::Active(ActiveError::Full))?;
-                    self.active.push(&self.file, seq, at, parts.subject)?;
+                    let at = offset_in(file, parts.subject).ok_or(IndexError::Active(ActiveError::Full))?;
+                    self.active.push(file, seq, at, parts.subject)?;
                     if let Some(noted) = noted.as_mut().filter(|noted| !noted.contains(parts.subject)) {
                         noted.insert(parts.subject.to_vec());
                     }

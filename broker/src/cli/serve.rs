@@ -272,6 +272,20 @@ const FLAGS: &[Flag<Draft>] = &[
         "Remove the oldest messages when the disk has less free space than this (default 1GiB).",
         |d, v| d.server.capture.disk_reserve_bytes = values::size(v.text()?)?
     ),
+    flag!(
+        HEAD_RECORD,
+        ["scrub-interval"],
+        Some("duration"),
+        "Pause between two readings of the whole log for damage (default 24h; off never reads it).",
+        |d, v| d.server.capture.scrub_interval = unless_off(v.text()?, |_| span(v, SECOND / 10, DAY * 36_500))?
+    ),
+    flag!(
+        HEAD_RECORD,
+        ["scrub-rate"],
+        Some("size"),
+        "Bytes of it a second, a sixteenth of that while messages are being recorded (default 100M).",
+        |d, v| d.server.capture.scrub_bytes_per_s = bytes(v, 1 << 16, i64::MAX as u64)? as u64
+    ),
     flag!(HEAD_LOG, ["l", "log"], Some("file"), "Log to this file; USR1 opens it anew.", |d, v| {
         d.log.file = Some(v.path()?)
     }),

@@ -41,11 +41,20 @@ struct Batch {
     open: Vec<u8>,
     bytes: usize,
     msgs: u64,
+    before_last: Mark,
     stamp: rfc3339::Stamp,
     /// Lost messages that the client is still to be told of: neighbours are one range.
     lost: Option<(u64, u64)>,
     /// Subject of what is said about lost messages; empty if the client has not asked for that.
     status_subject: Box<[u8]>,
+}
+
+/// Where a batch stood before its last delivery.
+#[derive(Clone, Copy, Default)]
+struct Mark {
+    chunks: usize,
+    open: usize,
+    bytes: usize,
 }
 
 /// Why a replay's task ends.
@@ -73,6 +82,7 @@ impl Feed {
             open: Vec::new(),
             bytes: 0,
             msgs: 0,
+            before_last: Mark::default(),
             stamp: rfc3339::Stamp::default(),
             lost: None,
             status_subject: if client.replay_status.load(Ordering::Relaxed) { subject.into() } else { Box::default() },
@@ -207,6 +217,7 @@ impl Feed {
     /// Reads for a while.
     fn turn(&mut self) -> Result<ReadEnd, ReadError> {
         let Self { reader, selection, batch, request, replay, client, .. } = self;
+        let mut again = None;
         let mut look = |visit: Visit<'_>| {
             let record = match visit {
                 Visit::Record(record) => record,
@@ -217,12 +228,24 @@ impl Feed {
                     return ControlFlow::Continue(());
                 }
             };
-            if !batch.everything && !subject::matches(&request.filter, record.subject) {
+            let wanted = batch.everything || subject::matches(&request.filter, record.subject);
+            if wanted {
+                batch.add(&record);
+            }
+            // Its page may just have turned out to be unreadable: then neither the match nor the copy is to be believed.
+            if !record.is_intact() {
+                if wanted {
+                    batch.take_back();
+                }
+                again = Some(record.seq);
+                return ControlFlow::Break(());
+            }
+            if !wanted {
                 return ControlFlow::Continue(());
             }
             let (deliver, last) = replay.take_one();
-            if deliver {
-                batch.add(&record);
+            if !deliver {
+                batch.take_back();
             }
             if last || !deliver {
                 end(replay, client);
@@ -234,6 +257,12 @@ impl Feed {
             Some(selection) => selection.visit(REPLAY_TURN_BYTES, &mut look)?,
             None => reader.visit(REPLAY_TURN_BYTES, &mut look)?,
         };
+        if let Some(seq) = again {
+            match selection {
+                Some(selection) => selection.seek(seq),
+                None => reader.seek(seq),
+            }
+        }
         Ok(outcome.end)
     }
 
@@ -269,6 +298,7 @@ impl Batch {
     fn add(&mut self, record: &RecordRef<'_>) {
         self.tell_lost();
         let before = self.open.len();
+        self.before_last = Mark { chunks: self.chunks.len(), open: before, bytes: self.bytes };
         if self.headers {
             self.add_with_headers(record);
         } else {
@@ -283,6 +313,20 @@ impl Batch {
         }
         self.open.extend_from_slice(encode::CRLF);
         self.msgs += 1;
+    }
+
+    /// Undoes the last [`Batch::add`].
+    fn take_back(&mut self) {
+        let Mark { chunks, open, bytes } = self.before_last;
+        if self.chunks.len() > chunks {
+            // Its head, and what was gathered before it, became a chunk.
+            self.open.clear();
+            self.open.extend_from_slice(self.chunks.get(chunks).map_or(&[][..], |chunk| chunk));
+            self.chunks.truncate(chunks);
+        }
+        self.open.truncate(open);
+        self.bytes = bytes;
+        self.msgs -= 1;
     }
 
     /// The stored header block with the position's headers first, so that a reader that takes the first match is not
@@ -350,5 +394,62 @@ impl Batch {
             self.chunks.push(Bytes::from(std::mem::take(&mut self.open)));
         }
         if self.chunks.is_empty() { Ok(()) } else { client.out.send_chunks(&mut self.chunks) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sublog_storage::{Log, LogOptions, NoObserver, RealDisk, RecordBatch};
+
+    use super::*;
+
+    fn batch() -> Batch {
+        Batch {
+            sid: b"1".as_slice().into(),
+            headers: true,
+            everything: true,
+            chunks: Vec::new(),
+            open: Vec::new(),
+            bytes: 0,
+            msgs: 0,
+            before_last: Mark::default(),
+            lost: None,
+            status_subject: Box::default(),
+            stamp: rfc3339::Stamp::default(),
+        }
+    }
+
+    fn content(batch: &Batch) -> (Vec<u8>, usize, u64) {
+        let mut all = batch.chunks.concat();
+        all.extend_from_slice(&batch.open);
+        (all, batch.bytes, batch.msgs)
+    }
+
+    #[test]
+    fn a_delivery_that_is_taken_back_was_never_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, _) = Log::open(RealDisk::shared(), dir.path(), LogOptions::default(), Arc::new(NoObserver)).unwrap();
+        let mut records = RecordBatch::new();
+        for len in [3, REPLAY_ZERO_COPY_BYTES, 10, 5 * REPLAY_ZERO_COPY_BYTES, 0] {
+            records.push(1, b"a.b", b"", &vec![b'x'; len]).unwrap();
+        }
+        log.append(&mut records).unwrap();
+        log.sync_now().unwrap();
+        let (mut steady, mut wavering) = (batch(), batch());
+        let mut seen = 0;
+        log.reader()
+            .visit(usize::MAX, &mut |visit| {
+                let Visit::Record(record) = visit else { panic!("{visit:?}") };
+                steady.add(&record);
+                wavering.add(&record);
+                wavering.take_back();
+                wavering.add(&record);
+                assert_eq!(content(&wavering), content(&steady), "record {}", record.seq);
+                seen += 1;
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        assert_eq!((seen, steady.msgs), (5, 5));
+        log.close().unwrap();
     }
 }

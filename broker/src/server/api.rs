@@ -1,10 +1,13 @@
 //! Subjects that the server itself answers: `$SUBLOG.STATE`.
 
+use std::time::Duration;
+
 use serde::Serialize;
+use sublog_storage::ScrubState;
 
 use super::Server;
 use crate::capture::CAPTURE;
-use crate::rfc3339;
+use crate::{clock, rfc3339};
 
 /// One stream, as `$SUBLOG.STATE` shows it.
 #[derive(Debug, Serialize)]
@@ -23,11 +26,56 @@ pub struct StreamState {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     pub damaged_ranges: u64,
+    pub read_faults: u64,
+    pub scrub: ScrubReport,
     pub expired_messages: u64,
     pub expired_bytes: u64,
     pub queued_bytes: u64,
     pub syncs: u64,
     pub commits: u64,
+}
+
+/// What reading a stream's segments for damage came to, since the server started.
+#[derive(Debug, Default, Serialize)]
+#[expect(missing_docs, reason = "named as they are sent")]
+pub struct ScrubReport {
+    pub running: bool,
+    pub bytes: u64,
+    pub passes: u64,
+    /// `none` before the first pass has ended, then `sound` or `damaged`.
+    pub last_result: &'static str,
+    pub last_start: String,
+    pub last_end: String,
+    pub last_segments: u64,
+    pub last_bytes: u64,
+    pub last_findings: u64,
+    pub last_correctable: u64,
+}
+
+fn scrub_report(state: &ScrubState) -> ScrubReport {
+    let report = ScrubReport {
+        running: state.running.is_some(),
+        bytes: state.bytes,
+        passes: state.passes,
+        last_result: "none",
+        ..ScrubReport::default()
+    };
+    let Some(last) = state.last else { return report };
+    let now = (super::maintenance::ticks(), clock::unix_ns());
+    let time = |at: Duration| {
+        let ago = i64::try_from(now.0.saturating_sub(at).as_nanos()).unwrap_or(i64::MAX);
+        rfc3339::format(now.1.saturating_sub(ago))
+    };
+    ScrubReport {
+        last_result: if last.findings == 0 { "sound" } else { "damaged" },
+        last_start: time(last.started),
+        last_end: time(last.ended),
+        last_segments: last.segments,
+        last_bytes: last.bytes,
+        last_findings: last.findings,
+        last_correctable: last.correctable,
+        ..report
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -61,6 +109,8 @@ pub fn streams(server: &Server) -> Vec<StreamState> {
         health,
         error,
         damaged_ranges: state.damage_found,
+        read_faults: state.counters.read_faults,
+        scrub: scrub_report(&state.scrub),
         expired_messages: server.stats.expired_msgs.load(Ordering::Relaxed),
         expired_bytes: server.stats.expired_bytes.load(Ordering::Relaxed),
         queued_bytes: state.queued_bytes,

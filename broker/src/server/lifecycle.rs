@@ -14,7 +14,7 @@ use sublog_storage::{DataDir, LogError, Meta, MetaError, OpenError, RecoveryRepo
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Server, ServerStats, VERSION, accept, retention, ticker};
+use super::{Server, ServerStats, VERSION, accept, maintenance, retention, ticker};
 use crate::capture::{CAPTURE, Capture};
 use crate::cli::{BannerFacts, Recovered, announce, banner};
 use crate::client::CloseReason;
@@ -129,11 +129,13 @@ async fn serve(
 
     let ticker = tokio::spawn(ticker::run(server.clone()));
     let retention = data.clone().map(|data| tokio::spawn(retention::run(server.clone(), data)));
+    let maintenance = maintenance::start(&server).map_err(ServeError::Runtime)?;
     until_stopped(&server, listener, &mut signals, log).await;
 
     tracing::info!("Initiating Shutdown...");
     server.stopping.store(true, Ordering::Release);
     ticker.abort();
+    drop(maintenance);
     if let Some(task) = retention {
         task.abort();
     }

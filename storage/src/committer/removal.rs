@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use super::Committer;
 use crate::cursor::{Found, SegmentCursor};
-use crate::error::{LogError, ReadError};
+use crate::error::{LogError, Operation, ReadError};
 use crate::format::removal::Group;
 use crate::journal;
 use crate::queue::Removing;
@@ -92,7 +92,7 @@ impl<'a> Scales<'a> {
                 (file, cursor)
             }
             None => {
-                let file = segment.view(bounds.limit)?;
+                let file = segment.view(bounds.limit)?.bytes;
                 let cursor = segment.cursor_at(&file, &bounds, first);
                 (file, cursor)
             }
@@ -344,10 +344,10 @@ impl Committer {
                 last = segment.next_seq().checked_sub(1);
             } else {
                 let bounds = segment.bounds();
-                let file = segment.view(bounds.limit)?;
-                let mut cursor = segment.cursor_at(&file, &bounds, removed.next_live(segment.first_seq));
+                let view = segment.view(bounds.limit)?;
+                let mut cursor = segment.cursor_at(&view.bytes, &bounds, removed.next_live(segment.first_seq));
                 while messages_left > 0 || bytes_left > 0 {
-                    match cursor.step(&file, &bounds) {
+                    match cursor.step(&view.bytes, &bounds) {
                         Found::Record { seq, record, .. } if !removed.contains(seq) => {
                             messages_left = messages_left.saturating_sub(1);
                             bytes_left = bytes_left.saturating_sub(record.len() as u64);
@@ -356,6 +356,9 @@ impl Committer {
                         Found::Record { .. } | Found::Lost { .. } => {}
                         Found::End => break,
                     }
+                    // Others must not go in the place of records that cannot be read now.
+                    let failed = |e| LogError::from_io(Operation::Read, &segment.path, None, &e);
+                    view.was_read().map_err(failed)?;
                 }
             }
             if messages_left == 0 && bytes_left == 0 {

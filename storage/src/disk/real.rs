@@ -1,5 +1,7 @@
 //! The seam over the file system.
 
+mod medium;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, Read as _};
 use std::os::unix::fs::FileExt as _;
@@ -32,6 +34,10 @@ impl Disk for RealDisk {
         options.read(true);
         match mode {
             OpenMode::Read => {}
+            OpenMode::ReadMedium => {
+                let (file, medium) = medium::open(path)?;
+                return Ok(Arc::new(RealFile { file, medium: Some(medium) }));
+            }
             OpenMode::Write => {
                 options.write(true);
             }
@@ -42,7 +48,7 @@ impl Disk for RealDisk {
                 options.write(true).create(true).truncate(false);
             }
         }
-        Ok(Arc::new(RealFile { file: options.open(path)? }))
+        Ok(Arc::new(RealFile { file: options.open(path)?, medium: None }))
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
@@ -110,6 +116,8 @@ impl Disk for RealDisk {
 #[derive(Debug)]
 struct RealFile {
     file: File,
+    /// Read past the page cache.
+    medium: Option<medium::Medium>,
 }
 
 impl DiskFile for RealFile {
@@ -118,7 +126,10 @@ impl DiskFile for RealFile {
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.file.read_at(buf, offset)
+        match &self.medium {
+            Some(medium) => medium.read_at(&self.file, buf, offset),
+            None => self.file.read_at(buf, offset),
+        }
     }
 
     fn write_vectored_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
@@ -147,7 +158,7 @@ impl DiskFile for RealFile {
     }
 
     fn view(&self, len: u64) -> io::Result<View> {
-        Ok(View { bytes: map::map_read_only(&self.file, len)?, live: true })
+        map::map_read_only(&self.file, len)
     }
 
     fn try_lock(&self) -> io::Result<bool> {

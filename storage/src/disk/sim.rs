@@ -219,6 +219,14 @@ impl SimDisk {
         inode.and_then(|i| state.inodes.get_mut(i)).is_some_and(|inode| inode.flip_bit(bit))
     }
 
+    /// Flips one bit of a file on stable storage only: the page cache goes on showing the right one. `false` if there is no
+    /// such bit.
+    pub fn rot_bit(&self, path: &Path, bit: u64) -> bool {
+        let mut state = self.state.lock();
+        let inode = state.names.get(path).copied();
+        inode.and_then(|i| state.inodes.get_mut(i)).is_some_and(|inode| inode.rot_bit(bit))
+    }
+
     /// What the page cache shows of a file.
     #[must_use]
     pub fn contents(&self, path: &Path) -> Option<Vec<u8>> {
@@ -269,7 +277,7 @@ impl Disk for SimDisk {
         let inode = match (found, mode) {
             (Some(_), OpenMode::CreateNew) => return Err(io::Error::from(io::ErrorKind::AlreadyExists)),
             (Some(inode), _) => inode,
-            (None, OpenMode::Read | OpenMode::Write) => return Err(no_such_file()),
+            (None, OpenMode::Read | OpenMode::ReadMedium | OpenMode::Write) => return Err(no_such_file()),
             (None, _) => {
                 let inode = state.inodes.len();
                 state.inodes.push(Inode::default());
@@ -278,7 +286,8 @@ impl Disk for SimDisk {
                 inode
             }
         };
-        Ok(Arc::new(SimFile { disk: self.clone(), inode, life: state.life, holds: AtomicBool::new(false) }))
+        let medium = mode == OpenMode::ReadMedium;
+        Ok(Arc::new(SimFile { disk: self.clone(), inode, life: state.life, medium, holds: AtomicBool::new(false) }))
     }
 
     fn create_dir_all(&self, _path: &Path) -> io::Result<()> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Opening;
-use crate::disk::{DiskFile, OpenMode, read_full};
+use crate::disk::{DiskFile, OpenMode, View, read_full};
 use crate::error::{LogError, OpenError, Operation};
 use crate::format::footer::{self, Totals};
 use crate::format::segment::{HeaderFound, SegmentHeader, parse_file_name};
@@ -49,10 +49,18 @@ impl Opening<'_> {
         self.disk.open(path, mode).map_err(|e| LogError::from_io(Operation::Open, path, None, &e))
     }
 
-    pub(super) fn whole_file(&self, candidate: &Candidate) -> Result<bytes::Bytes, LogError> {
+    pub(super) fn whole_file(&self, candidate: &Candidate) -> Result<View, LogError> {
         let file = self.open_file(&candidate.path, OpenMode::Read)?;
         let view = file.view(candidate.file_len);
-        Ok(view.map_err(|e| LogError::from_io(Operation::Map, &candidate.path, None, &e))?.bytes)
+        view.map_err(|e| LogError::from_io(Operation::Map, &candidate.path, None, &e))
+    }
+
+    /// Whether a file without a header has any frame.
+    pub(super) fn has_frame(&self, file: &Candidate) -> Result<bool, LogError> {
+        let view = self.whole_file(file)?;
+        let found = walk::find_header(&view.bytes, None, SEGMENT_HEADER_BYTES, file.file_len).is_some();
+        view.was_read().map_err(|e| LogError::from_io(Operation::Read, &file.path, None, &e))?;
+        Ok(found)
     }
 
     pub(super) fn read_footer(&self, file: &Candidate, nonce: u64) -> Result<Option<footer::Footer>, OpenError> {

@@ -163,7 +163,7 @@ impl Told {
 /// The same from the segment itself.
 fn weigh(segment: &Arc<Segment>, removed: &Removed) -> Result<(u64, u64), LogError> {
     let bounds = segment.bounds();
-    let file = segment.view(bounds.limit)?;
+    let file = segment.view(bounds.limit)?.bytes;
     let mut cursor = segment.cursor_once();
     let (mut messages, mut bytes) = (0, 0);
     loop {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::set::{parse_name, path_of};
 use super::{IndexError, Open};
 use crate::cursor::Found;
-use crate::disk::{Disk, DiskFile, OpenMode, write_all};
+use crate::disk::{Disk, DiskFile, OpenMode, View, write_all};
 use crate::error::{LogError, Operation, ReadError};
 use crate::index::{Active, ActiveError, Part, PartInfo, PartWriteError, PartWriter, Source, merge};
 use crate::segment::Segment;
@@ -79,20 +79,24 @@ fn source_of(segment: &Segment) -> Source {
 
 /// The part of a segment that was read while it was open, and sealed since.
 pub(super) fn part_of_open(shared: &Shared, open: &Open) -> Result<Part, IndexError> {
-    write_part(shared, &open.segment, &open.active, &open.file, &open.expiries)
+    write_part(shared, &open.segment, &open.active, &open.view.bytes, &open.view, &open.expiries)
 }
 
 fn write_part(
     shared: &Shared,
     segment: &Segment,
     active: &Active,
-    file: &[u8],
+    subjects: &[u8],
+    view: &View,
     expiries: &[(i64, u64)],
 ) -> Result<Part, IndexError> {
+    // A part that leaves out what could not be read today would leave it out for ever.
+    let failed = |e: std::io::Error| ReadError::Io(LogError::from_io(Operation::Read, &segment.path, None, &e));
+    view.was_read().map_err(failed)?;
     let part = PartFile::create(shared, segment.first_seq, 0)?;
     part.finish(|write| {
         let mut writer = PartWriter::new(write, 0, vec![source_of(segment)], active.subjects())?;
-        active.write_into(file, &mut writer)?;
+        active.write_into(subjects, &mut writer)?;
         let mut sorted = expiries.to_vec();
         sorted.sort_unstable();
         for (at_ns, seq) in sorted {
@@ -105,28 +109,29 @@ fn write_part(
 /// The part of a sealed segment, from its file.
 pub(super) fn part_of_segment(shared: &Shared, segment: &Arc<Segment>) -> Result<Part, IndexError> {
     let bounds = segment.bounds();
-    let file = segment.view(bounds.limit).map_err(ReadError::from)?;
+    let view = segment.view(bounds.limit).map_err(ReadError::from)?;
+    let file = &view.bytes;
     let mut cursor = segment.cursor_once();
     let mut active = Active::new(segment.first_seq);
     // Subjects of a packed segment lie in blocks that do not stay; they are gathered here.
     let mut subjects = Vec::new();
     loop {
-        match cursor.step(&file, &bounds) {
+        match cursor.step(file, &bounds) {
             Found::Record { seq, record, .. } => {
                 let Some(parts) = crate::format::record::parts(record) else { continue };
                 if segment.packed {
                     let at = u32::try_from(subjects.len()).map_err(|_| ActiveError::Full)?;
                     subjects.extend_from_slice(parts.subject);
                     active.push(&subjects, seq, at, parts.subject)?;
-                } else if let Some(at) = super::offset_in(&file, parts.subject) {
-                    active.push(&file, seq, at, parts.subject)?;
+                } else if let Some(at) = super::offset_in(file, parts.subject) {
+                    active.push(file, seq, at, parts.subject)?;
                 }
             }
             Found::Lost { .. } => {}
             Found::End => break,
         }
     }
-    write_part(shared, segment, &active, if segment.packed { &subjects } else { &file }, &[])
+    write_part(shared, segment, &active, if segment.packed { &subjects } else { file }, &view, &[])
 }
 
 /// One part of several adjacent ones.

@@ -76,7 +76,7 @@ impl Shared {
             let answer = {
                 let removed = self.removed.read();
                 let live = Live(&removed);
-                let open = OpenSegment { active: &state.active, file: &state.file };
+                let open = OpenSegment { active: &state.active, file: &state.view.bytes };
                 question(&Snapshot::new(&cover.parts, Some(open), &live))
             };
             match answer {

@@ -14,6 +14,8 @@ pub(super) struct SimFile {
     pub(super) disk: SimDisk,
     pub(super) inode: usize,
     pub(super) life: u64,
+    /// It reads what is on stable storage.
+    pub(super) medium: bool,
     /// This handle has the file's lock.
     pub(super) holds: AtomicBool,
 }
@@ -36,7 +38,7 @@ impl DiskFile for SimFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         self.with(|state, i| {
             state.faults.check(Call::Read)?;
-            Ok(state.inodes.get(i).map_or(0, |inode| inode.read_at(buf, offset)))
+            Ok(state.inodes.get(i).map_or(0, |inode| inode.read_at(buf, offset, self.medium)))
         })
     }
 
@@ -117,10 +119,10 @@ impl DiskFile for SimFile {
         self.with(|state, i| {
             state.faults.check(Call::View)?;
             let inode = state.inodes.get(i).ok_or_else(no_such_file)?;
-            match inode.cache.get(..crate::format::index64(len)) {
-                Some(bytes) => Ok(View { bytes: Bytes::copy_from_slice(bytes), live: false }),
-                None => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
-            }
+            let len = crate::format::index64(len);
+            let mut bytes = inode.cache.get(..len).unwrap_or(&inode.cache).to_vec();
+            bytes.resize(len, 0);
+            Ok(View::copied(Bytes::from(bytes)))
         })
     }
 

@@ -24,8 +24,9 @@ impl Inode {
         Self { cache: Arc::clone(&bytes), durable: bytes, ..Self::default() }
     }
 
-    pub(super) fn read_at(&self, buf: &mut [u8], offset: u64) -> usize {
-        let from = self.cache.get(index64(offset)..).unwrap_or_default();
+    pub(super) fn read_at(&self, buf: &mut [u8], offset: u64, medium: bool) -> usize {
+        let bytes = if medium { &self.durable } else { &self.cache };
+        let from = bytes.get(index64(offset)..).unwrap_or_default();
         let n = from.len().min(buf.len());
         for (to, from) in buf.iter_mut().zip(from) {
             *to = *from;
@@ -109,15 +110,21 @@ impl Inode {
     }
 
     pub(super) fn flip_bit(&mut self, bit: u64) -> bool {
-        let at = index64(bit / 8);
-        let mask = 1_u8 << (bit % 8);
-        for copy in [&mut self.cache, &mut self.durable] {
-            match Arc::make_mut(copy).get_mut(at) {
-                Some(byte) => *byte ^= mask,
-                None => return false,
-            }
+        flip(&mut self.cache, bit) && flip(&mut self.durable, bit)
+    }
+
+    pub(super) fn rot_bit(&mut self, bit: u64) -> bool {
+        flip(&mut self.durable, bit)
+    }
+}
+
+fn flip(bytes: &mut Arc<Vec<u8>>, bit: u64) -> bool {
+    match Arc::make_mut(bytes).get_mut(index64(bit / 8)) {
+        Some(byte) => {
+            *byte ^= 1_u8 << (bit % 8);
+            true
         }
-        true
+        None => false,
     }
 }
 
