@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::files::{Candidate, Who, parts_of};
+pub(crate) use self::look::look;
 use self::removals::Removals;
 use crate::disk::{Disk, DiskFile, OpenMode, View, write_all};
 use crate::error::{LogError, OpenError, Operation};
@@ -24,8 +25,6 @@ use crate::segment::{Segment, SegmentParts, SparseIndex, path_of};
 use crate::shared::{Failure, lost};
 use crate::state::{Damage, RecoveryReport};
 use crate::writer::{self, NewSegment, Writer};
-
-pub(crate) use self::look::look;
 
 /// Bytes written in one call when a tail is zeroed or written again.
 const STEP_BYTES: u64 = 1 << 20;

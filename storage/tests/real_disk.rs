@@ -15,8 +15,8 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use sublog_storage::{
-    AppendError, Log, LogObserver, LogOptions, NoObserver, ReadEnd, RealDisk, Record, RecordBatch, RecoveryReport,
-    SyncMode, Visit,
+    AppendError, Log, LogObserver, LogOptions, NoObserver, OpenError, ReadEnd, RealDisk, Record, RecordBatch,
+    RecoveryReport, SyncMode, Visit,
 };
 
 fn small() -> LogOptions {
@@ -24,7 +24,14 @@ fn small() -> LogOptions {
 }
 
 fn open(dir: &Path, options: LogOptions) -> (Log, RecoveryReport) {
-    Log::open(RealDisk::shared(), dir, options, Arc::new(NoObserver)).unwrap()
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        match Log::open(RealDisk::shared(), dir, options.clone(), Arc::new(NoObserver)) {
+            // A process that another test is starting holds a copy of every file for a moment, the lock with it.
+            Err(OpenError::Locked { .. }) if Instant::now() < deadline => std::thread::yield_now(),
+            other => return other.unwrap(),
+        }
+    }
 }
 
 fn batch(from: u64, n: u64) -> RecordBatch {
