@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use sublog_storage::{
-    AppendError, Appended, Log, LogError, LogObserver, LogOptions, LogState, OpenError, Reader, RecordBatch,
+    AppendError, Appended, Codec, Log, LogError, LogObserver, LogOptions, LogState, OpenError, Reader, RecordBatch,
     RecoveryReport,
 };
 use tokio::sync::{Notify, watch};
@@ -106,7 +106,12 @@ impl Capture {
     /// As the storage tells.
     pub fn open(dir: PathBuf, options: &CaptureOptions) -> Result<(Arc<Self>, RecoveryReport), OpenError> {
         let signals = Arc::new(signals());
-        let log_options = LogOptions { sync: options.sync, queue_bytes_max: QUEUE_BYTES_MAX, ..LogOptions::default() };
+        let log_options = LogOptions {
+            sync: options.sync,
+            queue_bytes_max: QUEUE_BYTES_MAX,
+            pack: options.compress.then_some(Codec::Zstd),
+            ..LogOptions::default()
+        };
         let disk = Arc::new(sublog_storage::RealDisk);
         let (log, report) = Log::open(disk, &dir, log_options, signals.clone())?;
         signals.readable.send_replace(log.readable_seq());

@@ -97,6 +97,8 @@ pub struct CaptureOptions {
     pub disk_reserve_bytes: u64,
     /// Pause between two readings of the whole log for damage; `None` never reads it.
     pub scrub_interval: Option<Duration>,
+    /// Whether sealed segments are compressed.
+    pub compress: bool,
     /// Bytes of it a second.
     pub scrub_bytes_per_s: u64,
 }
@@ -110,6 +112,7 @@ impl Default for CaptureOptions {
             max_bytes: None,
             disk_reserve_bytes: 1024 * 1024 * 1024,
             scrub_interval: Some(ScrubOptions::default().interval),
+            compress: false,
             scrub_bytes_per_s: ScrubOptions::default().bytes_per_s,
         }
     }

@@ -72,6 +72,8 @@ fn every_flag_reaches_its_option() {
         ("--max-bytes 10GiB", |s| s.server.capture.max_bytes == Some(10 << 30)),
         ("--max-bytes 1GiB --max-bytes 0", |s| s.server.capture.max_bytes.is_none()),
         ("--disk-reserve 5g", |s| s.server.capture.disk_reserve_bytes == 5_000_000_000),
+        ("--compress on", |s| s.server.capture.compress),
+        ("--compress=on --compress off", |s| !s.server.capture.compress),
         ("--scrub-interval 6h", |s| s.server.capture.scrub_interval == Some(Duration::from_secs(6 * 3600))),
         ("--scrub-interval off", |s| s.server.capture.scrub_interval.is_none()),
         ("--scrub-interval off --scrub_interval 24h", |s| {
@@ -171,6 +173,7 @@ fn values_out_of_range_name_the_flag() {
         "--max-bytes 1k",
         "--max-bytes x",
         "--disk-reserve -1",
+        "--compress zstd",
         "--scrub-interval 1ms",
         "--scrub-interval x",
         "--scrub-rate 0",

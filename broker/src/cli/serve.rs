@@ -274,6 +274,13 @@ const FLAGS: &[Flag<Draft>] = &[
     ),
     flag!(
         HEAD_RECORD,
+        ["compress"],
+        Some("on|off"),
+        "Compress what is no longer appended to, with zstd; JSON takes a fraction of its size then (default off).",
+        |d, v| d.server.capture.compress = values::switch(v.text()?)?
+    ),
+    flag!(
+        HEAD_RECORD,
         ["scrub-interval"],
         Some("duration"),
         "Pause between two readings of the whole log for damage (default 24h; off never reads it).",
