@@ -311,9 +311,8 @@ impl Committer {
     fn roll(&mut self, frame_bytes: u64, first_seq: u64) -> Result<(), Failure> {
         let was_unsynced = self.unsynced();
         if first_seq == self.writer.segment.first_seq {
-            // Nothing is in it, and the next one has its name.
-            self.writer.discard_empty(&self.shared.disk)?;
-            self.shared.drop_segment(&self.writer.segment);
+            // Nothing is in it, and the next one takes its place.
+            self.writer.shrink_empty()?;
         } else {
             self.writer.seal()?;
             if was_unsynced {
@@ -329,7 +328,7 @@ impl Committer {
         }
         let weak = self.shared.options.sync.is_weak();
         let new = self.writer.successor(&self.shared.options, first_seq, frame_bytes, weak);
-        self.writer = match writer::create(&self.shared.disk, &self.shared.dir, &new) {
+        let made = match writer::create(&self.shared.disk, &self.shared.dir, &new) {
             // A small segment may find room where a large one does not.
             Err(Failure::Full(_)) => {
                 let least = NewSegment { capacity: writer::capacity_least(&self.shared.options, frame_bytes), ..new };
@@ -337,7 +336,13 @@ impl Committer {
             }
             other => other?,
         };
-        self.shared.add_segment(Arc::clone(&self.writer.segment));
+        self.writer = made;
+        let segment = Arc::clone(&self.writer.segment);
+        if new.replaces {
+            self.shared.replace_last_segment(segment);
+        } else {
+            self.shared.add_segment(segment);
+        }
         count(&self.shared.counters.segments_created, 1);
         Ok(())
     }

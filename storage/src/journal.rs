@@ -291,7 +291,8 @@ pub(crate) fn groups_of(segments: &[Arc<Segment>], removed: &Removed) -> (u64, V
         let ranges = removed.removed_in(segment.first_seq, last);
         let (live_messages, live_bytes) = segment.live();
         let totals = segment.totals();
-        if totals.messages > live_messages {
+        // Also what a packed file does not have any more: when that file goes, nothing else says why.
+        if totals.messages > live_messages || !ranges.is_empty() {
             // Those below the floor are counted here as well, so that the bytes belong to all of them.
             let mut all = Vec::new();
             if segment.first_seq < floor {
@@ -301,7 +302,7 @@ pub(crate) fn groups_of(segments: &[Arc<Segment>], removed: &Removed) -> (u64, V
             groups.push(Group {
                 segment: segment.first_seq,
                 nonce: segment.nonce,
-                messages: totals.messages - live_messages,
+                messages: totals.messages.saturating_sub(live_messages),
                 bytes: totals.record_bytes.saturating_sub(live_bytes),
                 ranges: all,
             });

@@ -141,6 +141,7 @@ impl Opening<'_> {
             weak: self.options.sync.is_weak(),
             base_max_ts: i64::MIN,
             previous: crate::format::segment::Previous::default(),
+            replaces: false,
         };
         writer::create(self.disk, self.dir, &new).map_err(open_failure)
     }
@@ -306,7 +307,6 @@ impl Opening<'_> {
             zeroed: scan.torn.map_or(scan.end, |(_, to)| to),
             // Nothing more goes into a file whose header is lost: a new one would be in the same danger.
             sealed: scan.footer.is_some() || file.header.is_none() || who.packed,
-            gone: false,
         }
     }
 
@@ -376,7 +376,7 @@ impl Opening<'_> {
         let known = writer.next_seq.max(self.missing_last.map_or(0, |last| last + 1));
         let first_seq = self.report.skipped.map_or(known, |skipped| skipped.last_seq + 1);
         if first_seq == writer.segment.first_seq {
-            writer.discard_empty(self.disk).map_err(open_failure)?;
+            writer.shrink_empty().map_err(open_failure)?;
             segments.pop();
         } else {
             writer.seal().map_err(open_failure)?;

@@ -86,6 +86,13 @@ impl Shared {
         *guard = Arc::new(list);
     }
 
+    /// Puts a segment in the place of the last one.
+    pub(crate) fn replace_last_segment(&self, segment: Arc<Segment>) {
+        let mut guard = self.segments.write();
+        let kept = guard.len().saturating_sub(1);
+        *guard = Arc::new(guard.iter().take(kept).cloned().chain([segment]).collect());
+    }
+
     /// Takes a segment out.
     pub(crate) fn drop_segment(&self, gone: &Arc<Segment>) {
         let mut guard = self.segments.write();

@@ -15,6 +15,9 @@ use crate::options::LogOptions;
 use crate::segment::{Segment, SegmentParts, SparseIndex, path_of};
 use crate::shared::Failure;
 
+/// What the name of a segment ends with that is to take another's place, until it does.
+pub(crate) const UNFINISHED: &str = "seg.tmp";
+
 /// The segment that is appended to.
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -41,8 +44,6 @@ pub(crate) struct Writer {
     pub(crate) zeroed: u64,
     /// It has its footer; the next frame needs a new segment.
     pub(crate) sealed: bool,
-    /// It was empty and its file is removed.
-    pub(crate) gone: bool,
 }
 
 /// A new segment file, as asked for.
@@ -55,6 +56,8 @@ pub(crate) struct NewSegment {
     pub(crate) weak: bool,
     pub(crate) base_max_ts: i64,
     pub(crate) previous: Previous,
+    /// It takes the place of an empty one of the same name.
+    pub(crate) replaces: bool,
 }
 
 impl Writer {
@@ -178,23 +181,23 @@ impl Writer {
         Ok(())
     }
 
-    /// Removes the file of a segment that holds nothing, so that its name is free.
+    /// Gives back the room of a segment that holds nothing and is about to be replaced. Its header stays: it may be all
+    /// that knows which numbers were given out.
     ///
     /// # Errors
     /// If the system refuses: the end of writing.
-    pub(crate) fn discard_empty(&mut self, disk: &Arc<dyn Disk>) -> Result<(), Failure> {
-        debug_assert_eq!(self.pos, SEGMENT_HEADER_BYTES, "only an empty segment is discarded");
-        self.sealed = true;
-        self.gone = true;
-        match disk.remove(&self.segment.path) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(by_kind(self.failed(Operation::Remove, 0, &e))),
-            _ => Ok(()),
-        }
+    pub(crate) fn shrink_empty(&mut self) -> Result<(), Failure> {
+        debug_assert_eq!(self.pos, SEGMENT_HEADER_BYTES, "only an empty segment is replaced");
+        self.capacity = SEGMENT_HEADER_BYTES;
+        self.segment.truncated(SEGMENT_HEADER_BYTES);
+        let cut = self.file.set_len(SEGMENT_HEADER_BYTES);
+        cut.map_err(|e| by_kind(self.failed(Operation::Allocate, SEGMENT_HEADER_BYTES, &e)))
     }
 
     /// The segment after this one, as it is to be made.
     pub(crate) fn successor(&self, options: &LogOptions, first_seq: u64, frame_bytes: u64, weak: bool) -> NewSegment {
-        let ordinal = if self.gone { self.segment.ordinal } else { self.segment.ordinal + 1 };
+        let replaces = first_seq == self.segment.first_seq;
+        let ordinal = if replaces { self.segment.ordinal } else { self.segment.ordinal + 1 };
         NewSegment {
             log_id: self.log_id,
             first_seq,
@@ -202,14 +205,12 @@ impl Writer {
             capacity: capacity_for(options, ordinal, frame_bytes),
             weak,
             base_max_ts: self.max_ts,
-            previous: self.as_previous(),
+            previous: if replaces { self.segment.previous.unwrap_or_default() } else { self.as_previous() },
+            replaces,
         }
     }
 
     fn as_previous(&self) -> Previous {
-        if self.gone {
-            return self.segment.previous.unwrap_or_default();
-        }
         Previous {
             nonce: self.segment.link_nonce,
             first_seq: self.segment.first_seq,
@@ -242,7 +243,8 @@ impl Writer {
     }
 }
 
-/// Makes a segment file under its final name: reserved, header written, both it and its name synced.
+/// Makes a segment file: reserved, header written, both it and its name synced. One that takes another's place gets its
+/// name when it is whole, so that there is one of the two at any time.
 ///
 /// # Errors
 /// `Full` if there is no room; the file is removed again. Else the end of writing.
@@ -250,7 +252,8 @@ pub(crate) fn create(disk: &Arc<dyn Disk>, dir: &Path, new: &NewSegment) -> Resu
     let path = path_of(dir, new.first_seq);
     let failed = |operation, e: &std::io::Error| LogError::from_io(operation, &path, None, e);
     let nonce = disk.random().map_err(|e| Failure::Dead(failed(Operation::Open, &e)))?;
-    let file = disk.open(&path, OpenMode::Create).map_err(|e| by_kind(failed(Operation::Open, &e)))?;
+    let made_at = if new.replaces { path.with_extension(UNFINISHED) } else { path.clone() };
+    let file = disk.open(&made_at, OpenMode::Create).map_err(|e| by_kind(failed(Operation::Open, &e)))?;
     let header = SegmentHeader {
         weak: new.weak,
         nonce,
@@ -271,12 +274,15 @@ pub(crate) fn create(disk: &Arc<dyn Disk>, dir: &Path, new: &NewSegment) -> Resu
     };
     if let Err(error) = fill() {
         // Gives the room back. If this fails as well, the next attempt or the next opening cleans up.
-        if let Err(e) = disk.remove(&path) {
+        if let Err(e) = disk.remove(&made_at) {
             tracing::warn!(path = %path.display(), error = %e, "an unfinished segment could not be removed");
         }
         return Err(by_kind(error));
     }
     file.sync_data().map_err(|e| Failure::Dead(failed(Operation::Sync, &e)))?;
+    if new.replaces {
+        disk.rename(&made_at, &path).map_err(|e| Failure::Dead(failed(Operation::Remove, &e)))?;
+    }
     sync_dir(disk, dir)?;
     let segment = Segment::new(
         disk,
@@ -312,7 +318,6 @@ pub(crate) fn create(disk: &Arc<dyn Disk>, dir: &Path, new: &NewSegment) -> Resu
         next_entry_at: 0,
         zeroed: SEGMENT_HEADER_BYTES,
         sealed: false,
-        gone: false,
     })
 }
 

@@ -246,3 +246,54 @@ fn a_rewriting_meets_failures_without_harm() {
         }
     }
 }
+
+/// Everything but an empty segment was removed, a record comes that does not fit in it, the disk is full, and the
+/// process dies: the numbers before were seen, and are not given out again.
+#[test]
+fn numbers_outlive_the_last_empty_segment() {
+    for power in [false, true] {
+        let disk = SimDisk::new(6);
+        let (log, mut committer) = open(&disk, Arc::new(NoObserver)).unwrap();
+        let used = |disk: &SimDisk| u64::MAX - disk.free_space(dir()).unwrap();
+        let mut now = Duration::ZERO;
+        let mut last = 0;
+        for _ in 0..60 {
+            last = publish(&log, &mut committer, now).unwrap().unwrap();
+        }
+        disk.set_space(used(&disk));
+        while let Ok(Some(seq)) = publish(&log, &mut committer, now) {
+            last = seq;
+        }
+        disk.set_space(u64::MAX);
+        now += Duration::from_millis(250);
+        while committer.step(now) == Next::Now {}
+        assert!(log.state().health.is_ok());
+        log.remove(vec![(1, last)], Box::new(|result| assert!(result.is_ok())));
+        for _ in 0..2 {
+            while committer.step(now) == Next::Now {}
+            log.reclaim().unwrap();
+        }
+        assert_eq!((log.state().segments, log.state().messages), (1, 0));
+        let oldest = log.oldest_seq();
+        assert!(oldest > last);
+        disk.set_space(used(&disk) + 100);
+        let mut batch = RecordBatch::new();
+        batch.push(0, b"s", b"", &[7; 60_000]).unwrap();
+        let appended = log.append(&mut batch).unwrap();
+        log.when_committed(appended.last_seq, Box::new(|result| assert!(result.is_err())));
+        while committer.step(now) == Next::Now {}
+        assert!(matches!(log.state().health, Health::Full(_)));
+        assert!(log.oldest_seq() >= oldest, "begins at {} again", log.oldest_seq());
+        drop((log, committer));
+        if power {
+            disk.crash();
+        } else {
+            disk.kill();
+        }
+        disk.set_space(u64::MAX);
+        let (log, mut committer) = open(&disk, Arc::new(NoObserver)).unwrap();
+        assert_eq!(log.state().damage_found, 0, "{:?}", log.state().damage);
+        let next = publish(&log, &mut committer, now).unwrap().unwrap();
+        assert!(next > last, "{next} is given out again, {last} was acknowledged");
+    }
+}

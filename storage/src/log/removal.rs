@@ -18,8 +18,8 @@ pub type RemovalWaiter = Box<dyn FnOnce(Result<Removed, LogError>) + Send>;
 /// Dead segments that wait for the journal.
 #[derive(Debug)]
 pub(super) struct Settling {
-    /// First numbers.
-    dead: Vec<u64>,
+    /// First numbers, and nonces: what was rewritten meanwhile is another segment, of which the journal may say nothing.
+    dead: Vec<(u64, u64)>,
     outcome: Arc<AtomicU8>,
 }
 
@@ -107,7 +107,7 @@ impl Log {
             (settled, settling.take_if(|_| settled != Some(WAITS)))
         {
             for segment in self.dead_segments() {
-                if settled == Some(SETTLED) && dead.contains(&segment.first_seq) {
+                if settled == Some(SETTLED) && dead.contains(&(segment.first_seq, segment.nonce)) {
                     self.unlink(&segment)?;
                     removed.segments += 1;
                 }
@@ -117,7 +117,10 @@ impl Log {
         if settling.is_none() && !dead.is_empty() {
             let outcome = Arc::new(AtomicU8::new(WAITS));
             let tell = Arc::clone(&outcome);
-            *settling = Some(Settling { dead: dead.iter().map(|segment| segment.first_seq).collect(), outcome });
+            *settling = Some(Settling {
+                dead: dead.iter().map(|segment| (segment.first_seq, segment.nonce)).collect(),
+                outcome,
+            });
             let call = move |result: Result<_, _>| {
                 tell.store(if result.is_ok() { SETTLED } else { REFUSED }, Ordering::Release);
             };

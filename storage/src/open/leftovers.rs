@@ -6,11 +6,12 @@ use super::Opening;
 use super::files::Candidate;
 use crate::error::{LogError, OpenError, Operation};
 use crate::format::segment::{SegmentHeader, is_unfinished_name};
+use crate::writer::UNFINISHED;
 
 impl Opening<'_> {
-    /// Removes files that were never renamed to a segment's name: nobody read them.
+    /// Removes files that were never renamed to a segment's name: nobody read them, and what they were to replace is there.
     pub(super) fn remove_unfinished_packed(&mut self, names: &[String]) -> Result<(), OpenError> {
-        for name in names.iter().filter(|name| is_unfinished_name(name)) {
+        for name in names.iter().filter(|name| is_unfinished_name(name) || name.ends_with(UNFINISHED)) {
             self.remove_leftover(&self.dir.join(name))?;
         }
         Ok(())
