@@ -30,7 +30,7 @@ impl Rewrite {
         file.rename(&path_of(&shared.dir, run.header.first_seq))?;
         let synced = self.sync_dir();
         // Whether or not the new name would outlive a power cut: it is the one that is there.
-        self.replace(run, &file);
+        self.replace(run, &file, synced.is_ok());
         synced?;
         self.remove_others(run);
         Ok(RewriteStep::Done(Rewritten {
@@ -44,8 +44,9 @@ impl Rewrite {
         }))
     }
 
-    /// Lets readers find the packed segment, and the removals that it has seen to be forgotten.
-    fn replace(&self, run: &Run, file: &PackedFile) {
+    /// Lets readers find the packed segment. The removals that it has seen to are forgotten if it will outlive a power cut: else
+    /// the originals could come back, and with them what was removed.
+    fn replace(&self, run: &Run, file: &PackedFile, lasting: bool) {
         let segment = self.segment_of(run, file);
         let dropped = Arc::new(run.dropped.clone());
         let mut removed = self.shared.removed.write();
@@ -59,7 +60,9 @@ impl Rewrite {
         // What was removed after it was copied is still in the new file.
         segment.count_removed(messages.saturating_sub(dropped.len()), bytes.saturating_sub(run.dropped_bytes));
         self.shared.replace_run(&run.originals, &segment);
-        removed.forget(&dropped);
+        if lasting {
+            removed.forget(&dropped);
+        }
     }
 
     fn segment_of(&self, run: &Run, file: &PackedFile) -> Arc<Segment> {
