@@ -117,6 +117,7 @@ fn every_flag_reaches_its_option() {
         "--capture=off --capture=on",
         "--sync os --sync always",
         "--max-bytes 1GiB --max-bytes 0",
+        "--compress=on --compress off",
         "--scrub-interval off --scrub_interval 24h",
         "--debug -D=false",
     ];
