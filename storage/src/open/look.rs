@@ -160,16 +160,17 @@ impl Opening<'_> {
     /// The bytes of a file up to the last page that something was written to.
     fn written_part(&self, file: &Candidate) -> Result<Bytes, LogError> {
         let handle = self.open_file(&file.path, OpenMode::Read)?;
+        let failed = |operation, e: &io::Error| LogError::from_io(operation, &file.path, None, e);
         let mut tries = 0;
-        let view = loop {
-            let view = written_bytes(&*handle).and_then(|len| handle.view(len));
-            match view {
-                // Cut between the two calls.
-                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof && tries < TRIES_MAX => tries += 1,
-                other => break other,
+        loop {
+            let len = written_bytes(&*handle).map_err(|e| failed(Operation::Read, &e))?;
+            let view = handle.view(len).map_err(|e| failed(Operation::Map, &e))?;
+            // If it was cut between the two calls, the view ends with zeros that the file does not have.
+            if tries == TRIES_MAX || handle.len().map_err(|e| failed(Operation::Read, &e))? >= len {
+                return Ok(view.bytes);
             }
-        };
-        Ok(view.map_err(|e| LogError::from_io(Operation::Map, &file.path, None, &e))?.bytes)
+            tries += 1;
+        }
     }
 }
 
