@@ -162,7 +162,7 @@ impl Tally {
         if path.as_os_str() == "-" {
             return format!("{why} after {messages}; the output is not whole");
         }
-        format!("{why} after {messages}; {} was not written, its part is removed", path.display())
+        format!("{why} after {messages}; {} was not written", path.display())
     }
 }
 

@@ -29,11 +29,10 @@ fn decide(what: Option<&str>, subject: Option<&str>, streams: &[String]) -> Resu
             subscribe::parse_filter(word).map_err(|why| format!("{word:?} is no subject filter: {why}"))?
         }
         (None, Some(word), None) => {
-            let hint = format!("a subject of one word is given with --subject {word}");
-            return Err(format!("there is no stream {word:?} ({}); {hint}", listed(streams)));
+            return Err(format!("no stream {word:?} ({}); if it is a subject: --subject {word}", listed(streams)));
         }
         (None, Some(word), Some(_)) => {
-            return Err(format!("there is no stream {word:?} ({}), and --subject is given apart", listed(streams)));
+            return Err(format!("no stream {word:?} ({}), and --subject is given apart", listed(streams)));
         }
     };
     let stream = match (stream, streams) {
