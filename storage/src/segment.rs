@@ -11,7 +11,7 @@ use crate::disk::{Disk, OpenMode, View};
 use crate::error::{LogError, Operation};
 use crate::format::footer::{self, IndexEntry, Totals};
 use crate::format::packed::Codec;
-use crate::format::segment::Previous;
+use crate::format::segment::{HeaderFound, Previous, SegmentHeader};
 use crate::format::{SEGMENT_HEADER_BYTES, index};
 use crate::packed::PackedCursor;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -62,6 +62,8 @@ pub(crate) struct Segment {
     view: Mutex<Option<CachedView>>,
     /// Another one holds its records now, and its file has gone or is going. Whoever is in it keeps the map.
     superseded: AtomicBool,
+    /// Its owner is somebody else, who may put another file in its place without a word.
+    watched: AtomicBool,
     /// Removed records that the other one does not have. Nothing else remembers that they were removed.
     dropped: OnceLock<Arc<RoaringTreemap>>,
 }
@@ -117,6 +119,7 @@ impl Segment {
             index: RwLock::new(parts.index),
             view: Mutex::new(None),
             superseded: AtomicBool::new(false),
+            watched: AtomicBool::new(false),
             dropped: OnceLock::new(),
         })
     }
@@ -248,9 +251,22 @@ impl Segment {
         // It may be sealed, and so cut, meanwhile: of what is behind the end nothing is ever looked at.
         let len = self.file_bytes().max(limit);
         let view = file.view(len).map_err(|e| failed(Operation::Map, &e))?;
+        if self.watched.load(Ordering::Acquire) && self.is_another(&view.bytes) {
+            return Err(failed(Operation::Open, &rustix::io::Errno::NOENT.into()));
+        }
         let good_to = if view.live { len } else { limit };
         *cached = Some(CachedView { view: view.clone(), good_to, held: false });
         Ok(view)
+    }
+
+    /// Its owner is somebody else: a file that is found in its place is not taken for it.
+    pub(crate) fn watch(&self) {
+        self.watched.store(true, Ordering::Release);
+    }
+
+    /// Whether these are the bytes of another segment. One whose header is damaged is believed to be this one.
+    pub(crate) fn is_another(&self, file: &[u8]) -> bool {
+        matches!(SegmentHeader::decode_region(file), HeaderFound::Valid(header, _) if header.nonce != self.nonce)
     }
 
     /// Maps the whole file and keeps the map for good: soon nothing, or something else, will have its name.

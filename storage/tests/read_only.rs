@@ -16,7 +16,8 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use sublog_storage::{
-    Log, LogOptions, LostRange, LostReason, NoObserver, OpenError, ReadError, ReadOnlyLog, RealDisk, RecordBatch, Visit,
+    Codec, Log, LogOptions, LostRange, LostReason, NoObserver, OpenError, ReadError, ReadOnlyLog, RealDisk,
+    RecordBatch, RewriteStep, Visit,
 };
 
 fn open(dir: &Path) -> Log {
@@ -150,6 +151,66 @@ fn readers_beside_a_busy_owner_see_whole_records_only() {
         }
         assert!(pictures > 3, "only {pictures} pictures");
         assert_eq!(read(&look(dir.path()), next).unwrap().0.last(), Some(&10_010));
+    });
+}
+
+/// Packs a run of segments.
+fn pack(log: &Log, first_seq: u64, segments: usize) {
+    let mut rewrite = log.compact(first_seq, segments, Codec::Zstd);
+    while let RewriteStep::Working { .. } = rewrite.step(64 << 10).unwrap() {}
+}
+
+#[test]
+fn a_segment_that_was_packed_meanwhile_is_gone_and_not_damaged() {
+    for run in [1, 3] {
+        let dir = tempfile::tempdir().unwrap();
+        let log = open(dir.path());
+        for round in 0..30 {
+            append(&log, 1 + round * 100, 100);
+        }
+        assert!(segments(dir.path()).len() > 5);
+        log.remove_now(vec![(5, 9)]).unwrap();
+        let picture = look(dir.path());
+        let expected: Vec<u64> = (1..=4).chain(10..=3000).collect();
+        pack(&log, 1, run);
+        match read(&picture, 1) {
+            Ok(all) => assert_eq!(all, (expected.clone(), Vec::new())),
+            Err(error) => assert!(error.is_not_found(), "{error}"),
+        }
+        let again = look(dir.path());
+        assert_eq!(read(&again, 1).unwrap(), (expected, Vec::new()));
+        assert!(again.report().damage.is_empty());
+    }
+}
+
+#[test]
+fn readers_beside_an_owner_that_packs_see_no_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path());
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 0..300 {
+                append(&log, 1 + round * 100, 100);
+                let sealed = log.segments();
+                if let Some(next) = sealed.iter().find(|segment| segment.codec.is_none() && segment.sealed) {
+                    pack(&log, next.first_seq, 1);
+                }
+            }
+            done.store(true, Ordering::Release);
+        });
+        let mut whole = 0;
+        while !done.load(Ordering::Acquire) || whole == 0 {
+            let picture = look(dir.path());
+            assert!(picture.report().damage.is_empty(), "{:?}", picture.report().damage);
+            match read(&picture, 1) {
+                Ok((seen, lost)) => {
+                    assert_eq!((lost, seen.len() as u64), (Vec::new(), picture.readable_seq()));
+                    whole += 1;
+                }
+                Err(error) => assert!(error.is_not_found(), "{error}"),
+            }
+        }
     });
 }
 

@@ -6,6 +6,8 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::mpsc;
 
+use sublog_storage::{Codec, RewriteStep};
+
 use crate::made::{Data, Message, lines, read};
 use crate::program::{Folder, PATIENCE, Server, code, error, interrupt, sublog};
 
@@ -175,6 +177,26 @@ fn what_the_owner_removes_meanwhile_is_counted() {
     let count: String = told.chars().filter(char::is_ascii_digit).collect();
     assert_eq!(count, (gap[1] - gap[0] - 1).to_string(), "{text}");
     assert_eq!(sequences.len() as u64, 60_000 - (gap[1] - gap[0] - 1));
+}
+
+#[test]
+fn segments_packed_meanwhile_are_read_anew() {
+    let data = Data::with("packed", &numbered(60_000, 200));
+    let mut child = data.command(&["a.b", "--out", "-"]).spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut text = String::new();
+    out.read_line(&mut text).unwrap();
+    for segment in data.log().segments().iter().filter(|segment| segment.sealed) {
+        let mut rewrite = data.log().compact(segment.first_seq, 1, Codec::Zstd);
+        while let RewriteStep::Working { .. } = rewrite.step(1 << 20).unwrap() {}
+    }
+    assert!(data.log().segments().iter().filter(|segment| segment.codec.is_some()).count() > 5);
+    out.read_to_string(&mut text).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(code(&output), Some(0), "{}", error(&output));
+    let sequences: Vec<u64> = lines(text.as_bytes()).iter().map(|line| line["sequence"].as_u64().unwrap()).collect();
+    assert!(sequences == (1..=60_000).collect::<Vec<_>>(), "{} lines", sequences.len());
+    assert!(error(&output).starts_with("60,000 messages, "), "{}", error(&output));
 }
 
 #[test]

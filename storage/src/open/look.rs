@@ -1,8 +1,9 @@
 //! Opening for reading only: the same judgement of the same files, without the lock and without a change on disk.
 //!
 //! The owner may be at work meanwhile. It appends to the last segment, seals it and cuts it behind its footer, makes new
-//! segments and removes old ones. So what is found is a moment's picture: segments made later are not in it, and the last
-//! one is never mapped further than something was written to it, which no sealing cuts.
+//! segments, removes old ones and puts packed ones in the place of others. So what is found is a moment's picture: segments
+//! made later are not in it, the last one is never mapped further than something was written to it, which no sealing cuts,
+//! and a file that is not the one that was judged is as good as gone.
 
 use std::io;
 
@@ -98,11 +99,29 @@ impl Opening<'_> {
             segments.push(self.sealed_segment(file, next)?);
         }
         segments.push(self.look_at_last(&last)?);
+        files.push(last);
+        self.check_same(&files, &segments)?;
         let next_seq = segments.last().map_or(1, |segment| segment.next_seq());
-        let log_id = last.header.map_or(0, |(header, _)| header.log_id);
+        let log_id = files.last().and_then(|file| file.header).map_or(0, |(header, _)| header.log_id);
         self.removals = Removals::load(self.disk, self.dir, log_id, next_seq, OpenMode::Read, &mut self.report)?;
         self.check_sequence(&segments);
         Ok((segments, next_seq))
+    }
+
+    /// Whether every file is still the one that its segment was made from: one that was exchanged between the reading of its
+    /// header and of its frames looks damaged, and is not.
+    fn check_same(&self, files: &[Candidate], segments: &[Arc<Segment>]) -> Result<(), LogError> {
+        for (file, segment) in files.iter().zip(segments) {
+            let mut head = vec![0; index64(SEGMENT_HEADER_BYTES)];
+            let failed = |e: &io::Error| LogError::from_io(Operation::Read, &file.path, Some(0), e);
+            let handle = self.open_file(&file.path, OpenMode::Read)?;
+            let n = read_full(&*handle, &mut head, 0).map_err(|e| failed(&e))?;
+            if segment.is_another(head.get(..n).unwrap_or_default()) {
+                return Err(failed(&rustix::io::Errno::NOENT.into()));
+            }
+            segment.watch();
+        }
+        Ok(())
     }
 
     /// Leaves out a last file whose creation is not finished.
