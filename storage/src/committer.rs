@@ -136,7 +136,11 @@ impl Committer {
             removals.into_iter().for_each(|removing| (removing.call)(Err(error.clone())));
             return;
         }
-        let removed = self.remove(removals).and_then(|()| self.tend_journal(self.now, closing));
+        let mut removed = self.remove(removals).and_then(|()| self.tend_journal(self.now, closing));
+        if closing && removed.is_ok() {
+            // What is closed is trusted as it is when it is opened again.
+            removed = self.journal.sync().map_err(writer::by_kind);
+        }
         match removed {
             // Whoever asked was told; records may still find room.
             Ok(()) | Err(Failure::Full(_)) => {}

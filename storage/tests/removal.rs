@@ -254,3 +254,22 @@ fn a_flipped_bit_of_the_journal_changes_nothing() {
         Life::on(other).assert_holds(&expected);
     }
 }
+
+#[test]
+fn what_limits_removed_stays_removed_after_a_close_and_a_power_cut() {
+    let mut life = Life::new();
+    life.append(10);
+    life.remove(&[(1, 1)]);
+    life.log.set_limits(Limits { max_messages: Some(5), ..Limits::default() });
+    life.append(3);
+    life.log.ask_to_close();
+    life.settle();
+    let Life { disk, log, committer, .. } = life;
+    drop((committer, log));
+    for seed in 0..30 {
+        let other = disk.fork(seed);
+        other.crash();
+        // Opened without limits: nothing takes them again.
+        Life::on(other).assert_holds(&numbers(&[(9, 13)]));
+    }
+}
