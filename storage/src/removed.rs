@@ -152,6 +152,14 @@ impl Removed {
         }
     }
 
+    /// Where the floor will be when these ranges, which are not removed yet and do not overlap, are added.
+    pub(crate) fn floor_with(&self, mut ranges: Vec<(u64, u64)>) -> u64 {
+        ranges.sort_unstable();
+        ranges.into_iter().fold(self.floor, |floor, (first, last)| {
+            if (first..=last).contains(&floor) { self.next_live(last.saturating_add(1)) } else { floor }
+        })
+    }
+
     /// Forgets numbers whose records are physically gone from a file that says so itself.
     pub(crate) fn forget(&mut self, gone: &RoaringTreemap) {
         self.set -= gone;
@@ -185,7 +193,10 @@ mod tests {
                     removed.raise(first);
                     model.extend(base..first);
                 } else {
+                    let new: Vec<(u64, u64)> = removed.live_in(first, last);
+                    let floor = removed.floor_with(new.into_iter().rev().collect());
                     let added = removed.insert(first, last);
+                    prop_assert_eq!(removed.floor(), floor);
                     let before = model.len();
                     model.extend(first..=last);
                     prop_assert_eq!(added, (model.len() - before) as u64);

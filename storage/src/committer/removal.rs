@@ -23,8 +23,8 @@ use crate::removed::Removed;
 use crate::shared::{Failure, count};
 use crate::writer;
 
-/// Groups of removals that are not in the journal yet.
-const LATE_GROUPS_MAX: usize = 512;
+/// Ranges of removals that are not in the journal yet.
+const LATE_RANGES_MAX: usize = 512;
 /// How long removals by limits may stay out of the journal.
 const LATE: Duration = Duration::from_secs(1);
 
@@ -107,11 +107,7 @@ impl Committer {
         let removed = self.shared.removed.read();
         // Groups speak of segments; of numbers without one only a floor is worth keeping.
         let floor = if self.late.floor || ranges().any(|range| range.0 <= removed.floor()) {
-            let mut after = removed.clone();
-            ranges().for_each(|&(first, last)| {
-                after.insert(first, last);
-            });
-            after.floor()
+            removed.floor_with(ranges().copied().collect())
         } else {
             0
         };
@@ -256,7 +252,7 @@ impl Committer {
 
     /// Writes what limits removed to the journal when it is time, and keeps the journal small.
     pub(super) fn tend_journal(&mut self, now: Duration, at_once: bool) -> Result<(), Failure> {
-        let due = at_once || self.late.ranges > LATE_GROUPS_MAX || self.late.due.is_some_and(|due| now >= due);
+        let due = at_once || self.late.ranges > LATE_RANGES_MAX || self.late.due.is_some_and(|due| now >= due);
         if due && let Err(error) = self.write_late(&[]) {
             // They stay removed, and are told to the journal another time.
             self.late.due = Some(now + LATE);
