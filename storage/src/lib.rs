@@ -5,7 +5,7 @@
 //! [`Log::when_committed`]. A [`Reader`] looks at the mapped segments, forward or backward, and checks each record's
 //! checksum before it shows it.
 //!
-//! Never here: sockets, JSON, subjects as more than bytes, wall-clock time (callers stamp their records), an answer
+//! Never here: sockets, JSON, subjects as more than bytes, tokens and wildcards, wall-clock time (callers stamp their records), an answer
 //! before its sync, a change to bytes that were acknowledged. All IO goes through [`disk`], of which [`disk::sim`] is
 //! the twin that fails. The bytes are described in `docs/storage-format.md`, and only `format` knows them.
 

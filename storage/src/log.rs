@@ -13,12 +13,12 @@ use crate::clock;
 use crate::committer::{self, Committer};
 use crate::disk::Disk;
 use crate::error::{AppendError, LogError, OpenError, Operation, ReadError};
+use crate::maintain::Rewritings;
 use crate::open;
 use crate::options::LogOptions;
 use crate::queue::{Park, Queue, Waiting};
 use crate::reader::{self, Reader};
 use crate::record::Visit;
-use crate::rewrite::Rewrite;
 use crate::scrub::{Scrub, ScrubOptions};
 use crate::segment::Segment;
 use crate::shared::{AtomicCounters, DamageList, LIMITS_REOPENED, Shared};
@@ -36,8 +36,7 @@ pub struct Log {
     pub(crate) shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
     settling: Mutex<Option<Settling>>,
-    /// A rewriting that maintenance has begun.
-    pub(crate) rewriting: Mutex<Option<Rewrite>>,
+    pub(crate) rewriting: Mutex<Rewritings>,
 }
 
 impl Log {
@@ -101,7 +100,6 @@ impl Log {
             limits: Mutex::new(limits),
             subjects: Subjects::load(&*disk_for_index, dir),
             limits_new: AtomicU8::new(LIMITS_REOPENED),
-            not_rewritten: AtomicU64::new(0),
             changing_files: Mutex::new(()),
             scrub: Mutex::default(),
         });
@@ -112,7 +110,7 @@ impl Log {
         }
         let committer = Committer::new(Arc::clone(&shared), opened.writer, opened.lock, opened.journal);
         Ok((
-            Self { shared, thread: Mutex::new(None), settling: Mutex::new(None), rewriting: Mutex::new(None) },
+            Self { shared, thread: Mutex::new(None), settling: Mutex::new(None), rewriting: Mutex::default() },
             committer,
             opened.report,
         ))

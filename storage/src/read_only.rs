@@ -1,10 +1,7 @@
 //! A log opened for reading only, by somebody who does not own it.
 
-use crate::sync::atomic::{AtomicU8, AtomicU64};
 use std::path::Path;
 use std::sync::Arc;
-
-use crate::sync::{Condvar, Mutex, RwLock};
 
 use crate::disk::Disk;
 use crate::error::{OpenError, ReadError};
@@ -15,6 +12,8 @@ use crate::reader::{self, Reader};
 use crate::shared::{AtomicCounters, DamageList, LIMITS_KEPT, Shared};
 use crate::state::{NoObserver, RecoveryReport};
 use crate::subjects::Subjects;
+use crate::sync::atomic::{AtomicU8, AtomicU64};
+use crate::sync::{Condvar, Mutex, RwLock};
 
 /// A log as it lay on disk at one moment. Takes no lock, changes nothing, and may be used while the owner writes; what the
 /// owner writes afterwards is not in it. If the owner removes segments meanwhile, a reader that comes to one of them gets
@@ -55,7 +54,6 @@ impl ReadOnlyLog {
             limits: Mutex::default(),
             subjects: Subjects::default(),
             limits_new: AtomicU8::new(LIMITS_KEPT),
-            not_rewritten: AtomicU64::new(0),
             changing_files: Mutex::new(()),
             scrub: Mutex::default(),
         });

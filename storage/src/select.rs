@@ -1,6 +1,5 @@
 //! Reading only what subject filters select, by way of the index where it saves reading.
 
-use crate::sync::atomic::Ordering;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -11,6 +10,7 @@ use crate::reader::Reader;
 use crate::record::{ReadEnd, ReadOutcome, Visit};
 use crate::shared::Shared;
 use crate::subjects::IndexError;
+use crate::sync::atomic::Ordering;
 
 /// Numbers taken from the index at a time.
 const PAGE: usize = 256;

@@ -23,7 +23,7 @@ pub(crate) const LIMITS_REOPENED: u8 = 1;
 /// They are new.
 pub(crate) const LIMITS_NEW: u8 = 2;
 
-/// Locks, in the order in which they may nest: `changing_files`, `queue`, then `limits`, `removed`, `segments`, `damage`; inside a
+/// Locks, in the order in which they may nest: `changing_files`, `queue`, then `limits`, the index's `open`, `removed`, `segments`, `damage`; inside a
 /// segment `index`, then `totals`, then `view`. No lock is held while the disk is waited for, except `changing_files`, and a
 /// segment's `view` while it is mapped. `scrub` is taken alone.
 pub(crate) struct Shared {
@@ -49,8 +49,6 @@ pub(crate) struct Shared {
     pub(crate) subjects: Subjects,
     /// What of the limits was not enforced yet: one of the `LIMITS_` values.
     pub(crate) limits_new: AtomicU8,
-    /// Rewritings that came to nothing.
-    pub(crate) not_rewritten: AtomicU64,
     /// Held while sealed segments are removed or exchanged: one such change at a time, the oldest segment is removed first, and
     /// the log's end waits for it.
     pub(crate) changing_files: Mutex<()>,

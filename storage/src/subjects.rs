@@ -17,18 +17,18 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::sync::{Mutex, RwLock};
 use bytes::Bytes;
 
 pub use self::query::IndexError;
-use self::set::PartSet;
+use self::set::{Cover, PartSet};
 use crate::disk::{Disk, View};
 use crate::error::ReadError;
 use crate::index::{Active, ActiveError, Liveness};
 use crate::removed::Removed;
 use crate::segment::Segment;
 use crate::shared::Shared;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Mutex, RwLock};
 use crate::walk::{Cursor, Step};
 
 /// See the module.
@@ -37,6 +37,8 @@ pub(crate) struct Subjects {
     /// Parts of sealed segments. Replaced as a whole.
     parts: RwLock<Arc<PartSet>>,
     open: RwLock<Option<Open>>,
+    /// The last answer of [`PartSet::cover`], and what it was asked of.
+    cover: Mutex<Option<Covering>>,
     /// One at a time makes parts.
     building: Mutex<()>,
     /// Whether subjects of new records are noted for a limit per subject.
@@ -46,6 +48,13 @@ pub(crate) struct Subjects {
     written: AtomicU64,
 }
 
+#[derive(Debug)]
+struct Covering {
+    segments: Arc<Vec<Arc<Segment>>>,
+    parts: Arc<PartSet>,
+    cover: Arc<Cover>,
+}
+
 /// The open segment as far as it was read.
 #[derive(Debug)]
 struct Open {
@@ -53,8 +62,6 @@ struct Open {
     view: View,
     cursor: Cursor,
     active: Active,
-    /// Expiry times of records that have one.
-    expiries: Vec<(i64, u64)>,
 }
 
 impl Open {
@@ -64,7 +71,6 @@ impl Open {
             view: View::copied(Bytes::new()),
             cursor: Cursor::new(crate::format::SEGMENT_HEADER_BYTES, segment.first_seq),
             active: Active::new(segment.first_seq),
-            expiries: Vec::new(),
         }
     }
 
@@ -154,6 +160,22 @@ impl Subjects {
 
     fn set(&self) -> Arc<PartSet> {
         Arc::clone(&self.parts.read())
+    }
+
+    /// The parts that speak of the sealed ones of these segments.
+    fn cover(&self, segments: &Arc<Vec<Arc<Segment>>>) -> Arc<Cover> {
+        let parts = self.set();
+        let mut last = self.cover.lock();
+        if let Some(last) = &*last
+            && Arc::ptr_eq(&last.segments, segments)
+            && Arc::ptr_eq(&last.parts, &parts)
+        {
+            return Arc::clone(&last.cover);
+        }
+        let sealed = segments.split_last().map_or(&[][..], |(_, sealed)| sealed);
+        let cover = Arc::new(parts.cover(sealed));
+        *last = Some(Covering { segments: Arc::clone(segments), parts, cover: Arc::clone(&cover) });
+        cover
     }
 }
 

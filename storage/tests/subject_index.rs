@@ -13,7 +13,9 @@ use std::time::Duration;
 use sublog_storage::disk::Disk as _;
 use sublog_storage::disk::sim::{Chance, SimDisk};
 use sublog_storage::index::{FilterSet, SubjectFilter};
-use sublog_storage::{Committer, IndexError, Limits, Log, LogOptions, Next, NoObserver, RecordBatch};
+use sublog_storage::{
+    Codec, Committer, IndexError, Limits, Log, LogOptions, Maintained, Next, NoObserver, RecordBatch,
+};
 
 const DIR: &str = "/sim/log";
 
@@ -249,4 +251,42 @@ fn damage_to_its_files_changes_no_answer() {
         life.check();
     }
     println!("{hits} damaged index files, 0 answers changed");
+}
+
+#[test]
+fn a_damaged_segment_is_not_tried_for_ever_and_holds_up_nothing() {
+    let disk = SimDisk::new(3);
+    let options = LogOptions {
+        segment_bytes_first: 16 << 10,
+        segment_bytes_max: 16 << 10,
+        pack: Some(Codec::Zstd),
+        ..LogOptions::default()
+    };
+    let open = || Log::open_stepped(disk.shared(), Path::new(DIR), options.clone(), Arc::new(NoObserver)).unwrap();
+    let (log, mut committer, _) = open();
+    for _ in 0..40 {
+        let mut batch = RecordBatch::new();
+        (0..20).for_each(|i| batch.push(i, b"a.b", b"", &[7; 60]).unwrap());
+        let appended = log.append(&mut batch).unwrap();
+        log.when_committed(appended.last_seq, Box::new(|result| result.unwrap()));
+        while committer.step(Duration::ZERO) == Next::Now {}
+    }
+    let segments = log.segments();
+    assert!(segments.len() > 5);
+    let damaged = segments[2].first_seq;
+    drop((log, committer));
+    disk.kill();
+    assert!(disk.flip_bit(&Path::new(DIR).join(format!("{damaged:020}.seg")), 6500 * 8));
+    let (log, mut committer, _) = open();
+    let mut rounds = 0;
+    while log.maintain().unwrap().more {
+        while committer.step(Duration::ZERO) == Next::Now {}
+        rounds += 1;
+        assert!(rounds < 200, "it does not come to an end");
+    }
+    let (packed, plain): (Vec<_>, Vec<_>) = log.segments().into_iter().partition(|segment| segment.codec.is_some());
+    let sealed: Vec<u64> = plain.iter().filter(|segment| segment.sealed).map(|segment| segment.first_seq).collect();
+    assert_eq!(sealed, [damaged], "{packed:?}");
+    // Nor does it begin anew.
+    assert_eq!(log.maintain().unwrap(), Maintained::default());
 }

@@ -13,6 +13,8 @@ use crate::clock;
 use crate::config::CaptureOptions;
 
 const EVERY: Duration = Duration::from_secs(2);
+/// How long maintenance goes on before limits are looked at again, in milliseconds.
+const MAINTAIN_MS: u64 = 1000;
 
 /// Enforces the limits of the capture stream until it is dropped.
 pub(super) async fn run(server: Arc<Server>, data: Arc<DataDir>) {
@@ -20,9 +22,16 @@ pub(super) async fn run(server: Arc<Server>, data: Arc<DataDir>) {
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        let (server, data) = (server.clone(), data.clone());
-        // Removal syncs a folder: that is not for a thread that serves connections.
-        let _ = tokio::task::spawn_blocking(move || enforce(&server, &data)).await;
+        let mut more = true;
+        while more {
+            let (server, data) = (server.clone(), data.clone());
+            // Removal syncs a folder: that is not for a thread that serves connections.
+            let work = move || {
+                enforce(&server, &data);
+                maintain(&server)
+            };
+            more = tokio::task::spawn_blocking(work).await.unwrap_or(false);
+        }
     }
 }
 
@@ -42,22 +51,30 @@ fn enforce(server: &Server, data: &DataDir) {
             break;
         }
     }
-    maintain(server, log);
 }
 
-/// Keeps the log's index up, packs what is to be packed, and gives space back; a piece at a time, so that the server can
-/// stop in between.
-fn maintain(server: &Server, log: &Log) {
-    loop {
+/// Keeps the log's index up, packs what is to be packed, and gives space back, for a while; whether there is more to do.
+/// Rests as long as it works, since others want the processor and the disk as well.
+fn maintain(server: &Server) -> bool {
+    let Some(log) = server.capture.log() else { return false };
+    let begin = clock::ticks_ms();
+    while !server.stopping.load(Ordering::Acquire) {
+        let piece = clock::ticks_ms();
         match log.maintain() {
-            Ok(done) if done.more && !server.stopping.load(Ordering::Acquire) => {}
-            Ok(_) => return,
+            Ok(done) if done.more => {}
+            Ok(_) => return false,
             Err(error) => {
                 tracing::warn!(stream = crate::capture::CAPTURE, "Maintenance of the log failed: {error}");
-                return;
+                return false;
             }
         }
+        let now = clock::ticks_ms();
+        if now.saturating_sub(begin) >= MAINTAIN_MS {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(now.saturating_sub(piece)));
     }
+    false
 }
 
 fn over_limit(log: &Log, data: &DataDir, options: &CaptureOptions) -> bool {

@@ -79,7 +79,7 @@ fn source_of(segment: &Segment) -> Source {
 
 /// The part of a segment that was read while it was open, and sealed since.
 pub(super) fn part_of_open(shared: &Shared, open: &Open) -> Result<Part, IndexError> {
-    write_part(shared, &open.segment, &open.active, &open.view.bytes, &open.view, &open.expiries)
+    write_part(shared, &open.segment, &open.active, &open.view.bytes, &open.view)
 }
 
 fn write_part(
@@ -88,7 +88,6 @@ fn write_part(
     active: &Active,
     subjects: &[u8],
     view: &View,
-    expiries: &[(i64, u64)],
 ) -> Result<Part, IndexError> {
     // A part that leaves out what could not be read today would leave it out for ever.
     let failed = |e: std::io::Error| ReadError::Io(LogError::from_io(Operation::Read, &segment.path, None, &e));
@@ -97,11 +96,6 @@ fn write_part(
     part.finish(|write| {
         let mut writer = PartWriter::new(write, 0, vec![source_of(segment)], active.subjects())?;
         active.write_into(subjects, &mut writer)?;
-        let mut sorted = expiries.to_vec();
-        sorted.sort_unstable();
-        for (at_ns, seq) in sorted {
-            writer.expiry(at_ns, seq)?;
-        }
         writer.finish()
     })
 }
@@ -131,7 +125,7 @@ pub(super) fn part_of_segment(shared: &Shared, segment: &Arc<Segment>) -> Result
             Found::End => break,
         }
     }
-    write_part(shared, segment, &active, if segment.packed { &subjects } else { file }, &view, &[])
+    write_part(shared, segment, &active, if segment.packed { &subjects } else { file }, &view)
 }
 
 /// One part of several adjacent ones.

@@ -1,10 +1,9 @@
 //! Which records of a subject are one too many.
 
-use crate::sync::atomic::Ordering;
-
 use super::IndexError;
 use crate::index::{FilterSet, PartError, Snapshot, SubjectFilter};
 use crate::shared::Shared;
+use crate::sync::atomic::Ordering;
 
 /// Subjects looked at in one go when all are.
 const PAGE: usize = 1000;

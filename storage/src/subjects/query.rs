@@ -1,6 +1,5 @@
 //! Asking the index.
 
-use crate::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use super::set::path_of;
@@ -10,6 +9,7 @@ use crate::index::{ActiveError, FilterSet, OpenSegment, PartError, PartWriteErro
 use crate::log::Log;
 use crate::segment::Segment;
 use crate::shared::Shared;
+use crate::sync::atomic::Ordering;
 
 /// So many segments without a part are made parts of while somebody waits for an answer.
 const BUILT_MEANWHILE_MAX: usize = 2;
@@ -60,14 +60,14 @@ impl Shared {
             self.read_on()?;
             let open = self.subjects.open.read();
             let segments = self.segments();
-            let Some((last, sealed)) = segments.split_last() else {
+            let Some(last) = segments.last() else {
                 return Err(IndexError::Building { segments_left: 0 });
             };
             let Some(state) = open.as_ref().filter(|state| Arc::ptr_eq(&state.segment, last)) else {
                 // Sealed since it was read.
                 continue;
             };
-            let cover = self.subjects.set().cover(sealed);
+            let cover = self.subjects.cover(&segments);
             if !cover.missing.is_empty() {
                 drop(open);
                 self.make_missing(&cover.missing, built_meanwhile)?;
