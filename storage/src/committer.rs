@@ -9,6 +9,8 @@
 //! It is a state machine: [`Committer::step`] does what is due at `now` and says when it wants to be called again, so
 //! that a test can drive it without a thread or a clock. [`run`] is the loop of the real thread.
 
+mod park;
+pub(crate) mod pool;
 mod thread;
 
 use std::sync::Arc;

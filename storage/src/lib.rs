@@ -35,6 +35,7 @@ mod walk;
 mod writer;
 
 pub use batch::RecordBatch;
+pub use committer::pool::CommitPool;
 pub use committer::{Committer, Next};
 pub use disk::real::RealDisk;
 pub use error::{AppendError, FailureKind, LogError, OpenError, Operation, ReadError, RecordTooLarge};

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 
 use crate::batch::RecordBatch;
 use crate::clock;
+use crate::committer::pool::CommitPool;
 use crate::committer::{self, Committer};
 use crate::disk::Disk;
 use crate::error::{AppendError, LogError, OpenError, Operation, ReadError};
@@ -26,6 +27,8 @@ pub type Waiter = Box<dyn FnOnce(Result<(), LogError>) + Send>;
 pub struct Log {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// Whose workers step the committer, if it has no thread.
+    pub(crate) pool: Option<CommitPool>,
     /// One removal at a time, so that the oldest segment goes first.
     removing: Mutex<()>,
 }
@@ -79,6 +82,7 @@ impl Log {
             observer,
             queue: Mutex::new(Queue::new(next_seq)),
             wake: Condvar::new(),
+            pooled: OnceLock::new(),
             committed: AtomicU64::new(next_seq - 1),
             readable: AtomicU64::new(next_seq - 1),
             synced: AtomicU64::new(next_seq - 1),
@@ -87,7 +91,7 @@ impl Log {
             damage: Mutex::new(damage),
         });
         let committer = Committer::new(Arc::clone(&shared), opened.writer, opened.lock);
-        Ok((Self { shared, thread: Mutex::new(None), removing: Mutex::new(()) }, committer, opened.report))
+        Ok((Self { shared, thread: Mutex::new(None), pool: None, removing: Mutex::new(()) }, committer, opened.report))
     }
 
     /// Takes the batch's records and gives them numbers. Never waits for the disk. An empty batch gets none: its
@@ -138,7 +142,7 @@ impl Log {
             // Marked at once, so that the next publisher does not wake it again.
             queue.park = Park::Awake;
             drop(queue);
-            self.shared.wake.notify_one();
+            self.shared.wake_committer();
         }
     }
 
@@ -286,7 +290,7 @@ impl Log {
     /// # Errors
     /// The log's failure, if it had one.
     pub fn close(&self) -> Result<(), LogError> {
-        self.stop_thread();
+        self.stop();
         let queue = self.shared.queue.lock();
         match &queue.dead {
             Some(error) if error.kind() != crate::error::FailureKind::Closed => Err(error.clone()),
@@ -301,8 +305,14 @@ impl Log {
         self.wake_if(queue, |_| true);
     }
 
-    fn stop_thread(&self) {
+    fn stop(&self) {
         self.ask_to_close();
+        if self.pool.is_some() {
+            let mut queue = self.shared.queue.lock();
+            while !queue.stopped {
+                self.shared.wake.wait(&mut queue);
+            }
+        }
         let thread = self.thread.lock().take();
         if let Some(thread) = thread
             && thread.join().is_err()
@@ -357,6 +367,6 @@ impl Log {
 
 impl Drop for Log {
     fn drop(&mut self) {
-        self.stop_thread();
+        self.stop();
     }
 }

@@ -58,6 +58,8 @@ pub(crate) struct Queue {
     pub(crate) dead: Option<LogError>,
     pub(crate) park: Park,
     pub(crate) closing: bool,
+    /// The committer is gone; only set in a pool.
+    pub(crate) stopped: bool,
     /// An append was refused for want of room.
     pub(crate) refused: bool,
     pool: Vec<RecordBatch>,
@@ -76,6 +78,7 @@ impl Queue {
             dead: None,
             park: Park::Awake,
             closing: false,
+            stopped: false,
             refused: false,
             pool: Vec::new(),
         }

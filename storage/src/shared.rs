@@ -1,11 +1,12 @@
 //! What the handles of a log, its readers and its committer share.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Condvar, Mutex, RwLock};
 
+use crate::committer::pool::PoolWaker;
 use crate::disk::Disk;
 use crate::error::LogError;
 use crate::options::LogOptions;
@@ -22,7 +23,10 @@ pub(crate) struct Shared {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) observer: Arc<dyn LogObserver>,
     pub(crate) queue: Mutex<Queue>,
+    /// Where the committer's own thread sleeps. In a pool: where [`crate::Log::close`] waits for the end.
     pub(crate) wake: Condvar,
+    /// Wakes a committer that is run by a pool.
+    pub(crate) pooled: OnceLock<PoolWaker>,
     /// Last acknowledged number.
     pub(crate) committed: AtomicU64,
     /// Last readable number.
@@ -36,6 +40,16 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Lets the committer step. The caller has set [`Queue::park`] to awake.
+    pub(crate) fn wake_committer(&self) {
+        match self.pooled.get() {
+            Some(waker) => waker.wake(),
+            None => {
+                self.wake.notify_one();
+            }
+        }
+    }
+
     pub(crate) fn segments(&self) -> Arc<Vec<Arc<Segment>>> {
         Arc::clone(&self.segments.read())
     }

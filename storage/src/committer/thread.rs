@@ -1,13 +1,10 @@
-//! The thread of a committer: steps it, and sleeps when there is nothing to do.
+//! The thread of a committer that has one to itself: steps it, and sleeps when there is nothing to do.
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use parking_lot::MutexGuard;
-
-use super::{Committer, Next};
+use super::{Committer, Next, park};
 use crate::clock;
-use crate::queue::{Park, Queue};
+use crate::queue::Park;
 
 /// The loop of the committer's thread.
 pub(crate) fn run(mut committer: Committer) {
@@ -15,45 +12,25 @@ pub(crate) fn run(mut committer: Committer) {
     committer.measure = true;
     let shared = Arc::clone(&committer.shared);
     loop {
-        match committer.step(start.elapsed()) {
-            Next::Now => {}
+        let next = committer.step(start.elapsed());
+        let until = match next {
+            Next::Now => continue,
             Next::Stop => return,
-            Next::At(at) => {
-                let queue = shared.queue.lock();
-                // With nothing pending, the time is that of a sync: a record that comes meanwhile begins to gather at once.
-                let how = if queue.pending.is_empty() { Park::Idle } else { Park::Until };
-                park(&committer, queue, how, Some(start + at));
-            }
-            Next::Idle => {
-                let queue = shared.queue.lock();
-                park(&committer, queue, Park::Idle, None);
-            }
+            Next::At(at) => Some(start + at),
+            Next::Idle => None,
+        };
+        let mut queue = shared.queue.lock();
+        let how = park::way(&queue, next);
+        if park::comes_too_late(&committer, &queue, how) {
+            continue;
         }
-    }
-}
-
-/// Sleeps unless something came since the step looked.
-fn park(committer: &Committer, mut queue: MutexGuard<'_, Queue>, how: Park, until: Option<Instant>) {
-    let shared = &committer.shared;
-    let came = if queue.dead.is_some() || queue.full.is_some() {
-        queue.closing
-    } else {
-        let pending = !queue.pending.is_empty();
-        queue.closing
-            || (queue.is_urgent() && pending)
-            || (committer.unsynced() && queue.wants_sync(shared.options.sync.is_weak()))
-            || queue.pending_bytes >= shared.options.gather_bytes
-            || (how == Park::Idle && pending)
-    };
-    if came {
-        return;
-    }
-    queue.park = how;
-    match until {
-        Some(until) => {
-            shared.wake.wait_until(&mut queue, until);
+        queue.park = how;
+        match until {
+            Some(until) => {
+                shared.wake.wait_until(&mut queue, until);
+            }
+            None => shared.wake.wait(&mut queue),
         }
-        None => shared.wake.wait(&mut queue),
+        queue.park = Park::Awake;
     }
-    queue.park = Park::Awake;
 }

@@ -1,0 +1,205 @@
+//! Threads that many logs share: each runs the committer of whichever log has something to do.
+//!
+//! A worker steps a committer until it sleeps, or a bounded number of times, so that a busy log does not keep the others
+//! waiting. One worker more than those that are inside steps is there to look after what comes (`ready.rs`), so a worker
+//! that hangs in a slow `fdatasync` stops its own log only; as many disks calls as the pool may have workers can hang
+//! before other logs wait.
+
+pub(crate) mod ready;
+
+use std::fmt;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+use self::ready::{After, Key, Ready, Workers};
+use super::{Committer, Next, park, release};
+use crate::clock;
+use crate::disk::Disk;
+use crate::error::{LogError, OpenError, Operation};
+use crate::log::Log;
+use crate::options::LogOptions;
+use crate::queue::Park;
+use crate::shared::Shared;
+use crate::state::{LogObserver, RecoveryReport};
+
+/// Steps of one log before others have their turn.
+const STEPS_MAX: usize = 16;
+/// Most workers of a pool, unless it is told otherwise.
+const THREADS_MAX: usize = 32;
+
+/// Threads that write the logs opened with [`Log::open_pooled`]. Clones are the same pool; its threads end with the last
+/// clone and the last such log. That must not be dropped by a [`crate::Waiter`] or a [`LogObserver`], which run on them.
+#[derive(Clone)]
+pub struct CommitPool {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    ready: Arc<Ready<Box<Committer>>>,
+}
+
+impl CommitPool {
+    /// A pool of `threads` (at least one), and up to 32 while the disk lets them wait.
+    ///
+    /// # Errors
+    /// If the system starts no thread.
+    pub fn new(threads: usize) -> io::Result<Self> {
+        Self::with_limits(threads, THREADS_MAX)
+    }
+
+    /// Like [`CommitPool::new`], with another upper limit.
+    ///
+    /// # Errors
+    /// If the system starts no thread.
+    pub fn with_limits(threads: usize, threads_max: usize) -> io::Result<Self> {
+        let least = threads.max(1);
+        let ready = Arc::new(Ready::new(Workers { least, most: threads_max.max(least) }));
+        for started in 0..least {
+            if let Err(e) = start_worker(&ready) {
+                for _ in started..least {
+                    ready.not_started();
+                }
+                ready.close();
+                return Err(e);
+            }
+        }
+        Ok(Self { inner: Arc::new(Inner { ready }) })
+    }
+
+    /// Threads it has now.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.inner.ready.workers()
+    }
+
+    /// Gives the committer to the workers.
+    fn run(&self, mut committer: Committer) {
+        committer.measure = true;
+        let ready = Arc::clone(&self.inner.ready);
+        let key = ready.new_key();
+        let waker = PoolWaker { ready: Arc::clone(&ready), key };
+        // Only opening a log sets it, once.
+        let _ = committer.shared.pooled.set(waker);
+        ready.add(key, Box::new(committer));
+    }
+}
+
+impl fmt::Debug for CommitPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CommitPool").field("threads", &self.threads()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.ready.close();
+    }
+}
+
+/// Wakes the committer of one log.
+pub(crate) struct PoolWaker {
+    ready: Arc<Ready<Box<Committer>>>,
+    key: Key,
+}
+
+impl PoolWaker {
+    pub(crate) fn wake(&self) {
+        self.ready.wake(self.key);
+    }
+}
+
+impl Log {
+    /// Like [`Log::open`], but the log is written by the threads of the pool.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_pooled(
+        pool: &CommitPool,
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        options: LogOptions,
+        observer: Arc<dyn LogObserver>,
+    ) -> Result<(Self, RecoveryReport), OpenError> {
+        let start = clock::now();
+        let (mut log, committer, mut report) = Self::open_stepped(disk, dir, options, observer)?;
+        log.pool = Some(pool.clone());
+        pool.run(committer);
+        report.took_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        Ok((log, report))
+    }
+}
+
+fn start_worker(ready: &Arc<Ready<Box<Committer>>>) -> io::Result<()> {
+    let ready = Arc::clone(ready);
+    // Detached: `Ready::close` waits for the workers without their handles.
+    std::thread::Builder::new().name("log pool".to_owned()).spawn(move || work(&ready)).map(drop)
+}
+
+fn work(ready: &Arc<Ready<Box<Committer>>>) {
+    while let Some(taken) = ready.take() {
+        if taken.start_another
+            && let Err(error) = start_worker(ready)
+        {
+            tracing::warn!(%error, "no further thread for the logs could be started");
+            ready.not_started();
+        }
+        turn(ready, taken.key, taken.task);
+    }
+}
+
+/// One turn of one log.
+fn turn(ready: &Ready<Box<Committer>>, key: Key, mut committer: Box<Committer>) {
+    let shared = Arc::clone(&committer.shared);
+    match catch_unwind(AssertUnwindSafe(|| steps(&mut committer))) {
+        Ok(Some(after)) => ready.give_back(key, committer, after),
+        ended => {
+            // Its files are closed before anybody who waits for the end is told.
+            drop(committer);
+            ready.remove(key);
+            if ended.is_err() {
+                give_up(&shared);
+            }
+            shared.queue.lock().stopped = true;
+            shared.wake.notify_all();
+        }
+    }
+}
+
+/// Steps a committer until it sleeps, has had its turn, or ends (`None`).
+fn steps(committer: &mut Committer) -> Option<After> {
+    // Turns of one log are taken by different threads: they must count from the same moment.
+    let epoch = clock::epoch();
+    committer.shared.queue.lock().park = Park::Awake;
+    for _ in 0..STEPS_MAX {
+        let next = committer.step(epoch.elapsed());
+        let after = match next {
+            Next::Now => continue,
+            Next::Stop => return None,
+            Next::At(at) => After::At(epoch + at),
+            Next::Idle => After::Idle,
+        };
+        let mut queue = committer.shared.queue.lock();
+        let how = park::way(&queue, next);
+        if !park::comes_too_late(committer, &queue, how) {
+            queue.park = how;
+            return Some(after);
+        }
+    }
+    Some(After::Again)
+}
+
+/// After a panic in a step: like a failed write, nobody knows what it left undone.
+fn give_up(shared: &Shared) {
+    let error = LogError::from_io(Operation::Write, &shared.dir, None, &io::Error::other("the committer panicked"));
+    tracing::error!(%error, "the log can no longer write; what is durable stays readable");
+    let due = {
+        let mut queue = shared.queue.lock();
+        queue.dead = Some(error.clone());
+        queue.pending.clear();
+        queue.pending_bytes = 0;
+        queue.take_waiting(|_| true)
+    };
+    release(due, Some(&error));
+}
