@@ -57,7 +57,6 @@ pub struct Committer {
     retry_at: Option<Duration>,
     /// Bytes of the last round that wrote something.
     round_bytes: u64,
-    zeros: Vec<u8>,
     batches: Vec<RecordBatch>,
     measure: bool,
 }
@@ -71,7 +70,6 @@ struct Round {
 
 impl Committer {
     pub(crate) fn new(shared: Arc<Shared>, writer: Writer, lock: crate::owner::OwnerLock) -> Self {
-        let zeros = vec![0; crate::format::index64(shared.options.zero_ahead_bytes)];
         Self {
             shared,
             writer,
@@ -80,7 +78,6 @@ impl Committer {
             sync_at: None,
             retry_at: None,
             round_bytes: 0,
-            zeros,
             batches: Vec::new(),
             measure: false,
         }
@@ -155,14 +152,15 @@ impl Committer {
         while !rest.is_empty() {
             let (n, bytes) = self.frame_of(rest);
             let (batches, others) = rest.split_at(n);
-            if !self.writer.has_room(writer::frame_bytes(bytes)) {
+            let records = batches.iter().map(|batch| batch.len() as u64).sum();
+            if !self.writer.has_room(&self.shared.options, writer::frame_bytes(bytes), records) {
                 self.roll(writer::frame_bytes(bytes), self.writer.next_seq)?;
             }
             let written = self.writer.write_frame(batches)?;
             self.round_bytes += written;
             let counters = &self.shared.counters;
             count(&counters.frames, 1);
-            count(&counters.records, batches.iter().map(|batch| batch.len() as u64).sum());
+            count(&counters.records, records);
             count(&counters.written_bytes, written);
             rest = others;
         }
@@ -279,12 +277,13 @@ impl Committer {
             self.sync_at = None;
             self.publish();
         }
-        let weak = self.shared.options.sync.is_weak();
-        let new = self.writer.successor(&self.shared.options, first_seq, frame_bytes, weak);
+        let options = &self.shared.options;
+        let capacity = writer::capacity_for(options, self.shared.live_bytes(), frame_bytes);
+        let new = self.writer.successor(options, capacity, first_seq);
         self.writer = match writer::create(&self.shared.disk, &self.shared.dir, &new) {
             // A small segment may find room where a large one does not.
             Err(Failure::Full(_)) => {
-                let least = NewSegment { capacity: writer::capacity_least(&self.shared.options, frame_bytes), ..new };
+                let least = NewSegment { capacity: writer::capacity_least(options, frame_bytes), ..new };
                 writer::create(&self.shared.disk, &self.shared.dir, &least)?
             }
             other => other?,
@@ -362,7 +361,7 @@ impl Committer {
         {
             return;
         }
-        match self.writer.zero_ahead(step, &self.zeros) {
+        match self.writer.zero_ahead(step) {
             Ok(n) => count(&self.shared.counters.zeroed_bytes, n),
             // Nobody waits for zeros; the next write will meet the same and say so.
             Err(Failure::Full(error) | Failure::Dead(error)) => {

@@ -14,7 +14,7 @@ use crate::owner::{OwnerLock, Ownership};
 use crate::record::LostReason;
 use crate::recovery::{self, Scan, ScanFrom};
 use crate::segment::{Segment, SegmentParts, SparseIndex, path_of};
-use crate::shared::{Failure, lost};
+use crate::shared::{Failure, live_bytes, lost};
 use crate::state::{Damage, RecoveryReport};
 use crate::walk;
 use crate::writer::{self, NewSegment, Writer};
@@ -153,7 +153,8 @@ impl Opening<'_> {
             log_id,
             first_seq,
             ordinal: 1,
-            capacity: writer::capacity_for(self.options, 1, 0),
+            capacity: writer::capacity_for(self.options, 0, 0),
+            zero_ahead_bytes: self.options.zero_ahead_bytes,
             weak: self.options.sync.is_weak(),
             base_max_ts: i64::MIN,
             previous: crate::format::segment::Previous::default(),
@@ -347,7 +348,8 @@ impl Opening<'_> {
             totals: scan.totals,
             new_entries: Vec::new(),
             next_entry_at: scan.next_entry_at,
-            zeroed: scan.torn.map_or(scan.end, |(_, to)| to),
+            zeroed: writer::zeroed_at_once(self.options.zero_ahead_bytes, file.file_len)
+                .unwrap_or_else(|| scan.torn.map_or(scan.end, |(_, to)| to)),
             // Nothing more goes into a file whose header is lost: a new one would be in the same danger.
             sealed: scan.footer.is_some() || file.header.is_none(),
             gone: false,
@@ -422,8 +424,8 @@ impl Opening<'_> {
         } else {
             writer.seal().map_err(open_failure)?;
         }
-        let weak = self.options.sync.is_weak();
-        let mut new = writer.successor(self.options, first_seq, 0, weak);
+        let capacity = writer::capacity_for(self.options, live_bytes(segments), 0);
+        let mut new = writer.successor(self.options, capacity, first_seq);
         if let Some(last) = self.missing_last {
             // Readers, and everybody who opens the log later, are told that these were there.
             new.previous.last_seq = new.previous.last_seq.max(last);

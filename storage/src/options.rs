@@ -29,10 +29,12 @@ impl SyncMode {
 pub struct LogOptions {
     /// When the log is synced.
     pub sync: SyncMode,
-    /// Size of the first segment, in bytes; each next one is twice as large.
+    /// Size of the first segment, in bytes. Later ones take about a quarter of what the log holds.
     pub segment_bytes_first: u64,
     /// Size at which segments stop growing, in bytes.
     pub segment_bytes_max: u64,
+    /// Most records in a segment, unless one frame has more: what the log keeps in memory of the open one follows it.
+    pub segment_records_max: u64,
     /// Bytes that may wait for the disk before [`crate::AppendError::QueueFull`].
     pub queue_bytes_max: usize,
     /// Largest body of a commit frame that holds more than one batch, in bytes.
@@ -55,6 +57,7 @@ impl Default for LogOptions {
             sync: SyncMode::Always,
             segment_bytes_first: 4 << 20,
             segment_bytes_max: 128 << 20,
+            segment_records_max: 2_000_000,
             queue_bytes_max: 64 << 20,
             frame_bytes_max: 4 << 20,
             idle_sync: Duration::from_millis(10),
@@ -84,6 +87,9 @@ impl LogOptions {
         }
         if self.frame_bytes_max == 0 || self.queue_bytes_max == 0 {
             return bad("frame_bytes_max and queue_bytes_max must not be 0");
+        }
+        if self.segment_records_max == 0 {
+            return bad("segment_records_max must not be 0");
         }
         if let SyncMode::Interval(every) = self.sync
             && every.is_zero()

@@ -54,6 +54,11 @@ impl Shared {
         Arc::clone(&self.segments.read())
     }
 
+    /// Bytes of all readable records: what the size of the next segment follows.
+    pub(crate) fn live_bytes(&self) -> u64 {
+        live_bytes(&self.segments())
+    }
+
     /// Adds a segment at the end.
     pub(crate) fn add_segment(&self, segment: Arc<Segment>) {
         let mut guard = self.segments.write();
@@ -80,6 +85,11 @@ impl Shared {
             );
         }
     }
+}
+
+/// Bytes of all readable records of these segments.
+pub(crate) fn live_bytes(segments: &[Arc<Segment>]) -> u64 {
+    segments.iter().map(|segment| segment.totals().record_bytes).sum()
 }
 
 /// Damage known so far: kept up to a limit, counted beyond.

@@ -2,7 +2,7 @@
 
 use std::io::IoSlice;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::batch::RecordBatch;
 use crate::disk::{Disk, DiskFile, OpenMode, write_all, write_all_vectored};
@@ -52,15 +52,19 @@ pub(crate) struct NewSegment {
     pub(crate) first_seq: u64,
     pub(crate) ordinal: u64,
     pub(crate) capacity: u64,
+    /// [`LogOptions::zero_ahead_bytes`].
+    pub(crate) zero_ahead_bytes: u64,
     pub(crate) weak: bool,
     pub(crate) base_max_ts: i64,
     pub(crate) previous: Previous,
 }
 
 impl Writer {
-    /// Whether a frame of that many bytes fits in, with the footer behind it.
-    pub(crate) fn has_room(&self, frame_bytes: u64) -> bool {
-        !self.sealed && self.pos + frame_bytes + footer::footer_bytes_max(self.capacity) <= self.capacity
+    /// Whether a frame of that many bytes and records goes in, with the footer behind it.
+    pub(crate) fn has_room(&self, options: &LogOptions, frame_bytes: u64, records: u64) -> bool {
+        let held = self.next_seq - self.segment.first_seq;
+        let few = held == 0 || held + records <= options.segment_records_max;
+        !self.sealed && few && self.pos + frame_bytes + footer::footer_bytes_max(self.capacity) <= self.capacity
     }
 
     /// Writes one frame of these batches at the end. Neither synced nor published.
@@ -192,15 +196,16 @@ impl Writer {
         }
     }
 
-    /// The segment after this one, as it is to be made.
-    pub(crate) fn successor(&self, options: &LogOptions, first_seq: u64, frame_bytes: u64, weak: bool) -> NewSegment {
+    /// The segment after this one, as it is to be made; `capacity` is [`capacity_for`] it.
+    pub(crate) fn successor(&self, options: &LogOptions, capacity: u64, first_seq: u64) -> NewSegment {
         let ordinal = if self.gone { self.segment.ordinal } else { self.segment.ordinal + 1 };
         NewSegment {
             log_id: self.log_id,
             first_seq,
             ordinal,
-            capacity: capacity_for(options, ordinal, frame_bytes),
-            weak,
+            capacity,
+            zero_ahead_bytes: options.zero_ahead_bytes,
+            weak: options.sync.is_weak(),
             base_max_ts: self.max_ts,
             previous: self.as_previous(),
         }
@@ -224,15 +229,16 @@ impl Writer {
     ///
     /// # Errors
     /// Like a write.
-    pub(crate) fn zero_ahead(&mut self, step: u64, zeros: &[u8]) -> Result<u64, Failure> {
+    pub(crate) fn zero_ahead(&mut self, step: u64) -> Result<u64, Failure> {
+        let zeros = zeros();
         let from = self.zeroed.max(self.pos);
         let to = (from + step).min(self.capacity);
         if self.sealed || to <= from {
             return Ok(0);
         }
         let len = crate::format::index64(to - from).min(zeros.len());
-        write_all(&*self.file, zeros.get(..len).unwrap_or_default(), from)
-            .map_err(|e| by_kind(self.failed(Operation::Write, from, &e)))?;
+        let zeros = zeros.get(..len).unwrap_or_default();
+        write_all(&*self.file, zeros, from).map_err(|e| by_kind(self.failed(Operation::Write, from, &e)))?;
         self.zeroed = from + len as u64;
         Ok(len as u64)
     }
@@ -262,11 +268,17 @@ pub(crate) fn create(disk: &Arc<dyn Disk>, dir: &Path, new: &NewSegment) -> Resu
         previous: new.previous,
     };
     let (region, header_crc) = header.encode_region();
+    let zeroed = zeroed_at_once(new.zero_ahead_bytes, new.capacity).unwrap_or(SEGMENT_HEADER_BYTES);
     let fill = || {
         // A file of that name can only be left from an attempt that found no room.
         file.set_len(0).map_err(|e| failed(Operation::Allocate, &e))?;
         file.allocate(new.capacity).map_err(|e| failed(Operation::Allocate, &e))?;
-        write_all(&*file, &region, 0).map_err(|e| failed(Operation::Write, &e))
+        let zeros = zeros().get(..crate::format::index64(zeroed - SEGMENT_HEADER_BYTES)).unwrap_or_default();
+        let mut parts = [IoSlice::new(&region), IoSlice::new(zeros)];
+        match write_all_vectored(&*file, &mut parts, 0) {
+            (_, Some(e)) => Err(failed(Operation::Write, &e)),
+            (_, None) => Ok(()),
+        }
     };
     if let Err(error) = fill() {
         // Gives the room back. If this fails as well, the next attempt or the next opening cleans up.
@@ -307,10 +319,24 @@ pub(crate) fn create(disk: &Arc<dyn Disk>, dir: &Path, new: &NewSegment) -> Resu
         totals: Totals::default(),
         new_entries: Vec::new(),
         next_entry_at: 0,
-        zeroed: SEGMENT_HEADER_BYTES,
+        zeroed,
         sealed: false,
         gone: false,
     })
+}
+
+/// Segments up to this size are written with zeros when they are made, in the write and the sync of their header.
+const ZEROED_AT_ONCE_MAX: u64 = 64 << 10;
+
+/// How far a segment of that capacity is zeroed when it is made, if it is: where zeros would be written ahead anyway.
+pub(crate) fn zeroed_at_once(zero_ahead_bytes: u64, capacity: u64) -> Option<u64> {
+    (capacity <= zero_ahead_bytes.min(ZEROED_AT_ONCE_MAX)).then_some(capacity)
+}
+
+/// Zeros for all logs to write: only ever read, so that they take no memory but a page.
+fn zeros() -> &'static [u8] {
+    static ZEROS: OnceLock<Vec<u8>> = OnceLock::new();
+    ZEROS.get_or_init(|| vec![0; 1 << 20])
 }
 
 fn sync_dir(disk: &Arc<dyn Disk>, dir: &Path) -> Result<(), Failure> {
@@ -321,10 +347,14 @@ fn sync_dir(disk: &Arc<dyn Disk>, dir: &Path) -> Result<(), Failure> {
     disk.sync_dir(dir).map_err(|e| Failure::Dead(LogError::from_io(Operation::SyncDir, dir, None, &e)))
 }
 
-/// Capacity of the segment with that ordinal which takes a frame of that many bytes.
-pub(crate) fn capacity_for(options: &LogOptions, ordinal: u64, frame_bytes: u64) -> u64 {
-    let doublings = u32::try_from(ordinal.saturating_sub(1)).unwrap_or(u32::MAX).min(32);
-    let grown = options.segment_bytes_first.saturating_mul(1 << doublings).min(options.segment_bytes_max);
+/// Capacity of the next segment of a log that holds that many bytes of records, for a frame of that many bytes.
+///
+/// About a quarter, so that a log has few files however large it is, that what is reserved and not yet used stays a
+/// fraction of what is held, and that retention by whole segments comes close to what it is told. A power of two,
+/// rounded down, between the first size and the largest.
+pub(crate) fn capacity_for(options: &LogOptions, live_bytes: u64, frame_bytes: u64) -> u64 {
+    let quarter = (live_bytes / 4).checked_ilog2().map_or(0, |log| 1 << log);
+    let grown = quarter.max(options.segment_bytes_first).min(options.segment_bytes_max);
     grown.max(least_for(frame_bytes))
 }
 
@@ -356,4 +386,49 @@ pub(crate) fn by_kind(error: LogError) -> Failure {
 fn u32_of(value: u64) -> u32 {
     debug_assert!(u32::try_from(value).is_ok(), "{value} is beyond the 32 bits of the format");
     u32::try_from(value).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capacity_follows_the_data() {
+        let options = LogOptions { segment_bytes_first: 16 << 10, segment_bytes_max: 128 << 20, ..Default::default() };
+        let rows = [
+            (0, 16 << 10),
+            (127 << 10, 16 << 10),
+            (128 << 10, 32 << 10),
+            (1 << 20, 256 << 10),
+            ((1 << 20) - 1, 128 << 10),
+            (400 << 20, 64 << 20),
+            (512 << 20, 128 << 20),
+            (u64::MAX, 128 << 20),
+        ];
+        for (live, capacity) in rows {
+            assert_eq!(capacity_for(&options, live, 100), capacity, "{live} bytes held");
+        }
+        // The sizes of the options are kept also if they are no powers of two, and a frame always goes in.
+        let odd = LogOptions { segment_bytes_first: 10_000, segment_bytes_max: 50_000, ..Default::default() };
+        assert_eq!(capacity_for(&odd, 0, 0), 10_000);
+        assert_eq!(capacity_for(&odd, 1 << 30, 0), 50_000);
+        for frame in [1, 9_000, 49_000, 3 << 20] {
+            let capacity = capacity_for(&odd, 1 << 30, frame);
+            assert!(SEGMENT_HEADER_BYTES + frame + footer::footer_bytes_max(capacity) <= capacity, "{frame}");
+        }
+    }
+
+    #[test]
+    fn a_growing_log_has_few_segments() {
+        let options = LogOptions { segment_bytes_first: 16 << 10, segment_bytes_max: 128 << 20, ..Default::default() };
+        let (mut live, mut segments, mut reserved) = (0, 0, 0);
+        while live < 512 << 20 {
+            reserved = capacity_for(&options, live, 100);
+            assert!(reserved <= (live / 4).max(16 << 10), "{reserved} bytes for a log of {live}");
+            live += reserved;
+            segments += 1;
+        }
+        assert!(segments < 100, "{segments} segments for 512 MiB");
+        assert_eq!(reserved, 64 << 20);
+    }
 }

@@ -42,7 +42,9 @@ pub(crate) fn explore(seed: u64, kind: Kind, variants: u64, counts: &mut Counts)
         sync: kind.sync,
         segment_bytes_first: first,
         segment_bytes_max: first * 2,
-        zero_ahead_bytes: if chance.percent(50) { 2048 } else { 0 },
+        // The last: segments are zeroed when they are made.
+        zero_ahead_bytes: [2048, 0, 64 << 10][chance.below(3) as usize],
+        segment_records_max: if chance.percent(30) { 20 } else { 1000 },
         frame_bytes_max: 2000,
         ..LogOptions::default()
     };
