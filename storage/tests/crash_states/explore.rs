@@ -160,8 +160,9 @@ impl World {
     fn live(&mut self, ops: u64, counts: &mut Counts) -> Result<(), Broken> {
         for _ in 0..ops {
             match self.chance.below(100) {
-                0..50 => self.append()?,
-                50..75 => self.step(1, counts)?,
+                0..50 => self.append(4, 60)?,
+                50..73 => self.step(1, counts)?,
+                73..75 => self.roll_unsynced(counts)?,
                 75..88 => self.step(20, counts)?,
                 88..94 => {
                     self.now += Duration::from_millis(self.chance.below(300));
@@ -175,15 +176,26 @@ impl World {
         Ok(())
     }
 
-    fn append(&mut self) -> Result<(), Broken> {
+    /// Records that nobody waits for, and that no sync covers yet when the segment that has them is sealed.
+    fn roll_unsynced(&mut self, counts: &mut Counts) -> Result<(), Broken> {
+        self.append(4, 0)?;
+        self.now += Duration::from_millis(3);
+        self.step_whole(2)?;
+        self.append(60, 0)?;
+        self.now += Duration::from_millis(3);
+        self.step_with_cuts(2, counts)
+    }
+
+    /// Up to `most` records; `waits` percent of the time somebody waits for them.
+    fn append(&mut self, most: u64, waits: u64) -> Result<(), Broken> {
         let Some((log, _)) = &self.open else { return Ok(()) };
         let mut batch = RecordBatch::new();
-        let n = 1 + self.chance.below(4);
+        let n = 1 + self.chance.below(most);
         let contents = self.model.fill(&mut batch, n);
         match log.append(&mut batch) {
             Ok(appended) => {
                 self.model.appended(appended.first_seq, &contents)?;
-                if self.chance.percent(60) {
+                if self.chance.percent(waits) {
                     let acked = Arc::clone(&self.model.acked);
                     let (first, seq) = (appended.first_seq, appended.last_seq);
                     let call = move |result: Result<(), _>| {
@@ -205,6 +217,10 @@ impl World {
         if !self.chance.percent(40) {
             return self.step_whole(times);
         }
+        self.step_with_cuts(times, counts)
+    }
+
+    fn step_with_cuts(&mut self, times: u64, counts: &mut Counts) -> Result<(), Broken> {
         let before = self.model.fork();
         let k = 1 + self.chance.below(6);
         self.disk.snapshot_before(k);
