@@ -148,7 +148,10 @@ impl Committer {
     /// Writes a round's batches as frames.
     fn write_round(&mut self, round: &Round) -> Result<(), Failure> {
         let mut rest = round.batches.as_slice();
-        self.round_bytes = if rest.is_empty() { self.round_bytes } else { 0 };
+        if !rest.is_empty() {
+            self.round_bytes = 0;
+            self.mark()?;
+        }
         while !rest.is_empty() {
             let (n, bytes) = self.frame_of(rest);
             let (batches, others) = rest.split_at(n);
@@ -165,6 +168,12 @@ impl Committer {
             rest = others;
         }
         Ok(())
+    }
+
+    /// Before anything is written: the lock file must not say that the log is as it was closed.
+    fn mark(&mut self) -> Result<(), Failure> {
+        let disk = &self.shared.disk;
+        self.lock.before_write(&self.writer, || disk.boot_id()).map_err(writer::by_kind)
     }
 
     /// How many of the batches go into one frame, and their bytes. At least one does.
@@ -340,7 +349,7 @@ impl Committer {
     /// failed are a declared gap.
     fn try_again(&mut self, now: Duration) {
         let first_seq = self.shared.queue.lock().next_seq;
-        match self.roll(0, first_seq) {
+        match self.mark().and_then(|()| self.roll(0, first_seq)) {
             Ok(()) => {
                 self.retry_at = None;
                 self.shared.queue.lock().full = None;
@@ -389,8 +398,7 @@ impl Committer {
         };
         if error.is_none()
             && self.writer.durable >= self.writer.pos
-            && let Err(e) =
-                self.lock.write(&crate::owner::Ownership::of(&self.writer, self.shared.disk.boot_id(), true))
+            && let Err(e) = self.lock.closing(&self.writer, self.shared.disk.boot_id())
         {
             tracing::warn!(error = %e, "the log is closed, but its lock file could not say so");
         }

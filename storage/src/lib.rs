@@ -35,8 +35,9 @@ mod walk;
 mod writer;
 
 pub use batch::RecordBatch;
-pub use committer::pool::CommitPool;
+pub use committer::pool::{CommitPool, PoolLimits};
 pub use committer::{Committer, Next};
+pub use disk::handles::{FileCache, FileCacheState};
 pub use disk::real::RealDisk;
 pub use error::{AppendError, FailureKind, LogError, OpenError, Operation, ReadError, RecordTooLarge};
 pub use format::RECORD_BYTES_MAX;

@@ -15,6 +15,7 @@ use crate::disk::Disk;
 use crate::error::{AppendError, LogError, OpenError, Operation, ReadError};
 use crate::open;
 use crate::options::LogOptions;
+use crate::owner::Tenure;
 use crate::queue::{Park, Queue, Waiting};
 use crate::reader::{self, Reader};
 use crate::shared::{AtomicCounters, DamageList, Shared, count};
@@ -64,7 +65,18 @@ impl Log {
         options: LogOptions,
         observer: Arc<dyn LogObserver>,
     ) -> Result<(Self, Committer, RecoveryReport), OpenError> {
-        let opened = open::open(&disk, dir, &options)?;
+        Self::open_as(Tenure::Held, disk, dir, options, observer)
+    }
+
+    /// Opens the log without anybody to drive its committer.
+    pub(crate) fn open_as(
+        tenure: Tenure,
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        options: LogOptions,
+        observer: Arc<dyn LogObserver>,
+    ) -> Result<(Self, Committer, RecoveryReport), OpenError> {
+        let opened = open::open(&disk, dir, &options, &tenure)?;
         let mut damage = DamageList::default();
         for entry in &opened.report.damage {
             damage.add(entry.clone());

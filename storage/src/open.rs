@@ -1,5 +1,7 @@
 //! Opening a log: which files there are, whether they follow on each other, and what the last one ends with.
 
+mod lean;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,14 +12,14 @@ use crate::format::footer::{self, Totals};
 use crate::format::segment::{HeaderFound, SegmentHeader, parse_file_name};
 use crate::format::{FORMAT_VERSION, FRAME_HEADER_BYTES, RECORD_BYTES_MIN, SEGMENT_HEADER_BYTES, index64};
 use crate::options::LogOptions;
-use crate::owner::{OwnerLock, Ownership};
+use crate::owner::{OwnerLock, Ownership, Tenure};
 use crate::record::LostReason;
 use crate::recovery::{self, Scan, ScanFrom};
 use crate::segment::{Segment, SegmentParts, SparseIndex, path_of};
 use crate::shared::{Failure, live_bytes, lost};
 use crate::state::{Damage, RecoveryReport};
 use crate::walk;
-use crate::writer::{self, NewSegment, Writer};
+use crate::writer::{self, Writer};
 
 /// Bytes written in one call when a tail is zeroed or written again.
 const STEP_BYTES: u64 = 1 << 20;
@@ -39,15 +41,20 @@ struct Candidate {
 }
 
 /// Opens the log in `dir`, or makes it.
-pub(crate) fn open(disk: &Arc<dyn Disk>, dir: &Path, options: &LogOptions) -> Result<Opened, OpenError> {
+pub(crate) fn open(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    options: &LogOptions,
+    tenure: &Tenure,
+) -> Result<Opened, OpenError> {
     options.check()?;
     disk.create_dir_all(dir).map_err(|e| LogError::from_io(Operation::Open, dir, None, &e))?;
-    let (lock, owner) = OwnerLock::take(&**disk, dir)?;
-    disk.sync_dir(dir).map_err(|e| LogError::from_io(Operation::SyncDir, dir, None, &e))?;
-    let mut opening = Opening { disk, dir, options, owner, report: RecoveryReport::default(), missing_last: None };
+    let (mut lock, owner) = OwnerLock::take(disk, dir, tenure)?;
+    let lean = matches!(tenure, Tenure::Lean(_));
+    let mut opening =
+        Opening { disk, dir, options, owner, lean, report: RecoveryReport::default(), missing_last: None };
     let (segments, writer) = opening.run()?;
-    let ownership = Ownership::of(&writer, disk.boot_id(), false);
-    lock.write(&ownership)?;
+    lock.opened(&writer, disk.boot_id())?;
     Ok(Opened { segments, writer, lock, report: opening.report })
 }
 
@@ -56,6 +63,8 @@ struct Opening<'a> {
     dir: &'a Path,
     options: &'a LogOptions,
     owner: Option<Ownership>,
+    /// What a clean stop left is believed, and a log that nothing was ever in gets no file.
+    lean: bool,
     report: RecoveryReport,
     /// Last number of a last segment that somebody took away.
     missing_last: Option<u64>,
@@ -65,9 +74,15 @@ impl Opening<'_> {
     fn run(&mut self) -> Result<(Vec<Arc<Segment>>, Writer), OpenError> {
         self.report.clean = self.owner.is_some_and(|owner| owner.clean);
         let mut files = self.candidates()?;
+        if !self.names_are_durable(&files) {
+            self.disk.sync_dir(self.dir).map_err(|e| LogError::from_io(Operation::SyncDir, self.dir, None, &e))?;
+        }
         self.drop_unfinished(&mut files)?;
         self.report.segments = files.len() as u64;
         let Some(last) = files.pop() else {
+            if self.was_never_written_to() {
+                return Ok((Vec::new(), self.nothing_yet()?));
+            }
             let writer = self.create_first()?;
             return Ok((vec![Arc::clone(&writer.segment)], writer));
         };
@@ -138,28 +153,6 @@ impl Opening<'_> {
             files.pop();
         }
         Ok(())
-    }
-
-    fn create_first(&mut self) -> Result<Writer, OpenError> {
-        // Files that somebody took away do not make their numbers free.
-        let first_seq = self.owner.map_or(1, |owner| owner.next_seq.max(1));
-        if first_seq > 1 {
-            self.damage(path_of(self.dir, 1), 0, 0, Some((1, first_seq - 1)), LostReason::MissingSegment);
-        }
-        self.report.created = first_seq == 1;
-        let random = || self.disk.random().map_err(|e| LogError::from_io(Operation::Open, self.dir, None, &e));
-        let log_id = u128::from(random()?) << 64 | u128::from(random()?);
-        let new = NewSegment {
-            log_id,
-            first_seq,
-            ordinal: 1,
-            capacity: writer::capacity_for(self.options, 0, 0),
-            zero_ahead_bytes: self.options.zero_ahead_bytes,
-            weak: self.options.sync.is_weak(),
-            base_max_ts: i64::MIN,
-            previous: crate::format::segment::Previous::default(),
-        };
-        writer::create(self.disk, self.dir, &new).map_err(open_failure)
     }
 
     fn damage(&mut self, path: PathBuf, offset: u64, bytes: u64, seqs: Option<(u64, u64)>, reason: LostReason) {
@@ -268,6 +261,11 @@ impl Opening<'_> {
         self.report_scan(file, &scan);
         self.report.scanned_bytes = scan.end.min(file.file_len) - SEGMENT_HEADER_BYTES.min(file.file_len);
         self.report.scanned_frames = u64::from(scan.totals.frames);
+        if self.was_closed_like_this(owner, &scan) {
+            let handle = self.disk.open_later(&file.path);
+            let handle = handle.map_err(|e| LogError::from_io(Operation::Open, &file.path, None, &e))?;
+            return Ok(self.writer_of(file, nonce, handle, scan));
+        }
         let handle = self.open_file(&file.path, OpenMode::Write)?;
         let settled = self.settle_tail(file, &*handle, &bytes, &scan);
         settled.map_err(|e| LogError::from_io(Operation::Write, &file.path, Some(scan.end), &e))?;

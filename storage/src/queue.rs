@@ -121,6 +121,14 @@ impl Queue {
         }
     }
 
+    /// Gives back what memory can be made again.
+    pub(crate) fn free_memory(&mut self) {
+        self.pool = Vec::new();
+        self.pending.shrink_to_fit();
+        self.waiting.shrink_to_fit();
+        self.failed.shrink_to_fit();
+    }
+
     /// Whether somebody waits, or closes.
     pub(crate) fn is_urgent(&self) -> bool {
         !self.waiting.is_empty() || self.closing

@@ -1,7 +1,7 @@
 //! The open segment: where the next frame goes, sealing, and making the next file. Only the committer has one.
 
 use std::io::IoSlice;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use crate::batch::RecordBatch;
@@ -60,6 +60,41 @@ pub(crate) struct NewSegment {
 }
 
 impl Writer {
+    /// The writer of a log without a segment: like one whose only segment was empty and was removed.
+    pub(crate) fn of_nothing(disk: &Arc<dyn Disk>, path: PathBuf, file: Arc<dyn DiskFile>, log_id: u128) -> Self {
+        let parts = SegmentParts {
+            path,
+            first_seq: 1,
+            nonce: 0,
+            ordinal: 1,
+            weak: false,
+            previous: None,
+            base_max_ts: i64::MIN,
+            end: SEGMENT_HEADER_BYTES,
+            next_seq: 1,
+            file_bytes: 0,
+            totals: Totals::default(),
+            index: SparseIndex::Memory(Vec::new()),
+        };
+        Self {
+            segment: Segment::new(disk, parts),
+            file,
+            log_id,
+            capacity: SEGMENT_HEADER_BYTES,
+            pos: SEGMENT_HEADER_BYTES,
+            next_seq: 1,
+            durable: SEGMENT_HEADER_BYTES,
+            last_crc: 0,
+            max_ts: i64::MIN,
+            totals: Totals::default(),
+            new_entries: Vec::new(),
+            next_entry_at: 0,
+            zeroed: SEGMENT_HEADER_BYTES,
+            sealed: true,
+            gone: true,
+        }
+    }
+
     /// Whether a frame of that many bytes and records goes in, with the footer behind it.
     pub(crate) fn has_room(&self, options: &LogOptions, frame_bytes: u64, records: u64) -> bool {
         let held = self.next_seq - self.segment.first_seq;
@@ -188,6 +223,9 @@ impl Writer {
     /// If the system refuses: the end of writing.
     pub(crate) fn discard_empty(&mut self, disk: &Arc<dyn Disk>) -> Result<(), Failure> {
         debug_assert_eq!(self.pos, SEGMENT_HEADER_BYTES, "only an empty segment is discarded");
+        if self.gone {
+            return Ok(());
+        }
         self.sealed = true;
         self.gone = true;
         match disk.remove(&self.segment.path) {
@@ -238,7 +276,7 @@ impl Writer {
         }
         let len = crate::format::index64(to - from).min(zeros.len());
         let zeros = zeros.get(..len).unwrap_or_default();
-        write_all(&*self.file, zeros, from).map_err(|e| by_kind(self.failed(Operation::Write, from, &e)))?;
+        self.file.write_zeros_at(zeros, from).map_err(|e| by_kind(self.failed(Operation::Write, from, &e)))?;
         self.zeroed = from + len as u64;
         Ok(len as u64)
     }

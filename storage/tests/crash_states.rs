@@ -12,6 +12,8 @@
 
 #[path = "crash_states/explore.rs"]
 mod explore;
+#[path = "crash_states/lean.rs"]
+mod lean;
 #[path = "crash_states/model.rs"]
 mod model;
 #[cfg(feature = "planted-bugs")]
@@ -27,11 +29,15 @@ use sublog_storage::SyncMode;
 use self::explore::{Kind, explore};
 use self::model::Counts;
 
-const KINDS: [Kind; 4] = [
-    Kind { sync: SyncMode::Always, faults: false },
-    Kind { sync: SyncMode::Always, faults: true },
-    Kind { sync: SyncMode::Interval(Duration::from_millis(100)), faults: false },
-    Kind { sync: SyncMode::Os, faults: true },
+const KINDS: [Kind; 8] = [
+    Kind { sync: SyncMode::Always, faults: false, lean: false },
+    Kind { sync: SyncMode::Always, faults: true, lean: false },
+    Kind { sync: SyncMode::Interval(Duration::from_millis(100)), faults: false, lean: false },
+    Kind { sync: SyncMode::Os, faults: true, lean: false },
+    Kind { sync: SyncMode::Always, faults: false, lean: true },
+    Kind { sync: SyncMode::Always, faults: true, lean: true },
+    Kind { sync: SyncMode::Interval(Duration::from_millis(100)), faults: false, lean: true },
+    Kind { sync: SyncMode::Os, faults: true, lean: true },
 ];
 
 fn env(name: &str, default: u64) -> u64 {
@@ -66,7 +72,7 @@ fn nothing_acknowledged_is_lost_in_any_explored_state() {
     });
     let (counts, broken) = total.into_inner();
     println!(
-        "{} states in {:.1} s: {} power cuts ({} torn, {} in the middle of a commit, {} in recovery, {} double), {} kills, {} with failing calls, {} torn tails cut; \
+        "{} states in {:.1} s: {} power cuts ({} torn, {} in the middle of a commit, {} in recovery, {} double), {} kills, {} clean stops, {} with failing calls, {} torn tails cut; \
          {} records read, {} acknowledgements checked, {} promises broken",
         counts.states,
         start.elapsed().as_secs_f64(),
@@ -76,6 +82,7 @@ fn nothing_acknowledged_is_lost_in_any_explored_state() {
         counts.recovery_cuts,
         counts.double_cuts,
         counts.kills,
+        counts.closes,
         counts.faults,
         counts.torn_tails,
         counts.records_read,
@@ -86,6 +93,7 @@ fn nothing_acknowledged_is_lost_in_any_explored_state() {
     assert!(
         counts.states >= wanted
             && counts.torn_cuts > 0
+            && counts.closes > 0
             && counts.double_cuts > 0
             && counts.torn_tails > 0
             && counts.recovery_cuts > 0

@@ -19,7 +19,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use sublog_storage::disk::sim::Chance;
-use sublog_storage::{CommitPool, Log, LogOptions, NoObserver, RealDisk, RecordBatch, SyncMode, Visit};
+use sublog_storage::{CommitPool, Log, LogOptions, NoObserver, PoolLimits, RealDisk, RecordBatch, SyncMode, Visit};
 
 use self::gate::GateDisk;
 
@@ -29,6 +29,10 @@ fn options(sync: SyncMode) -> LogOptions {
 
 fn open(pool: &CommitPool, disk: &GateDisk, dir: &Path) -> Log {
     Log::open_pooled(pool, disk.shared(), dir, options(SyncMode::Always), Arc::new(NoObserver)).unwrap().0
+}
+
+fn limited(threads: usize, threads_max: usize) -> CommitPool {
+    CommitPool::with_limits(PoolLimits { threads, threads_max, ..PoolLimits::default() }).unwrap()
 }
 
 fn batch(contents: &[u64]) -> RecordBatch {
@@ -105,7 +109,7 @@ fn publish(publisher: u64, rounds: u64, logs: &[Log]) -> Vec<Vec<u64>> {
 fn many_logs_and_publishers_with_random_waits() {
     let rounds = std::env::var("SUBLOG_POOL_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(150);
     let dir = tempfile::tempdir().unwrap();
-    let pool = CommitPool::with_limits(2, 6).unwrap();
+    let pool = limited(2, 6);
     let modes = [SyncMode::Always, SyncMode::Interval(Duration::from_millis(3)), SyncMode::Os];
     let logs: Vec<Log> = (0..60)
         .map(|i| {
@@ -138,7 +142,7 @@ fn many_logs_and_publishers_with_random_waits() {
 fn a_log_that_hangs_keeps_nobody_waiting() {
     let dir = tempfile::tempdir().unwrap();
     let disk = GateDisk::default();
-    let pool = CommitPool::with_limits(1, 8).unwrap();
+    let pool = limited(1, 8);
     let path = |i: u64| dir.path().join(format!("log{i}"));
     let logs: Vec<Log> = (0..20).map(|i| open(&pool, &disk, &path(i))).collect();
     for log in &logs {
@@ -176,7 +180,7 @@ fn a_log_that_hangs_keeps_nobody_waiting() {
 fn when_all_threads_hang_the_others_wait_and_then_go_on() {
     let dir = tempfile::tempdir().unwrap();
     let disk = GateDisk::default();
-    let pool = CommitPool::with_limits(1, 3).unwrap();
+    let pool = limited(1, 3);
     let path = |i: u64| dir.path().join(format!("log{i}"));
     let logs: Vec<Log> = (0..6).map(|i| open(&pool, &disk, &path(i))).collect();
     disk.close(dir.path());

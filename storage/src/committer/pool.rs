@@ -17,17 +17,17 @@ use self::ready::{After, Key, Ready, Workers};
 use super::{Committer, Next, park, release};
 use crate::clock;
 use crate::disk::Disk;
+use crate::disk::handles::FileCache;
 use crate::error::{LogError, OpenError, Operation};
 use crate::log::Log;
 use crate::options::LogOptions;
+use crate::owner::Tenure;
 use crate::queue::Park;
 use crate::shared::Shared;
 use crate::state::{LogObserver, RecoveryReport};
 
 /// Steps of one log before others have their turn.
 const STEPS_MAX: usize = 16;
-/// Most workers of a pool, unless it is told otherwise.
-const THREADS_MAX: usize = 32;
 
 /// Threads that write the logs opened with [`Log::open_pooled`]. Clones are the same pool; its threads end with the last
 /// clone and the last such log. That must not be dropped by a [`crate::Waiter`] or a [`LogObserver`], which run on them.
@@ -38,6 +38,24 @@ pub struct CommitPool {
 
 struct Inner {
     ready: Arc<Ready<Box<Committer>>>,
+    files: FileCache,
+}
+
+/// How large a pool may become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolLimits {
+    /// Threads that are there always; at least one.
+    pub threads: usize,
+    /// Threads while the disk lets them wait.
+    pub threads_max: usize,
+    /// Files that are kept open for writing; those with unsynced writes are open beyond it.
+    pub files_max: usize,
+}
+
+impl Default for PoolLimits {
+    fn default() -> Self {
+        Self { threads: 2, threads_max: 32, files_max: 512 }
+    }
 }
 
 impl CommitPool {
@@ -46,16 +64,16 @@ impl CommitPool {
     /// # Errors
     /// If the system starts no thread.
     pub fn new(threads: usize) -> io::Result<Self> {
-        Self::with_limits(threads, THREADS_MAX)
+        Self::with_limits(PoolLimits { threads, ..PoolLimits::default() })
     }
 
-    /// Like [`CommitPool::new`], with another upper limit.
+    /// Like [`CommitPool::new`], with other limits.
     ///
     /// # Errors
     /// If the system starts no thread.
-    pub fn with_limits(threads: usize, threads_max: usize) -> io::Result<Self> {
-        let least = threads.max(1);
-        let ready = Arc::new(Ready::new(Workers { least, most: threads_max.max(least) }));
+    pub fn with_limits(limits: PoolLimits) -> io::Result<Self> {
+        let least = limits.threads.max(1);
+        let ready = Arc::new(Ready::new(Workers { least, most: limits.threads_max.max(least) }));
         for started in 0..least {
             if let Err(e) = start_worker(&ready) {
                 for _ in started..least {
@@ -65,13 +83,19 @@ impl CommitPool {
                 return Err(e);
             }
         }
-        Ok(Self { inner: Arc::new(Inner { ready }) })
+        Ok(Self { inner: Arc::new(Inner { ready, files: FileCache::new(limits.files_max) }) })
     }
 
     /// Threads it has now.
     #[must_use]
     pub fn threads(&self) -> usize {
         self.inner.ready.workers()
+    }
+
+    /// The files that its logs keep open.
+    #[must_use]
+    pub fn files(&self) -> &FileCache {
+        &self.inner.files
     }
 
     /// Gives the committer to the workers.
@@ -111,7 +135,9 @@ impl PoolWaker {
 }
 
 impl Log {
-    /// Like [`Log::open`], but the log is written by the threads of the pool.
+    /// Like [`Log::open`], but the log is written by the threads of the pool, and holds no open file while it is idle.
+    /// So its lock file is not locked: the caller has the folder above, with [`crate::DataDir`], and opens its logs in one
+    /// pool. A log that nothing was ever appended to has no segment.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -123,11 +149,26 @@ impl Log {
         observer: Arc<dyn LogObserver>,
     ) -> Result<(Self, RecoveryReport), OpenError> {
         let start = clock::now();
-        let (mut log, committer, mut report) = Self::open_stepped(disk, dir, options, observer)?;
+        let (mut log, committer, mut report) =
+            Self::open_stepped_lean(&pool.inner.files, disk, dir, options, observer)?;
         log.pool = Some(pool.clone());
         pool.run(committer);
         report.took_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
         Ok((log, report))
+    }
+
+    /// Like [`Log::open_pooled`], but the caller drives the committer, as with [`Log::open_stepped`].
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_stepped_lean(
+        files: &FileCache,
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        options: LogOptions,
+        observer: Arc<dyn LogObserver>,
+    ) -> Result<(Self, Committer, RecoveryReport), OpenError> {
+        Self::open_as(Tenure::Lean(files.clone()), files.over(disk), dir, options, observer)
     }
 }
 
@@ -184,6 +225,11 @@ fn steps(committer: &mut Committer) -> Option<After> {
         let how = park::way(&queue, next);
         if !park::comes_too_late(committer, &queue, how) {
             queue.park = how;
+            if after == After::Idle {
+                queue.free_memory();
+                drop(queue);
+                committer.batches = Vec::new();
+            }
             return Some(after);
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use sublog_storage::disk::sim::{Call, Chance, Fault, SimDisk};
-use sublog_storage::{Committer, Health, Log, LogOptions, Next, NoObserver, RecordBatch, SyncMode};
+use sublog_storage::{Committer, FileCache, Health, Log, LogOptions, Next, NoObserver, RecordBatch, SyncMode};
 
 use super::model::{Broken, Counts, Model};
 
@@ -16,6 +16,8 @@ pub(crate) struct Kind {
     pub(crate) sync: SyncMode,
     /// Whether calls fail in between.
     pub(crate) faults: bool,
+    /// As in a pool: no file stays open, and what a clean stop left is believed.
+    pub(crate) lean: bool,
 }
 
 struct World {
@@ -69,6 +71,8 @@ pub(crate) fn explore(seed: u64, kind: Kind, variants: u64, counts: &mut Counts)
             world.kill(counts)?;
         } else if world.chance.percent(30) {
             world.cut(counts)?;
+        } else if world.chance.percent(40) {
+            world.close(counts)?;
         }
     }
     Ok(())
@@ -78,7 +82,14 @@ impl World {
     fn start(&mut self, power_cut: bool, counts: &mut Counts) -> Result<(), Broken> {
         self.disk.set_space(u64::MAX);
         self.faulty = false;
-        let opened = Log::open_stepped(self.disk.shared(), dir(), self.options.clone(), Arc::new(NoObserver));
+        let (disk, options, observer) = (self.disk.shared(), self.options.clone(), Arc::new(NoObserver));
+        let opened = if self.kind.lean {
+            // From "closed as soon as it is synced" to "always open".
+            let files = FileCache::new(self.chance.below(3) as usize);
+            Log::open_stepped_lean(&files, disk, dir(), options, observer)
+        } else {
+            Log::open_stepped(disk, dir(), options, observer)
+        };
         let (log, committer, report) = opened.map_err(|e| Broken::Other(format!("does not open: {e}")))?;
         let checked = self.model.check(&log, &report, power_cut, counts);
         self.open = Some((log, committer));
@@ -135,6 +146,18 @@ impl World {
         counts.torn_cuts += u64::from(report.is_torn());
         counts.faults += u64::from(self.faulty);
         self.start(true, counts)
+    }
+
+    /// A clean stop, unless something failed before: then it is like a kill.
+    fn close(&mut self, counts: &mut Counts) -> Result<(), Broken> {
+        let Some((log, committer)) = &mut self.open else { return Ok(()) };
+        log.ask_to_close();
+        while committer.step(self.now) != Next::Stop {}
+        counts.closes += 1;
+        self.drop_handles();
+        self.disk.kill();
+        counts.faults += u64::from(self.faulty);
+        self.start(false, counts)
     }
 
     fn kill(&mut self, counts: &mut Counts) -> Result<(), Broken> {

@@ -10,11 +10,14 @@ use sublog_storage::planted::{Bug, plant};
 use sublog_storage::{Log, LogOptions, Next, NoObserver, RecordBatch, SyncMode};
 
 use super::explore::{Kind, explore};
+use super::lean::states_lost_after_a_change_of_mode;
 use super::model::{Broken, Counts};
 
-const ALWAYS: Kind = Kind { sync: SyncMode::Always, faults: false };
-const FAULTY: Kind = Kind { sync: SyncMode::Always, faults: true };
-const WEAK: Kind = Kind { sync: SyncMode::Interval(Duration::from_millis(100)), faults: false };
+const ALWAYS: Kind = Kind { sync: SyncMode::Always, faults: false, lean: false };
+const FAULTY: Kind = Kind { sync: SyncMode::Always, faults: true, lean: false };
+const WEAK: Kind = Kind { sync: SyncMode::Interval(Duration::from_millis(100)), faults: false, lean: false };
+const LEAN: Kind = Kind { lean: true, ..ALWAYS };
+const LEAN_WEAK: Kind = Kind { lean: true, ..WEAK };
 
 /// The first broken promise within a number of lives, and how many states it took.
 fn first_broken(bug: Option<Bug>, kind: Kind, lives: u64) -> Option<(Broken, u64)> {
@@ -63,6 +66,26 @@ fn giving_numbers_out_again_is_caught() {
 #[test]
 fn trusting_a_stale_index_is_caught() {
     assert_caught(Bug::TrustStaleIndex, ALWAYS);
+}
+
+#[test]
+fn writing_under_a_clean_mark_is_caught() {
+    assert_caught(Bug::WriteUnderCleanMark, LEAN_WEAK);
+}
+
+#[test]
+fn closing_a_file_before_its_sync_is_caught() {
+    assert_caught(Bug::CloseUnsynced, LEAN);
+}
+
+#[test]
+fn believing_any_clean_mark_is_caught() {
+    assert_eq!(states_lost_after_a_change_of_mode().1, 0);
+    plant(Some(Bug::BelieveAnyCleanMark));
+    let (states, lost) = states_lost_after_a_change_of_mode();
+    plant(None);
+    assert!(lost > 0, "BelieveAnyCleanMark was not caught");
+    println!("BelieveAnyCleanMark caught: {lost} of {states} states");
 }
 
 /// Damage below the watermark of the open segment, every byte of it in turn: how many other records it took.
