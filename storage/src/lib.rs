@@ -31,6 +31,7 @@ mod segment;
 mod shared;
 mod state;
 mod verify;
+mod views;
 mod walk;
 mod writer;
 
@@ -51,3 +52,4 @@ pub use state::{
     Appended, Counters, DAMAGE_KEPT_MAX, Damage, Health, LogObserver, LogState, NoObserver, RecoveryReport, Removed,
 };
 pub use verify::{Progress, SegmentReport, VerifyReport, inspect, verify, verify_on};
+pub use views::limit_maps;

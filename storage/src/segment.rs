@@ -13,6 +13,7 @@ use crate::error::{LogError, Operation};
 use crate::format::footer::{self, IndexEntry, Totals};
 use crate::format::segment::Previous;
 use crate::format::{SEGMENT_HEADER_BYTES, index};
+use crate::views::{CachedView, ViewSlot};
 use crate::walk::{Bounds, Cursor};
 
 /// Where the sparse index of a segment is.
@@ -44,14 +45,7 @@ pub(crate) struct Segment {
     file_bytes: AtomicU64,
     totals: Mutex<Totals>,
     index: RwLock<SparseIndex>,
-    view: Mutex<Option<CachedView>>,
-}
-
-#[derive(Debug)]
-struct CachedView {
-    bytes: Bytes,
-    /// How far the bytes show what the file holds.
-    good_to: u64,
+    view: ViewSlot,
 }
 
 /// What a new [`Segment`] is made of.
@@ -87,7 +81,7 @@ impl Segment {
             file_bytes: AtomicU64::new(parts.file_bytes),
             totals: Mutex::new(parts.totals),
             index: RwLock::new(parts.index),
-            view: Mutex::new(None),
+            view: ViewSlot::new(),
         })
     }
 
@@ -172,6 +166,8 @@ impl Segment {
         };
         let good_to = if view.live { len } else { limit };
         *cached = Some(CachedView { bytes: view.bytes.clone(), good_to });
+        drop(cached);
+        self.view.made();
         Ok(view.bytes)
     }
 
