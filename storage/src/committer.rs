@@ -9,6 +9,7 @@
 //! It is a state machine: [`Committer::step`] does what is due at `now` and says when it wants to be called again, so
 //! that a test can drive it without a thread or a clock. [`run`] is the loop of the real thread.
 
+mod guard;
 mod park;
 pub(crate) mod pool;
 mod thread;
@@ -159,7 +160,9 @@ impl Committer {
             if !self.writer.has_room(&self.shared.options, writer::frame_bytes(bytes), records) {
                 self.roll(writer::frame_bytes(bytes), self.writer.next_seq)?;
             }
+            let busy = self.busy();
             let written = self.writer.write_frame(batches)?;
+            drop(busy);
             self.round_bytes += written;
             let counters = &self.shared.counters;
             count(&counters.frames, 1);
@@ -168,12 +171,6 @@ impl Committer {
             rest = others;
         }
         Ok(())
-    }
-
-    /// Before anything is written: the lock file must not say that the log is as it was closed.
-    fn mark(&mut self) -> Result<(), Failure> {
-        let disk = &self.shared.disk;
-        self.lock.before_write(&self.writer, || disk.boot_id()).map_err(writer::by_kind)
     }
 
     /// How many of the batches go into one frame, and their bytes. At least one does.
@@ -224,7 +221,9 @@ impl Committer {
 
     fn sync(&mut self) -> Result<(), Failure> {
         let start = self.measure.then(clock::now);
+        let busy = self.busy();
         self.writer.sync()?;
+        drop(busy);
         if let Some(start) = start {
             count(&self.shared.counters.sync_ns, u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX));
         }
@@ -278,7 +277,9 @@ impl Committer {
             self.writer.discard_empty(&self.shared.disk)?;
             self.shared.drop_segment(&self.writer.segment);
         } else {
+            let busy = self.busy();
             self.writer.seal()?;
+            drop(busy);
             if was_unsynced {
                 count(&self.shared.counters.syncs, 1);
             }
@@ -289,6 +290,7 @@ impl Committer {
         let options = &self.shared.options;
         let capacity = writer::capacity_for(options, self.shared.live_bytes(), frame_bytes);
         let new = self.writer.successor(options, capacity, first_seq);
+        let busy = self.busy();
         self.writer = match writer::create(&self.shared.disk, &self.shared.dir, &new) {
             // A small segment may find room where a large one does not.
             Err(Failure::Full(_)) => {
@@ -297,6 +299,7 @@ impl Committer {
             }
             other => other?,
         };
+        drop(busy);
         self.shared.add_segment(Arc::clone(&self.writer.segment));
         count(&self.shared.counters.segments_created, 1);
         Ok(())
@@ -370,6 +373,7 @@ impl Committer {
         {
             return;
         }
+        let _busy = self.busy();
         match self.writer.zero_ahead(step) {
             Ok(n) => count(&self.shared.counters.zeroed_bytes, n),
             // Nobody waits for zeros; the next write will meet the same and say so.

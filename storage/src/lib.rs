@@ -33,6 +33,7 @@ mod state;
 mod verify;
 mod views;
 mod walk;
+mod watch;
 mod writer;
 
 pub use batch::RecordBatch;

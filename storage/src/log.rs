@@ -20,6 +20,7 @@ use crate::queue::{Park, Queue, Waiting};
 use crate::reader::{self, Reader};
 use crate::shared::{AtomicCounters, DamageList, Shared, count};
 use crate::state::{Appended, Health, LogObserver, LogState, RecoveryReport, Removed};
+use crate::watch;
 
 /// Runs once when a record is acknowledged, or cannot be.
 pub type Waiter = Box<dyn FnOnce(Result<(), LogError>) + Send>;
@@ -100,6 +101,7 @@ impl Log {
             synced: AtomicU64::new(next_seq - 1),
             segments: RwLock::new(Arc::new(opened.segments)),
             counters: AtomicCounters::default(),
+            watch: watch::DiskWatch::default(),
             damage: Mutex::new(damage),
         });
         let committer = Committer::new(Arc::clone(&shared), opened.writer, opened.lock);
@@ -228,7 +230,7 @@ impl Log {
             let health = match (&queue.dead, &queue.full) {
                 (Some(error), _) => Health::Failed(error.clone()),
                 (None, Some(error)) => Health::Full(error.clone()),
-                (None, None) => Health::Ok,
+                (None, None) => watch::slow_for(&self.shared).map_or(Health::Ok, |lasting| Health::Slow { lasting }),
             };
             (health, queue.queued_bytes() as u64)
         };

@@ -49,6 +49,8 @@ pub struct LogOptions {
     pub retry_space: Duration,
     /// How far the committer writes zeros ahead of small commits, in bytes. 0 turns it off.
     pub zero_ahead_bytes: u64,
+    /// A write or sync that takes longer is told of, see [`crate::Health::Slow`].
+    pub slow_after: Duration,
 }
 
 impl Default for LogOptions {
@@ -65,6 +67,7 @@ impl Default for LogOptions {
             gather_bytes: 256 << 10,
             retry_space: Duration::from_millis(250),
             zero_ahead_bytes: 1 << 20,
+            slow_after: Duration::from_secs(1),
         }
     }
 }
@@ -90,6 +93,9 @@ impl LogOptions {
         }
         if self.segment_records_max == 0 {
             return bad("segment_records_max must not be 0");
+        }
+        if self.slow_after.is_zero() {
+            return bad("slow_after must not be 0");
         }
         if let SyncMode::Interval(every) = self.sync
             && every.is_zero()

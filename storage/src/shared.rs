@@ -14,6 +14,7 @@ use crate::queue::Queue;
 use crate::record::{LostRange, LostReason};
 use crate::segment::Segment;
 use crate::state::{Counters, DAMAGE_KEPT_MAX, Damage, LogObserver};
+use crate::watch::DiskWatch;
 
 /// Locks, in the order in which they may nest: `queue`, then `segments`, then `damage`; inside a segment `index`, then
 /// `totals`, then `view`. No lock is held while the disk is waited for, except a segment's `view` while it is mapped.
@@ -36,6 +37,7 @@ pub(crate) struct Shared {
     /// All segments, oldest first. Replaced as a whole, so that a reader holds the lock for one clone of an `Arc`.
     pub(crate) segments: RwLock<Arc<Vec<Arc<Segment>>>>,
     pub(crate) counters: AtomicCounters,
+    pub(crate) watch: DiskWatch,
     pub(crate) damage: Mutex<DamageList>,
 }
 
@@ -135,6 +137,7 @@ pub(crate) struct AtomicCounters {
     pub(crate) records_failed: AtomicU64,
     pub(crate) full_episodes: AtomicU64,
     pub(crate) sync_ns: AtomicU64,
+    pub(crate) slow_episodes: AtomicU64,
 }
 
 impl AtomicCounters {
@@ -151,6 +154,7 @@ impl AtomicCounters {
             records_failed: get(&self.records_failed),
             full_episodes: get(&self.full_episodes),
             sync_ns: get(&self.sync_ns),
+            slow_episodes: get(&self.slow_episodes),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a log reports about itself: counters, health, what opening it found, what removing took away.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::error::LogError;
 use crate::record::{LostRange, LostReason};
@@ -19,6 +20,12 @@ pub struct Appended {
 pub enum Health {
     /// It can.
     Ok,
+    /// A write or a sync has taken longer than [`crate::LogOptions::slow_after`], and goes on. Whoever waits goes on
+    /// waiting; reading goes on.
+    Slow {
+        /// How long it has taken so far.
+        lasting: Duration,
+    },
     /// The disk is full; writing resumes by itself.
     Full(LogError),
     /// A write or a sync failed, writing has ended; reading goes on.
@@ -105,6 +112,8 @@ pub struct Counters {
     pub full_episodes: u64,
     /// Nanoseconds spent in `fdatasync`.
     pub sync_ns: u64,
+    /// Writes and syncs that took longer than [`crate::LogOptions::slow_after`].
+    pub slow_episodes: u64,
 }
 
 /// What opening a log found and did.
@@ -163,6 +172,17 @@ pub trait LogObserver: Send + Sync {
 
     /// Writing goes on after a full disk.
     fn recovered(&self) {}
+
+    /// A write or a sync of a file has taken longer than [`crate::LogOptions::slow_after`], and goes on. Called on a thread
+    /// of its own, which watches all logs of the process.
+    fn slow(&self, path: &Path, lasting: Duration) {
+        let _ = (path, lasting);
+    }
+
+    /// What [`LogObserver::slow`] was told of has ended, well or not.
+    fn slow_ended(&self, lasted: Duration) {
+        let _ = lasted;
+    }
 }
 
 /// An observer that is not interested.

@@ -25,6 +25,7 @@ use crate::owner::Tenure;
 use crate::queue::Park;
 use crate::shared::Shared;
 use crate::state::{LogObserver, RecoveryReport};
+use crate::watch::Watched;
 
 /// Steps of one log before others have their turn.
 const STEPS_MAX: usize = 16;
@@ -179,6 +180,7 @@ fn start_worker(ready: &Arc<Ready<Box<Committer>>>) -> io::Result<()> {
 }
 
 fn work(ready: &Arc<Ready<Box<Committer>>>) {
+    let watched = Watched::new();
     while let Some(taken) = ready.take() {
         if taken.start_another
             && let Err(error) = start_worker(ready)
@@ -186,6 +188,7 @@ fn work(ready: &Arc<Ready<Box<Committer>>>) {
             tracing::warn!(%error, "no further thread for the logs could be started");
             ready.not_started();
         }
+        watched.works_for(&taken.task.shared);
         turn(ready, taken.key, taken.task);
     }
 }

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use super::{Committer, Next, park};
 use crate::clock;
 use crate::queue::Park;
+use crate::watch::Watched;
 
 /// The loop of the committer's thread.
 pub(crate) fn run(mut committer: Committer) {
     let start = clock::now();
     committer.measure = true;
     let shared = Arc::clone(&committer.shared);
+    let watched = Watched::new();
+    watched.works_for(&shared);
     loop {
         let next = committer.step(start.elapsed());
         let until = match next {

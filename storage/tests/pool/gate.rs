@@ -1,4 +1,5 @@
-//! The real disk with a gate: syncs of files below a chosen folder wait until they are let through.
+//! The real disk with a gate: syncs of files below a chosen folder wait until they are let through. None of them really
+//! syncs, so that only the gate makes them slow.
 
 use std::fmt;
 use std::io;
@@ -73,8 +74,8 @@ impl Disk for GateDisk {
         RealDisk.remove(path)
     }
 
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        RealDisk.sync_dir(dir)
+    fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
+        Ok(())
     }
 
     fn free_space(&self, dir: &Path) -> io::Result<u64> {
@@ -126,8 +127,7 @@ impl DiskFile for GateFile {
             opened.wait(&mut state);
             state.waiting -= 1;
         }
-        drop(state);
-        self.file.sync_data()
+        Ok(())
     }
 
     fn view(&self, len: u64) -> io::Result<View> {
