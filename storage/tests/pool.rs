@@ -148,6 +148,7 @@ fn a_log_that_hangs_keeps_nobody_waiting() {
     for log in &logs {
         assert!(is_told(&append(log, 1)));
     }
+    let _opens_at_end = disk.opens_at_end();
     // As many hang as leave one worker.
     for i in 0..7 {
         disk.close(&path(i));
@@ -183,6 +184,7 @@ fn when_all_threads_hang_the_others_wait_and_then_go_on() {
     let pool = limited(1, 3);
     let path = |i: u64| dir.path().join(format!("log{i}"));
     let logs: Vec<Log> = (0..6).map(|i| open(&pool, &disk, &path(i))).collect();
+    let _opens_at_end = disk.opens_at_end();
     disk.close(dir.path());
     let told: Vec<_> = logs.iter().map(|log| append(log, 1)).collect();
     wait_until("the syncs are not reached", || disk.waiting() == 3);

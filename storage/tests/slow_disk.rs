@@ -87,6 +87,7 @@ fn contents(log: &Log) -> Vec<u8> {
 
 /// Hangs a log's sync until it is called slow, twice. `others` go on meanwhile.
 fn hangs(disk: &GateDisk, dir: &Path, log: &Log, listener: &Listener, others: &[Log]) {
+    let _opens_at_end = disk.opens_at_end();
     let mut expected = vec![0];
     assert!(is_told(&append(log, 0)));
     for episode in 1..=2_u8 {

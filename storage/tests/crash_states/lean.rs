@@ -10,7 +10,7 @@ use sublog_storage::{Committer, FileCache, Log, LogOptions, Next, NoObserver, Re
 
 fn open(disk: &SimDisk, sync: SyncMode) -> (Log, Committer, RecoveryReport) {
     let options = LogOptions { sync, segment_bytes_first: 8 << 10, segment_bytes_max: 8 << 10, ..Default::default() };
-    let (files, dir) = (FileCache::new(0), Path::new("/sim/log"));
+    let (files, dir) = (FileCache::new(8), Path::new("/sim/log"));
     Log::open_stepped_lean(&files, disk.shared(), dir, options, Arc::new(NoObserver)).unwrap()
 }
 

@@ -36,6 +36,11 @@ impl GateDisk {
         self.state.0.lock().closed.push(dir.to_path_buf());
     }
 
+    /// Lets all through when it is dropped, so that a test that fails does not wait for ever.
+    pub(crate) fn opens_at_end(&self) -> OpensAtEnd {
+        OpensAtEnd(self.clone())
+    }
+
     /// Lets all through.
     pub(crate) fn open_all(&self) {
         self.state.0.lock().closed.clear();
@@ -49,6 +54,15 @@ impl GateDisk {
 
     pub(crate) fn shared(&self) -> Arc<dyn Disk> {
         Arc::new(self.clone())
+    }
+}
+
+/// See [`GateDisk::opens_at_end`].
+pub(crate) struct OpensAtEnd(GateDisk);
+
+impl Drop for OpensAtEnd {
+    fn drop(&mut self) {
+        self.0.open_all();
     }
 }
 
