@@ -215,3 +215,18 @@ fn a_panic_in_one_log_ends_that_one() {
     assert!(log.close().is_err());
     assert!(is_told(&append(&other, 1)));
 }
+
+#[test]
+fn a_segment_ends_after_so_many_records() {
+    let dir = tempfile::tempdir().unwrap();
+    let pool = CommitPool::new(1).unwrap();
+    let options = LogOptions { segment_records_max: 10, ..options(SyncMode::Always) };
+    let (log, _) = Log::open_pooled(&pool, RealDisk::shared(), dir.path(), options, Arc::new(NoObserver)).unwrap();
+    // Four go in, four go in, four would be too many; what is larger than the limit gets a segment of its own.
+    for (n, segments) in [(4, 1), (4, 1), (4, 2), (6, 2), (1, 3), (25, 4), (1, 5)] {
+        log.append_then_wait(&mut batch(&vec![7; n])).unwrap();
+        log.sync_now().unwrap();
+        assert_eq!(log.state().segments, segments, "after {n} more");
+    }
+    assert_eq!(contents(&log).len(), 45);
+}
