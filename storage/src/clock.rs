@@ -1,6 +1,6 @@
 //! The one place of the crate that reads a clock: a monotonic one, for waiting and measuring.
 
-#[cfg(not(feature = "shuttle"))]
+use std::sync::OnceLock;
 use std::time::Instant;
 
 /// The moment.
@@ -12,3 +12,9 @@ pub(crate) fn now() -> Instant {
 
 #[cfg(feature = "shuttle")]
 pub(crate) use crate::sync::now;
+
+/// A moment that stays the same as long as the process lives, before most others.
+pub(crate) fn epoch() -> Instant {
+    static EPOCH: OnceLock<Instant> = OnceLock::new();
+    *EPOCH.get_or_init(now)
+}

@@ -10,7 +10,10 @@
 //! that a test can drive it without a thread or a clock. [`run`] is the loop of the real thread.
 
 mod ending;
+mod guard;
+mod park;
 mod plan;
+pub(crate) mod pool;
 mod removal;
 mod thread;
 
@@ -63,7 +66,6 @@ pub struct Committer {
     retry_at: Option<Duration>,
     /// Bytes of the last round that wrote something.
     round_bytes: u64,
-    zeros: Vec<u8>,
     batches: Vec<RecordBatch>,
     measure: bool,
 }
@@ -78,7 +80,6 @@ struct Round {
 
 impl Committer {
     pub(crate) fn new(shared: Arc<Shared>, writer: Writer, lock: crate::owner::OwnerLock, journal: Journal) -> Self {
-        let zeros = vec![0; crate::format::index64(shared.options.zero_ahead_bytes)];
         Self {
             shared,
             writer,
@@ -90,7 +91,6 @@ impl Committer {
             sync_at: None,
             retry_at: None,
             round_bytes: 0,
-            zeros,
             batches: Vec::new(),
             measure: false,
         }
@@ -195,18 +195,24 @@ impl Committer {
     /// Writes a round's batches as frames.
     fn write_round(&mut self, round: &Round) -> Result<(), Failure> {
         let mut rest = round.batches.as_slice();
-        self.round_bytes = if rest.is_empty() { self.round_bytes } else { 0 };
+        if !rest.is_empty() {
+            self.round_bytes = 0;
+            self.mark().map_err(writer::by_kind)?;
+        }
         while !rest.is_empty() {
             let (n, bytes) = self.frame_of(rest);
             let (batches, others) = rest.split_at(n);
-            if !self.writer.has_room(writer::frame_bytes(bytes)) {
+            let records = batches.iter().map(|batch| batch.len() as u64).sum();
+            if !self.writer.has_room(&self.shared.options, writer::frame_bytes(bytes), records) {
                 self.roll(writer::frame_bytes(bytes), self.writer.next_seq)?;
             }
+            let busy = self.busy();
             let written = self.writer.write_frame(batches)?;
+            drop(busy);
             self.round_bytes += written;
             let counters = &self.shared.counters;
             count(&counters.frames, 1);
-            count(&counters.records, batches.iter().map(|batch| batch.len() as u64).sum());
+            count(&counters.records, records);
             count(&counters.written_bytes, written);
             rest = others;
         }
@@ -261,7 +267,9 @@ impl Committer {
 
     fn sync(&mut self) -> Result<(), Failure> {
         let start = self.measure.then(clock::now);
+        let busy = self.busy();
         self.writer.sync()?;
+        drop(busy);
         if let Some(start) = start {
             count(&self.shared.counters.sync_ns, u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX));
         }
@@ -318,7 +326,9 @@ impl Committer {
             // Nothing is in it, and the next one takes its place.
             self.writer.shrink_empty()?;
         } else {
+            let busy = self.busy();
             self.writer.seal()?;
+            drop(busy);
             if was_unsynced {
                 count(&self.shared.counters.syncs, 1);
             }
@@ -330,16 +340,19 @@ impl Committer {
             self.tend_journal(self.now, true)?;
             self.journal.sync().map_err(writer::by_kind)?;
         }
-        let weak = self.shared.options.sync.is_weak();
-        let new = self.writer.successor(&self.shared.options, first_seq, frame_bytes, weak);
+        let options = &self.shared.options;
+        let capacity = writer::capacity_for(options, self.shared.live().1, frame_bytes);
+        let new = self.writer.successor(options, capacity, first_seq);
+        let busy = self.busy();
         let made = match writer::create(&self.shared.disk, &self.shared.dir, &new) {
             // A small segment may find room where a large one does not.
             Err(Failure::Full(_)) => {
-                let least = NewSegment { capacity: writer::capacity_least(&self.shared.options, frame_bytes), ..new };
+                let least = NewSegment { capacity: writer::capacity_least(options, frame_bytes), ..new };
                 writer::create(&self.shared.disk, &self.shared.dir, &least)?
             }
             other => other?,
         };
+        drop(busy);
         self.writer = made;
         let segment = Arc::clone(&self.writer.segment);
         if new.replaces {
@@ -359,7 +372,8 @@ impl Committer {
         {
             return;
         }
-        match self.writer.zero_ahead(step, &self.zeros) {
+        let _busy = self.busy();
+        match self.writer.zero_ahead(step) {
             Ok(n) => count(&self.shared.counters.zeroed_bytes, n),
             // Nobody waits for zeros; the next write will meet the same and say so.
             Err(Failure::Full(error) | Failure::Dead(error)) => {

@@ -3,6 +3,7 @@
 //! [`real::RealDisk`] is the file system; [`sim::SimDisk`] is a disk in memory that loses, tears and refuses as told.
 
 pub(crate) mod aligned;
+pub mod handles;
 pub(crate) mod map;
 pub mod real;
 pub mod sim;
@@ -94,6 +95,14 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// What the system says.
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>>;
 
+    /// Opens a file for reading and writing, at once or when it is first used; it must exist.
+    ///
+    /// # Errors
+    /// What the system says, now or then.
+    fn open_later(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        self.open(path, OpenMode::Write)
+    }
+
     /// Makes a folder and its parents, and flushes their entries.
     ///
     /// # Errors
@@ -168,6 +177,28 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     /// What the system says.
     fn write_vectored_at(&self, parts: &[io::IoSlice<'_>], offset: u64) -> io::Result<usize>;
 
+    /// Writes zeros that nothing was promised of: they are as good as written if they are lost.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn write_zeros_at(&self, zeros: &[u8], offset: u64) -> io::Result<()> {
+        let mut parts = [io::IoSlice::new(zeros)];
+        let mut rest = parts.as_mut_slice();
+        let mut at = offset;
+        while !rest.is_empty() {
+            match self.write_vectored_at(rest, at) {
+                Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero)),
+                Ok(n) => {
+                    at += n as u64;
+                    io::IoSlice::advance_slices(&mut rest, n);
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
     /// Reserves space for bytes `0..len` and makes the file at least that long; what was not written reads as zero.
     ///
     /// # Errors
@@ -191,6 +222,11 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     /// # Errors
     /// What the system says.
     fn view(&self, len: u64) -> io::Result<View>;
+
+    /// Tells an open file that it has another name now, by which it can be opened again.
+    fn renamed(&self, path: &Path) {
+        let _ = path;
+    }
 
     /// Takes the file's lock for this open file, without waiting. `false` if somebody else has it.
     ///

@@ -50,7 +50,7 @@ impl fmt::Display for Operation {
 /// The kind of a failure, as far as callers act on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
-    /// No space, no quota, or a file size limit: writing resumes by itself when there is room again.
+    /// No space, no quota, a file size limit, or no file to spare for the process: writing resumes by itself when there is room again.
     NoSpace,
     /// The device or the kernel failed a write or a sync: writing has ended for good.
     Io,
@@ -79,7 +79,8 @@ impl LogError {
     #[must_use]
     pub fn from_io(operation: Operation, path: &Path, offset: Option<u64>, error: &io::Error) -> Self {
         // A sync that finds no room has lost what it should have written, like any other that fails.
-        let passes = is_no_space(error) && !matches!(operation, Operation::Sync | Operation::SyncDir);
+        let passes = (is_no_space(error) || is_too_many_files(error))
+            && !matches!(operation, Operation::Sync | Operation::SyncDir);
         let kind = if passes { FailureKind::NoSpace } else { FailureKind::Io };
         Self {
             inner: Arc::new(LogErrorInner {
@@ -158,6 +159,12 @@ impl std::error::Error for LogError {}
 /// Whether a system error says "no room", which passes, unlike an IO error.
 pub(crate) fn is_no_space(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
+}
+
+/// Whether a system error says that the process or the system has no open file to spare, which passes as well.
+pub(crate) fn is_too_many_files(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 /// A record is larger than the format can hold.

@@ -249,6 +249,7 @@ impl Journal {
             file.sync_data().map_err(|e| failed(Operation::Sync, &e))?;
         }
         self.disk.rename(&tmp, &self.path).map_err(|e| LogError::from_io(Operation::Remove, &tmp, None, &e))?;
+        file.renamed(&self.path);
         self.disk.sync_dir(&self.dir).map_err(|e| LogError::from_io(Operation::SyncDir, &self.dir, None, &e))?;
         self.file = Some(file);
         self.nonce = nonce;

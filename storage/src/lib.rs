@@ -45,11 +45,15 @@ mod state;
 mod subjects;
 mod sync;
 mod verify;
+mod views;
 mod walk;
+mod watch;
 mod writer;
 
 pub use batch::RecordBatch;
+pub use committer::pool::{CommitPool, PoolLimits};
 pub use committer::{Committer, Next};
+pub use disk::handles::{FileCache, FileCacheState};
 pub use disk::read_faults;
 pub use disk::real::RealDisk;
 pub use error::{AppendError, FailureKind, LogError, OpenError, Operation, ReadError, RecordTooLarge};
@@ -73,3 +77,4 @@ pub use state::{
 };
 pub use subjects::IndexError;
 pub use verify::{Progress, SegmentReport, VerifyReport, inspect, verify, verify_on};
+pub use views::limit_maps;

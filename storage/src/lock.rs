@@ -9,13 +9,18 @@ use crate::error::{LogError, OpenError, Operation};
 
 /// Opens `path` and takes its lock, or says who has it. The first line of such a file is the owner's process number.
 pub(crate) fn take(disk: &dyn Disk, path: &Path) -> Result<Arc<dyn DiskFile>, OpenError> {
-    let failed = |e: &io::Error| LogError::from_io(Operation::Lock, path, None, e);
-    let file = disk.open(path, OpenMode::Create).map_err(|e| failed(&e))?;
-    if file.try_lock().map_err(|e| failed(&e))? {
-        return Ok(file);
+    let file = disk.open(path, OpenMode::Create).map_err(|e| LogError::from_io(Operation::Lock, path, None, &e))?;
+    take_file(&*file, path)?;
+    Ok(file)
+}
+
+/// Takes the lock of an open file, or says who has it.
+pub(crate) fn take_file(file: &dyn DiskFile, path: &Path) -> Result<(), OpenError> {
+    if file.try_lock().map_err(|e| LogError::from_io(Operation::Lock, path, None, &e))? {
+        return Ok(());
     }
     let mut head = [0_u8; 16];
-    let n = read_full(&*file, &mut head, 0).unwrap_or(0);
+    let n = read_full(file, &mut head, 0).unwrap_or(0);
     let text = String::from_utf8_lossy(head.get(..n).unwrap_or_default()).into_owned();
     let owner_pid = text.lines().next().and_then(|line| line.trim().parse().ok());
     Err(OpenError::Locked { path: path.to_path_buf(), owner_pid })

@@ -4,18 +4,20 @@ mod removal;
 
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub use self::removal::RemovalWaiter;
 use self::removal::Settling;
 use crate::batch::RecordBatch;
 use crate::clock;
+use crate::committer::pool::CommitPool;
 use crate::committer::{self, Committer};
 use crate::disk::Disk;
 use crate::error::{AppendError, LogError, OpenError, Operation, ReadError};
 use crate::maintain::Rewritings;
 use crate::open;
 use crate::options::LogOptions;
+use crate::owner::Tenure;
 use crate::queue::{Park, Queue, Waiting};
 use crate::reader::{self, Reader};
 use crate::record::Visit;
@@ -27,6 +29,7 @@ use crate::subjects::Subjects;
 use crate::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Condvar, Mutex, MutexGuard, RwLock, mpsc};
+use crate::watch;
 
 /// Runs once when a record is acknowledged, or cannot be.
 pub type Waiter = Box<dyn FnOnce(Result<(), LogError>) + Send>;
@@ -35,6 +38,8 @@ pub type Waiter = Box<dyn FnOnce(Result<(), LogError>) + Send>;
 pub struct Log {
     pub(crate) shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// Whose workers step the committer, if it has no thread.
+    pub(crate) pool: Option<CommitPool>,
     settling: Mutex<Option<Settling>>,
     pub(crate) rewriting: Mutex<Rewritings>,
 }
@@ -70,7 +75,18 @@ impl Log {
         options: LogOptions,
         observer: Arc<dyn LogObserver>,
     ) -> Result<(Self, Committer, RecoveryReport), OpenError> {
-        let opened = open::open(&disk, dir, &options)?;
+        Self::open_as(Tenure::Held, disk, dir, options, observer)
+    }
+
+    /// Opens the log without anybody to drive its committer.
+    pub(crate) fn open_as(
+        tenure: Tenure,
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        options: LogOptions,
+        observer: Arc<dyn LogObserver>,
+    ) -> Result<(Self, Committer, RecoveryReport), OpenError> {
+        let opened = open::open(&disk, dir, &options, &tenure)?;
         let mut damage = DamageList::default();
         for entry in &opened.report.damage {
             damage.add(entry.clone());
@@ -90,11 +106,13 @@ impl Log {
             observer,
             queue: Mutex::new(Queue::new(next_seq)),
             wake: Condvar::new(),
+            pooled: OnceLock::new(),
             committed: AtomicU64::new(next_seq - 1),
             readable: AtomicU64::new(next_seq - 1),
             synced: AtomicU64::new(next_seq - 1),
             segments: RwLock::new(Arc::new(opened.segments)),
             counters: AtomicCounters::default(),
+            watch: watch::DiskWatch::default(),
             damage: Mutex::new(damage),
             removed: RwLock::new(opened.removed),
             limits: Mutex::new(limits),
@@ -109,11 +127,14 @@ impl Log {
             (queue.held_messages, queue.held_bytes) = live;
         }
         let committer = Committer::new(Arc::clone(&shared), opened.writer, opened.lock, opened.journal);
-        Ok((
-            Self { shared, thread: Mutex::new(None), settling: Mutex::new(None), rewriting: Mutex::default() },
-            committer,
-            opened.report,
-        ))
+        let log = Self {
+            shared,
+            thread: Mutex::new(None),
+            pool: None,
+            settling: Mutex::new(None),
+            rewriting: Mutex::default(),
+        };
+        Ok((log, committer, opened.report))
     }
 
     pub(crate) fn shared(&self) -> &Shared {
@@ -173,7 +194,7 @@ impl Log {
             // Marked at once, so that the next publisher does not wake it again.
             queue.park = Park::Awake;
             drop(queue);
-            self.shared.wake.notify_one();
+            self.shared.wake_committer();
         }
     }
 
@@ -247,7 +268,7 @@ impl Log {
             let health = match (&queue.dead, &queue.full) {
                 (Some(error), _) => Health::Failed(error.clone()),
                 (None, Some(error)) => Health::Full(error.clone()),
-                (None, None) => Health::Ok,
+                (None, None) => watch::slow_for(&self.shared).map_or(Health::Ok, |lasting| Health::Slow { lasting }),
             };
             (health, queue.queued_bytes() as u64)
         };
@@ -346,7 +367,7 @@ impl Log {
     /// # Errors
     /// The log's failure, if it had one.
     pub fn close(&self) -> Result<(), LogError> {
-        self.stop_thread();
+        self.stop();
         let queue = self.shared.queue.lock();
         match &queue.dead {
             Some(error) if error.kind() != crate::error::FailureKind::Closed => Err(error.clone()),
@@ -361,8 +382,14 @@ impl Log {
         self.wake_if(queue, |_| true);
     }
 
-    fn stop_thread(&self) {
+    fn stop(&self) {
         self.ask_to_close();
+        if self.pool.is_some() {
+            let mut queue = self.shared.queue.lock();
+            while !queue.stopped {
+                self.shared.wake.wait(&mut queue);
+            }
+        }
         let thread = self.thread.lock().take();
         if let Some(thread) = thread
             && thread.join().is_err()
@@ -374,6 +401,6 @@ impl Log {
 
 impl Drop for Log {
     fn drop(&mut self) {
-        self.stop_thread();
+        self.stop();
     }
 }

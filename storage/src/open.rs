@@ -1,6 +1,7 @@
 //! Opening a log: which files there are, whether they follow on each other, and what the last one ends with.
 
 mod files;
+mod lean;
 mod leftovers;
 mod look;
 mod removals;
@@ -17,14 +18,14 @@ use crate::error::{LogError, OpenError, Operation};
 use crate::format::{RECORD_BYTES_MIN, SEGMENT_HEADER_BYTES, index64};
 use crate::journal::Journal;
 use crate::options::LogOptions;
-use crate::owner::{OwnerLock, Ownership};
+use crate::owner::{OwnerLock, Ownership, Tenure};
 use crate::record::LostReason;
 use crate::recovery::Scan;
 use crate::removed::Removed;
 use crate::segment::{Segment, SegmentParts, SparseIndex, path_of};
-use crate::shared::{Failure, lost};
+use crate::shared::{Failure, live, lost};
 use crate::state::{Damage, RecoveryReport};
-use crate::writer::{self, NewSegment, Writer};
+use crate::writer::{self, Writer};
 
 /// Bytes written in one call when a tail is zeroed or written again.
 const STEP_BYTES: u64 = 1 << 20;
@@ -40,16 +41,21 @@ pub(crate) struct Opened {
 }
 
 /// Opens the log in `dir`, or makes it.
-pub(crate) fn open(disk: &Arc<dyn Disk>, dir: &Path, options: &LogOptions) -> Result<Opened, OpenError> {
+pub(crate) fn open(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    options: &LogOptions,
+    tenure: &Tenure,
+) -> Result<Opened, OpenError> {
     options.check()?;
     disk.create_dir_all(dir).map_err(|e| LogError::from_io(Operation::Open, dir, None, &e))?;
-    let (lock, owner) = OwnerLock::take(&**disk, dir)?;
-    disk.sync_dir(dir).map_err(|e| LogError::from_io(Operation::SyncDir, dir, None, &e))?;
+    let (mut lock, owner) = OwnerLock::take(disk, dir, tenure)?;
     let mut opening = Opening {
         disk,
         dir,
         options,
         owner,
+        lean: matches!(tenure, Tenure::Lean(_)),
         report: RecoveryReport::default(),
         missing_last: None,
         removals: Removals::none(),
@@ -57,8 +63,7 @@ pub(crate) fn open(disk: &Arc<dyn Disk>, dir: &Path, options: &LogOptions) -> Re
     let (segments, writer) = opening.run()?;
     let Opening { removals, mut report, .. } = opening;
     let (journal, removed) = removals.settle(disk, dir, writer.log_id, &segments, &mut report)?;
-    let ownership = Ownership::of(&writer, disk.boot_id(), false);
-    lock.write(&ownership)?;
+    lock.opened(&writer, disk.boot_id())?;
     Ok(Opened { segments, writer, lock, journal, removed, report })
 }
 
@@ -67,6 +72,8 @@ struct Opening<'a> {
     dir: &'a Path,
     options: &'a LogOptions,
     owner: Option<Ownership>,
+    /// What a clean stop left is believed, and a log that nothing was ever in gets no file.
+    lean: bool,
     report: RecoveryReport,
     /// Last number of a last segment that somebody took away.
     missing_last: Option<u64>,
@@ -77,12 +84,18 @@ impl Opening<'_> {
     fn run(&mut self) -> Result<(Vec<Arc<Segment>>, Writer), OpenError> {
         self.report.clean = self.owner.is_some_and(|owner| owner.clean);
         let names = self.disk.list(self.dir).map_err(|e| LogError::from_io(Operation::List, self.dir, None, &e))?;
-        self.remove_unfinished_packed(&names)?;
         let mut files = self.candidates(&names)?;
+        if !self.names_are_durable(&files) {
+            self.disk.sync_dir(self.dir).map_err(|e| LogError::from_io(Operation::SyncDir, self.dir, None, &e))?;
+        }
+        self.remove_unfinished_packed(&names)?;
         self.remove_covered(&mut files)?;
         self.drop_unfinished(&mut files)?;
         self.report.segments = files.len() as u64;
         let Some(last) = files.pop() else {
+            if self.was_never_written_to() {
+                return Ok((Vec::new(), self.nothing_yet()?));
+            }
             let writer = self.create_first()?;
             return Ok((vec![Arc::clone(&writer.segment)], writer));
         };
@@ -122,28 +135,6 @@ impl Opening<'_> {
             files.pop();
         }
         Ok(())
-    }
-
-    fn create_first(&mut self) -> Result<Writer, OpenError> {
-        // Files that somebody took away do not make their numbers free.
-        let first_seq = self.owner.map_or(1, |owner| owner.next_seq.max(1));
-        if first_seq > 1 {
-            self.damage(path_of(self.dir, 1), 0, 0, Some((1, first_seq - 1)), LostReason::MissingSegment);
-        }
-        self.report.created = first_seq == 1;
-        let random = || self.disk.random().map_err(|e| LogError::from_io(Operation::Open, self.dir, None, &e));
-        let log_id = u128::from(random()?) << 64 | u128::from(random()?);
-        let new = NewSegment {
-            log_id,
-            first_seq,
-            ordinal: 1,
-            capacity: writer::capacity_for(self.options, 1, 0),
-            weak: self.options.sync.is_weak(),
-            base_max_ts: i64::MIN,
-            previous: crate::format::segment::Previous::default(),
-            replaces: false,
-        };
-        writer::create(self.disk, self.dir, &new).map_err(open_failure)
     }
 
     fn damage(&mut self, path: PathBuf, offset: u64, bytes: u64, seqs: Option<(u64, u64)>, reason: LostReason) {
@@ -224,6 +215,11 @@ impl Opening<'_> {
         self.report_scan(file, &scan);
         self.report.scanned_bytes = scan.end.min(file.file_len) - SEGMENT_HEADER_BYTES.min(file.file_len);
         self.report.scanned_frames = u64::from(scan.totals.frames);
+        if self.was_closed_like_this(owner, &scan) {
+            let handle = self.disk.open_later(&file.path);
+            let handle = handle.map_err(|e| LogError::from_io(Operation::Open, &file.path, None, &e))?;
+            return Ok(self.writer_of(file, who, handle, scan));
+        }
         let handle = self.open_file(&file.path, OpenMode::Write)?;
         let settled = self.settle_tail(file, &*handle, &view, &scan);
         settled.map_err(|e| LogError::from_io(Operation::Write, &file.path, Some(scan.end), &e))?;
@@ -304,9 +300,11 @@ impl Opening<'_> {
             totals: scan.totals,
             new_entries: Vec::new(),
             next_entry_at: scan.next_entry_at,
-            zeroed: scan.torn.map_or(scan.end, |(_, to)| to),
+            zeroed: writer::zeroed_at_once(self.options.zero_ahead_bytes, file.file_len)
+                .unwrap_or_else(|| scan.torn.map_or(scan.end, |(_, to)| to)),
             // Nothing more goes into a file whose header is lost: a new one would be in the same danger.
             sealed: scan.footer.is_some() || file.header.is_none() || who.packed,
+            absent: false,
         }
     }
 
@@ -381,8 +379,8 @@ impl Opening<'_> {
         } else {
             writer.seal().map_err(open_failure)?;
         }
-        let weak = self.options.sync.is_weak();
-        let mut new = writer.successor(self.options, first_seq, 0, weak);
+        let capacity = writer::capacity_for(self.options, live(segments).1, 0);
+        let mut new = writer.successor(self.options, capacity, first_seq);
         if let Some(last) = self.missing_last {
             // Readers, and everybody who opens the log later, are told that these were there.
             new.previous.last_seq = new.previous.last_seq.max(last);

@@ -33,10 +33,12 @@ pub struct LogOptions {
     pub sync: SyncMode,
     /// How much the log keeps. They must be those that it was kept by before, or [`crate::Log::set_limits`] must follow.
     pub limits: Limits,
-    /// Size of the first segment, in bytes; each next one is twice as large.
+    /// Size of the first segment, in bytes. Later ones take about a quarter of what the log holds.
     pub segment_bytes_first: u64,
     /// Size at which segments stop growing, in bytes.
     pub segment_bytes_max: u64,
+    /// Most records in a segment, unless one frame has more: what the log keeps in memory of the open one follows it.
+    pub segment_records_max: u64,
     /// Bytes that may wait for the disk before [`crate::AppendError::QueueFull`].
     pub queue_bytes_max: usize,
     /// Largest body of a commit frame that holds more than one batch, in bytes.
@@ -57,6 +59,8 @@ pub struct LogOptions {
     /// Bytes of records that a packed segment's blocks hold; one that is larger has a block of its own. Larger blocks compress
     /// better, smaller ones are quicker to read one record from.
     pub block_bytes: usize,
+    /// A write or sync that takes longer is told of, see [`crate::Health::Slow`].
+    pub slow_after: Duration,
 }
 
 impl Default for LogOptions {
@@ -66,6 +70,7 @@ impl Default for LogOptions {
             limits: Limits::default(),
             segment_bytes_first: 4 << 20,
             segment_bytes_max: 128 << 20,
+            segment_records_max: 2_000_000,
             queue_bytes_max: 64 << 20,
             frame_bytes_max: 4 << 20,
             idle_sync: Duration::from_millis(10),
@@ -75,6 +80,7 @@ impl Default for LogOptions {
             pack: None,
             zero_ahead_bytes: 1 << 20,
             block_bytes: 128 << 10,
+            slow_after: Duration::from_secs(1),
         }
     }
 }
@@ -100,6 +106,12 @@ impl LogOptions {
         }
         if self.block_bytes > format::packed::BLOCK_BYTES_LIMIT {
             return bad("block_bytes is limited to 1 MiB");
+        }
+        if self.segment_records_max == 0 {
+            return bad("segment_records_max must not be 0");
+        }
+        if self.slow_after.is_zero() {
+            return bad("slow_after must not be 0");
         }
         if let SyncMode::Interval(every) = self.sync
             && every.is_zero()

@@ -6,7 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::{Disk, DiskFile, read_full, write_all};
+use crate::disk::handles::{Claim, FileCache};
+use crate::disk::{Disk, DiskFile, OpenMode, read_full, write_all};
 use crate::error::{LogError, OpenError, Operation};
 use crate::writer::Writer;
 
@@ -81,32 +82,129 @@ impl Ownership {
     }
 }
 
+/// How the folder of a log is kept to one owner.
+#[derive(Debug, Clone)]
+pub(crate) enum Tenure {
+    /// By the lock of its own file, which stays open.
+    Held,
+    /// By whoever owns the folder above it, and among the logs of this process by the cache: no file stays open.
+    Lean(FileCache),
+}
+
+#[derive(Debug)]
+enum Hold {
+    Held(Arc<dyn DiskFile>),
+    /// `said` is what the file says; `None` if nothing that could be read, or if that is not known.
+    Lean {
+        disk: Arc<dyn Disk>,
+        said: Option<Ownership>,
+        _claim: Claim,
+    },
+}
+
 /// The held lock of a log.
 #[derive(Debug)]
 pub(crate) struct OwnerLock {
     path: PathBuf,
-    file: Arc<dyn DiskFile>,
+    hold: Hold,
 }
 
 impl OwnerLock {
     /// Takes the lock, and reads what the last owner said.
-    pub(crate) fn take(disk: &dyn Disk, dir: &Path) -> Result<(Self, Option<Ownership>), OpenError> {
+    pub(crate) fn take(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        tenure: &Tenure,
+    ) -> Result<(Self, Option<Ownership>), OpenError> {
         let path = dir.join(LOCK_NAME);
-        let file = crate::lock::take(disk, &path)?;
-        let mut line = [0_u8; LINE_BYTES];
-        let n = read_full(&*file, &mut line, 0).map_err(|e| LogError::from_io(Operation::Read, &path, None, &e))?;
-        let last = Ownership::decode(line.get(..n).unwrap_or_default());
-        Ok((Self { path, file }, last))
+        match tenure {
+            Tenure::Held => {
+                let file = crate::lock::take(&**disk, &path)?;
+                let last = read_line(&*file, &path)?;
+                Ok((Self { path, hold: Hold::Held(file) }, last))
+            }
+            Tenure::Lean(files) => {
+                let Some(claim) = files.claim(dir) else {
+                    return Err(OpenError::Locked { path, owner_pid: Some(std::process::id()) });
+                };
+                let last = match disk.open(&path, OpenMode::Read) {
+                    Ok(file) => {
+                        // For this moment only, so that an owner who holds it is noticed.
+                        crate::lock::take_file(&*file, &path)?;
+                        read_line(&*file, &path)?
+                    }
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+                    Err(e) => return Err(LogError::from_io(Operation::Lock, &path, None, &e).into()),
+                };
+                let hold = Hold::Lean { disk: Arc::clone(disk), said: last, _claim: claim };
+                Ok((Self { path, hold }, last))
+            }
+        }
+    }
+
+    /// After opening: everything that was found is durable. Says so, unless the file does already.
+    ///
+    /// A file that stays open says "not clean" from here on. Without one that is said before the first write, so that
+    /// logs that are only opened cost no write: until then "clean" is what the log is.
+    pub(crate) fn opened(&mut self, writer: &Writer, boot_id: u128) -> Result<(), LogError> {
+        match &self.hold {
+            Hold::Held(_) => self.write(&Ownership::of(writer, boot_id, false)),
+            Hold::Lean { .. } => self.say_clean(writer, boot_id),
+        }
+    }
+
+    /// Before the log is written to: that it is as a clean one says must be gone from the disk by then.
+    pub(crate) fn before_write(&mut self, writer: &Writer, boot_id: impl FnOnce() -> u128) -> Result<(), LogError> {
+        #[cfg(feature = "planted-bugs")]
+        if crate::planted::is(crate::planted::Bug::WriteUnderCleanMark) {
+            return Ok(());
+        }
+        match &self.hold {
+            Hold::Held(_) | Hold::Lean { said: Some(Ownership { clean: false, .. }), .. } => Ok(()),
+            Hold::Lean { .. } => self.write(&Ownership::of(writer, boot_id(), false)),
+        }
+    }
+
+    /// Everything is durable, and nothing will be written any more.
+    pub(crate) fn closing(&mut self, writer: &Writer, boot_id: u128) -> Result<(), LogError> {
+        self.say_clean(writer, boot_id)
+    }
+
+    fn say_clean(&mut self, writer: &Writer, boot_id: u128) -> Result<(), LogError> {
+        let now = Ownership::of(writer, boot_id, true);
+        match &self.hold {
+            // What is said of a clean log does not depend on the boot.
+            Hold::Lean { said: Some(said), .. } if Ownership { boot_id, ..*said } == now => Ok(()),
+            // Nothing was ever in the log, and nothing said of it.
+            Hold::Lean { said: None, .. } if writer.absent => Ok(()),
+            _ => self.write(&now),
+        }
     }
 
     /// Writes what this owner knows, on disk when it returns.
-    pub(crate) fn write(&self, ownership: &Ownership) -> Result<(), LogError> {
-        let write = || -> io::Result<()> {
-            write_all(&*self.file, &ownership.encode(), 0)?;
-            self.file.sync_data()
+    fn write(&mut self, ownership: &Ownership) -> Result<(), LogError> {
+        let failed = |operation, e: &io::Error| LogError::from_io(operation, &self.path, None, e);
+        let file = match &mut self.hold {
+            Hold::Held(file) => Arc::clone(file),
+            Hold::Lean { disk, said, .. } => {
+                // If this fails the file may say the old or the new.
+                *said = None;
+                disk.open(&self.path, OpenMode::Create).map_err(|e| failed(Operation::Lock, &e))?
+            }
         };
-        write().map_err(|e| LogError::from_io(Operation::Lock, &self.path, None, &e))
+        write_all(&*file, &ownership.encode(), 0).map_err(|e| failed(Operation::Lock, &e))?;
+        file.sync_data().map_err(|e| failed(Operation::Sync, &e))?;
+        if let Hold::Lean { said, .. } = &mut self.hold {
+            *said = Some(*ownership);
+        }
+        Ok(())
     }
+}
+
+fn read_line(file: &dyn DiskFile, path: &Path) -> Result<Option<Ownership>, LogError> {
+    let mut line = [0_u8; LINE_BYTES];
+    let n = read_full(file, &mut line, 0).map_err(|e| LogError::from_io(Operation::Read, path, None, &e))?;
+    Ok(Ownership::decode(line.get(..n).unwrap_or_default()))
 }
 
 #[cfg(test)]

@@ -36,6 +36,12 @@ pub enum Bug {
     LostWakeUp,
     /// Believes a footer without its checksum.
     SkipFooterCrc,
+    /// Writes while the lock file says that the log is as it was closed.
+    WriteUnderCleanMark,
+    /// Closes a file with unsynced writes, and calls what another open file says of it a sync.
+    CloseUnsynced,
+    /// Believes a clean mark without looking whether it names the segment and its end.
+    BelieveAnyCleanMark,
 }
 
 thread_local! {

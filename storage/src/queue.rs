@@ -71,6 +71,8 @@ pub(crate) struct Queue {
     pub(crate) dead: Option<LogError>,
     pub(crate) park: Park,
     pub(crate) closing: bool,
+    /// The committer is gone; only set in a pool.
+    pub(crate) stopped: bool,
     /// An append was refused for want of room.
     pub(crate) refused: bool,
     pool: Vec<RecordBatch>,
@@ -92,6 +94,7 @@ impl Queue {
             dead: None,
             park: Park::Awake,
             closing: false,
+            stopped: false,
             refused: false,
             pool: Vec::new(),
         }
@@ -134,6 +137,14 @@ impl Queue {
                 self.pool.push(batch);
             }
         }
+    }
+
+    /// Gives back what memory can be made again.
+    pub(crate) fn free_memory(&mut self) {
+        self.pool = Vec::new();
+        self.pending.shrink_to_fit();
+        self.waiting.shrink_to_fit();
+        self.failed.shrink_to_fit();
     }
 
     /// Whether somebody waits, or closes.

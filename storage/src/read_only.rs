@@ -1,7 +1,7 @@
 //! A log opened for reading only, by somebody who does not own it.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::disk::Disk;
 use crate::error::{OpenError, ReadError};
@@ -14,6 +14,7 @@ use crate::state::{NoObserver, RecoveryReport};
 use crate::subjects::Subjects;
 use crate::sync::atomic::{AtomicU8, AtomicU64};
 use crate::sync::{Condvar, Mutex, RwLock};
+use crate::watch::DiskWatch;
 
 /// A log as it lay on disk at one moment. Takes no lock, changes nothing, and may be used while the owner writes; what the
 /// owner writes afterwards is not in it. If the owner removes segments meanwhile, a reader that comes to one of them gets
@@ -44,11 +45,13 @@ impl ReadOnlyLog {
             observer: Arc::new(NoObserver),
             queue: Mutex::new(Queue::new(looked.next_seq)),
             wake: Condvar::new(),
+            pooled: OnceLock::new(),
             committed: last(),
             readable: last(),
             synced: last(),
             segments: RwLock::new(Arc::new(looked.segments)),
             counters: AtomicCounters::default(),
+            watch: DiskWatch::default(),
             damage: Mutex::new(damage),
             removed: RwLock::new(looked.removed),
             limits: Mutex::default(),

@@ -16,6 +16,7 @@ use crate::format::{SEGMENT_HEADER_BYTES, index};
 use crate::packed::PackedCursor;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
+use crate::views::{CachedView, ViewSlot};
 use crate::walk::{Bounds, Cursor};
 
 /// Numbers segments for as long as the process lives.
@@ -59,22 +60,13 @@ pub(crate) struct Segment {
     removed_messages: AtomicU64,
     removed_bytes: AtomicU64,
     index: RwLock<SparseIndex>,
-    view: Mutex<Option<CachedView>>,
+    view: ViewSlot,
     /// Another one holds its records now, and its file has gone or is going. Whoever is in it keeps the map.
     superseded: AtomicBool,
     /// Its owner is somebody else, who may put another file in its place without a word.
     watched: AtomicBool,
     /// Removed records that the other one does not have. Nothing else remembers that they were removed.
     dropped: OnceLock<Arc<RoaringTreemap>>,
-}
-
-#[derive(Debug)]
-struct CachedView {
-    view: View,
-    /// How far the bytes show what the file holds.
-    good_to: u64,
-    /// The file cannot be mapped again: see [`Segment::hold_view`].
-    held: bool,
 }
 
 /// What a new [`Segment`] is made of.
@@ -117,7 +109,7 @@ impl Segment {
             removed_messages: AtomicU64::new(0),
             removed_bytes: AtomicU64::new(0),
             index: RwLock::new(parts.index),
-            view: Mutex::new(None),
+            view: ViewSlot::new(),
             superseded: AtomicBool::new(false),
             watched: AtomicBool::new(false),
             dropped: OnceLock::new(),
@@ -256,6 +248,8 @@ impl Segment {
         }
         let good_to = if view.live { len } else { limit };
         *cached = Some(CachedView { view: view.clone(), good_to, held: false });
+        drop(cached);
+        self.view.made();
         Ok(view)
     }
 
@@ -274,10 +268,11 @@ impl Segment {
     /// # Errors
     /// If it cannot be opened or mapped.
     pub(crate) fn hold_view(&self) -> Result<(), LogError> {
-        self.view(self.file_bytes())?;
-        if let Some(cached) = &mut *self.view.lock() {
-            cached.held = true;
-        }
+        let view = self.view(self.file_bytes())?;
+        let mut cached = self.view.lock();
+        // Others may have driven it out meanwhile.
+        let cached = cached.get_or_insert(CachedView { view, good_to: self.file_bytes(), held: false });
+        cached.held = true;
         Ok(())
     }
 

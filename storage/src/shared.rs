@@ -1,8 +1,9 @@
 //! What the handles of a log, its readers and its committer share.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use crate::committer::pool::PoolWaker;
 use crate::disk::Disk;
 use crate::error::LogError;
 use crate::limits::Limits;
@@ -15,6 +16,7 @@ use crate::state::{Counters, DAMAGE_KEPT_MAX, Damage, LogObserver, ScrubState};
 use crate::subjects::Subjects;
 use crate::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use crate::sync::{Condvar, Mutex, RwLock};
+use crate::watch::DiskWatch;
 
 /// The limits are enforced.
 pub(crate) const LIMITS_KEPT: u8 = 0;
@@ -32,7 +34,10 @@ pub(crate) struct Shared {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) observer: Arc<dyn LogObserver>,
     pub(crate) queue: Mutex<Queue>,
+    /// Where the committer's own thread sleeps. In a pool: where [`crate::Log::close`] waits for the end.
     pub(crate) wake: Condvar,
+    /// Wakes a committer that is run by a pool.
+    pub(crate) pooled: OnceLock<PoolWaker>,
     /// Last acknowledged number.
     pub(crate) committed: AtomicU64,
     /// Last readable number.
@@ -42,6 +47,7 @@ pub(crate) struct Shared {
     /// All segments, oldest first. Replaced as a whole, so that a reader holds the lock for one clone of an `Arc`.
     pub(crate) segments: RwLock<Arc<Vec<Arc<Segment>>>>,
     pub(crate) counters: AtomicCounters,
+    pub(crate) watch: DiskWatch,
     pub(crate) damage: Mutex<DamageList>,
     /// Which numbers are gone although a segment may still hold them.
     pub(crate) removed: RwLock<Removed>,
@@ -56,13 +62,23 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Lets the committer step. The caller has set [`Queue::park`] to awake.
+    pub(crate) fn wake_committer(&self) {
+        match self.pooled.get() {
+            Some(waker) => waker.wake(),
+            None => {
+                self.wake.notify_one();
+            }
+        }
+    }
+
     pub(crate) fn segments(&self) -> Arc<Vec<Arc<Segment>>> {
         Arc::clone(&self.segments.read())
     }
 
     /// Records that are held, and their bytes.
     pub(crate) fn live(&self) -> (u64, u64) {
-        self.segments().iter().map(|segment| segment.live()).fold((0, 0), |sum, live| (sum.0 + live.0, sum.1 + live.1))
+        live(&self.segments())
     }
 
     /// Whether the record of this number, which the segment's file has, was removed.
@@ -136,6 +152,11 @@ impl Shared {
     }
 }
 
+/// Records that are held in these segments, and their bytes.
+pub(crate) fn live(segments: &[Arc<Segment>]) -> (u64, u64) {
+    segments.iter().map(|segment| segment.live()).fold((0, 0), |sum, live| (sum.0 + live.0, sum.1 + live.1))
+}
+
 /// Damage known so far: kept up to a limit, counted beyond.
 #[derive(Debug, Default)]
 pub(crate) struct DamageList {
@@ -180,6 +201,7 @@ pub(crate) struct AtomicCounters {
     pub(crate) full_episodes: AtomicU64,
     pub(crate) sync_ns: AtomicU64,
     pub(crate) removed: AtomicU64,
+    pub(crate) slow_episodes: AtomicU64,
 }
 
 impl AtomicCounters {
@@ -198,6 +220,7 @@ impl AtomicCounters {
             sync_ns: get(&self.sync_ns),
             records_removed: get(&self.removed),
             read_faults: crate::disk::read_faults(),
+            slow_episodes: get(&self.slow_episodes),
         }
     }
 }

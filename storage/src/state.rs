@@ -1,6 +1,6 @@
 //! What a log reports about itself: counters, health, what opening it found, what removing took away.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::LogError;
@@ -20,6 +20,12 @@ pub struct Appended {
 pub enum Health {
     /// It can.
     Ok,
+    /// A write or a sync has taken longer than [`crate::LogOptions::slow_after`], and goes on. Whoever waits goes on
+    /// waiting; reading goes on.
+    Slow {
+        /// How long it has taken so far.
+        lasting: Duration,
+    },
     /// The disk is full; writing resumes by itself.
     Full(LogError),
     /// A write or a sync failed, writing has ended; reading goes on.
@@ -144,6 +150,8 @@ pub struct Counters {
     pub records_removed: u64,
     /// Pages of mapped segments that could not be read; of all logs of the process, see [`crate::read_faults`].
     pub read_faults: u64,
+    /// Writes and syncs that took longer than [`crate::LogOptions::slow_after`].
+    pub slow_episodes: u64,
 }
 
 /// What opening a log found and did.
@@ -207,6 +215,17 @@ pub trait LogObserver: Send + Sync {
 
     /// Writing goes on after a full disk.
     fn recovered(&self) {}
+
+    /// A write or a sync of a file has taken longer than [`crate::LogOptions::slow_after`], and goes on. Called on a thread
+    /// of its own, which watches all logs of the process.
+    fn slow(&self, path: &Path, lasting: Duration) {
+        let _ = (path, lasting);
+    }
+
+    /// What [`LogObserver::slow`] was told of has ended, well or not.
+    fn slow_ended(&self, lasted: Duration) {
+        let _ = lasted;
+    }
 }
 
 /// An observer that is not interested.

@@ -1,9 +1,13 @@
 //! The open segment: where the next frame goes, sealing, and making the next file. Only the committer has one.
 
+mod capacity;
+
 use std::io::IoSlice;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use self::capacity::zeros;
+pub(crate) use self::capacity::{capacity_for, capacity_least, zeroed_at_once};
 use crate::batch::RecordBatch;
 use crate::disk::{Disk, DiskFile, OpenMode, write_all, write_all_vectored};
 use crate::error::{LogError, Operation};
@@ -44,6 +48,8 @@ pub(crate) struct Writer {
     pub(crate) zeroed: u64,
     /// It has its footer; the next frame needs a new segment.
     pub(crate) sealed: bool,
+    /// There is no file: nothing was ever in the log.
+    pub(crate) absent: bool,
 }
 
 /// A new segment file, as asked for.
@@ -53,6 +59,8 @@ pub(crate) struct NewSegment {
     pub(crate) first_seq: u64,
     pub(crate) ordinal: u64,
     pub(crate) capacity: u64,
+    /// [`LogOptions::zero_ahead_bytes`].
+    pub(crate) zero_ahead_bytes: u64,
     pub(crate) weak: bool,
     pub(crate) base_max_ts: i64,
     pub(crate) previous: Previous,
@@ -61,9 +69,48 @@ pub(crate) struct NewSegment {
 }
 
 impl Writer {
-    /// Whether a frame of that many bytes fits in, with the footer behind it.
-    pub(crate) fn has_room(&self, frame_bytes: u64) -> bool {
-        !self.sealed && self.pos + frame_bytes + footer::footer_bytes_max(self.capacity) <= self.capacity
+    /// The writer of a log without a segment: its first frame makes one.
+    pub(crate) fn of_nothing(disk: &Arc<dyn Disk>, path: PathBuf, file: Arc<dyn DiskFile>, log_id: u128) -> Self {
+        let parts = SegmentParts {
+            path,
+            first_seq: 1,
+            nonce: 0,
+            link_nonce: 0,
+            ordinal: 1,
+            weak: false,
+            packed: false,
+            previous: None,
+            base_max_ts: i64::MIN,
+            end: SEGMENT_HEADER_BYTES,
+            next_seq: 1,
+            file_bytes: 0,
+            totals: Totals::default(),
+            index: SparseIndex::Memory(Vec::new()),
+        };
+        Self {
+            segment: Segment::new(disk, parts),
+            file,
+            log_id,
+            capacity: SEGMENT_HEADER_BYTES,
+            pos: SEGMENT_HEADER_BYTES,
+            next_seq: 1,
+            durable: SEGMENT_HEADER_BYTES,
+            last_crc: 0,
+            max_ts: i64::MIN,
+            totals: Totals::default(),
+            new_entries: Vec::new(),
+            next_entry_at: 0,
+            zeroed: SEGMENT_HEADER_BYTES,
+            sealed: true,
+            absent: true,
+        }
+    }
+
+    /// Whether a frame of that many bytes and records goes in, with the footer behind it.
+    pub(crate) fn has_room(&self, options: &LogOptions, frame_bytes: u64, records: u64) -> bool {
+        let held = self.next_seq - self.segment.first_seq;
+        let few = held == 0 || held + records <= options.segment_records_max;
+        !self.sealed && few && self.pos + frame_bytes + footer::footer_bytes_max(self.capacity) <= self.capacity
     }
 
     /// Writes one frame of these batches at the end. Neither synced nor published.
@@ -188,22 +235,26 @@ impl Writer {
     /// If the system refuses: the end of writing.
     pub(crate) fn shrink_empty(&mut self) -> Result<(), Failure> {
         debug_assert_eq!(self.pos, SEGMENT_HEADER_BYTES, "only an empty segment is replaced");
+        if self.absent {
+            return Ok(());
+        }
         self.capacity = SEGMENT_HEADER_BYTES;
         self.segment.truncated(SEGMENT_HEADER_BYTES);
         let cut = self.file.set_len(SEGMENT_HEADER_BYTES);
         cut.map_err(|e| by_kind(self.failed(Operation::Allocate, SEGMENT_HEADER_BYTES, &e)))
     }
 
-    /// The segment after this one, as it is to be made.
-    pub(crate) fn successor(&self, options: &LogOptions, first_seq: u64, frame_bytes: u64, weak: bool) -> NewSegment {
-        let replaces = first_seq == self.segment.first_seq;
-        let ordinal = if replaces { self.segment.ordinal } else { self.segment.ordinal + 1 };
+    /// The segment after this one, as it is to be made; `capacity` is [`capacity_for`] it.
+    pub(crate) fn successor(&self, options: &LogOptions, capacity: u64, first_seq: u64) -> NewSegment {
+        let replaces = !self.absent && first_seq == self.segment.first_seq;
+        let ordinal = if replaces || self.absent { self.segment.ordinal } else { self.segment.ordinal + 1 };
         NewSegment {
             log_id: self.log_id,
             first_seq,
             ordinal,
-            capacity: capacity_for(options, ordinal, frame_bytes),
-            weak,
+            capacity,
+            zero_ahead_bytes: options.zero_ahead_bytes,
+            weak: options.sync.is_weak(),
             base_max_ts: self.max_ts,
             previous: if replaces { self.segment.previous.unwrap_or_default() } else { self.as_previous() },
             replaces,
@@ -225,15 +276,16 @@ impl Writer {
     ///
     /// # Errors
     /// Like a write.
-    pub(crate) fn zero_ahead(&mut self, step: u64, zeros: &[u8]) -> Result<u64, Failure> {
+    pub(crate) fn zero_ahead(&mut self, step: u64) -> Result<u64, Failure> {
+        let zeros = zeros();
         let from = self.zeroed.max(self.pos);
         let to = (from + step).min(self.capacity);
         if self.sealed || to <= from {
             return Ok(0);
         }
         let len = crate::format::index64(to - from).min(zeros.len());
-        write_all(&*self.file, zeros.get(..len).unwrap_or_default(), from)
-            .map_err(|e| by_kind(self.failed(Operation::Write, from, &e)))?;
+        let zeros = zeros.get(..len).unwrap_or_default();
+        self.file.write_zeros_at(zeros, from).map_err(|e| by_kind(self.failed(Operation::Write, from, &e)))?;
         self.zeroed = from + len as u64;
         Ok(len as u64)
     }
@@ -266,22 +318,31 @@ pub(crate) fn create(disk: &Arc<dyn Disk>, dir: &Path, new: &NewSegment) -> Resu
         packed: None,
     };
     let (region, header_crc) = header.encode_region();
+    let zeroed = zeroed_at_once(new.zero_ahead_bytes, new.capacity).unwrap_or(SEGMENT_HEADER_BYTES);
     let fill = || {
         // A file of that name can only be left from an attempt that found no room.
         file.set_len(0).map_err(|e| failed(Operation::Allocate, &e))?;
         file.allocate(new.capacity).map_err(|e| failed(Operation::Allocate, &e))?;
-        write_all(&*file, &region, 0).map_err(|e| failed(Operation::Write, &e))
+        let zeros = zeros().get(..crate::format::index64(zeroed - SEGMENT_HEADER_BYTES)).unwrap_or_default();
+        let mut parts = [IoSlice::new(&region), IoSlice::new(zeros)];
+        match write_all_vectored(&*file, &mut parts, 0) {
+            (_, Some(e)) => Err(failed(Operation::Write, &e)),
+            (_, None) => Ok(()),
+        }
     };
     if let Err(error) = fill() {
         // Gives the room back. If this fails as well, the next attempt or the next opening cleans up.
         if let Err(e) = disk.remove(&made_at) {
             tracing::warn!(path = %path.display(), error = %e, "an unfinished segment could not be removed");
         }
+        // The next attempt may have another name: an unfinished file is only known for what it is while it is the last.
+        sync_dir(disk, dir)?;
         return Err(by_kind(error));
     }
     file.sync_data().map_err(|e| Failure::Dead(failed(Operation::Sync, &e)))?;
     if new.replaces {
         disk.rename(&made_at, &path).map_err(|e| Failure::Dead(failed(Operation::Remove, &e)))?;
+        file.renamed(&path);
     }
     sync_dir(disk, dir)?;
     let segment = Segment::new(
@@ -316,8 +377,9 @@ pub(crate) fn create(disk: &Arc<dyn Disk>, dir: &Path, new: &NewSegment) -> Resu
         totals: Totals::default(),
         new_entries: Vec::new(),
         next_entry_at: 0,
-        zeroed: SEGMENT_HEADER_BYTES,
+        zeroed,
         sealed: false,
+        absent: false,
     })
 }
 
@@ -327,24 +389,6 @@ fn sync_dir(disk: &Arc<dyn Disk>, dir: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     disk.sync_dir(dir).map_err(|e| Failure::Dead(LogError::from_io(Operation::SyncDir, dir, None, &e)))
-}
-
-/// Capacity of the segment with that ordinal which takes a frame of that many bytes.
-pub(crate) fn capacity_for(options: &LogOptions, ordinal: u64, frame_bytes: u64) -> u64 {
-    let doublings = u32::try_from(ordinal.saturating_sub(1)).unwrap_or(u32::MAX).min(32);
-    let grown = options.segment_bytes_first.saturating_mul(1 << doublings).min(options.segment_bytes_max);
-    grown.max(least_for(frame_bytes))
-}
-
-/// The smallest segment worth making for a frame of that many bytes.
-pub(crate) fn capacity_least(options: &LogOptions, frame_bytes: u64) -> u64 {
-    options.segment_bytes_first.max(least_for(frame_bytes))
-}
-
-fn least_for(frame_bytes: u64) -> u64 {
-    let data = SEGMENT_HEADER_BYTES + frame_bytes;
-    // Twice the data: the footer's own reserve depends on the capacity that includes it.
-    data + footer::footer_bytes_max(data * 2)
 }
 
 /// Bytes of a frame that holds these batches.

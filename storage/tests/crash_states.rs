@@ -12,6 +12,8 @@
 
 #[path = "crash_states/explore.rs"]
 mod explore;
+#[path = "crash_states/lean.rs"]
+mod lean;
 #[path = "crash_states/model.rs"]
 mod model;
 #[cfg(feature = "planted-bugs")]
@@ -27,18 +29,25 @@ use sublog_storage::SyncMode;
 use self::explore::{Kind, explore};
 use self::model::Counts;
 
-const PLAIN: Kind = Kind { sync: SyncMode::Always, faults: false, removals: false, rewrites: false };
+const PLAIN: Kind = Kind { sync: SyncMode::Always, faults: false, removals: false, rewrites: false, lean: false };
 const WEAK: Kind = Kind { sync: SyncMode::Interval(Duration::from_millis(100)), ..PLAIN };
-const KINDS: [Kind; 9] = [
+const REMOVING: Kind = Kind { removals: true, ..PLAIN };
+const KINDS: [Kind; 15] = [
     PLAIN,
     Kind { faults: true, ..PLAIN },
     WEAK,
     Kind { sync: SyncMode::Os, faults: true, ..PLAIN },
-    Kind { removals: true, ..PLAIN },
-    Kind { removals: true, faults: true, ..PLAIN },
+    REMOVING,
+    Kind { faults: true, ..REMOVING },
     Kind { removals: true, ..WEAK },
-    Kind { removals: true, rewrites: true, ..PLAIN },
+    Kind { rewrites: true, ..REMOVING },
     Kind { removals: true, rewrites: true, faults: true, ..WEAK },
+    Kind { lean: true, ..PLAIN },
+    Kind { lean: true, faults: true, ..PLAIN },
+    Kind { lean: true, ..WEAK },
+    Kind { lean: true, sync: SyncMode::Os, faults: true, ..PLAIN },
+    Kind { lean: true, rewrites: true, ..REMOVING },
+    Kind { lean: true, removals: true, rewrites: true, faults: true, ..WEAK },
 ];
 
 fn env(name: &str, default: u64) -> u64 {
@@ -73,7 +82,7 @@ fn nothing_acknowledged_is_lost_in_any_explored_state() {
     });
     let (counts, broken) = total.into_inner();
     println!(
-        "{} states in {:.1} s: {} power cuts ({} torn, {} in the middle of a commit, {} in recovery, {} double), {} kills, {} with failing calls, {} torn tails cut; \
+        "{} states in {:.1} s: {} power cuts ({} torn, {} in the middle of a commit, {} in recovery, {} double), {} kills, {} clean stops, {} with failing calls, {} torn tails cut; \
          {} rewritings done, {} power cuts in the middle of one, {} files of theirs cleared away; {} records read, {} acknowledgements checked, \
          {} removals checked, {} dead segments unlinked, {} promises broken",
         counts.states,
@@ -84,6 +93,7 @@ fn nothing_acknowledged_is_lost_in_any_explored_state() {
         counts.recovery_cuts,
         counts.double_cuts,
         counts.kills,
+        counts.closes,
         counts.faults,
         counts.torn_tails,
         counts.rewrites,
@@ -99,6 +109,7 @@ fn nothing_acknowledged_is_lost_in_any_explored_state() {
     assert!(
         counts.states >= wanted
             && counts.torn_cuts > 0
+            && counts.closes > 0
             && counts.double_cuts > 0
             && counts.torn_tails > 0
             && counts.recovery_cuts > 0

@@ -120,9 +120,11 @@ fn show(streams: &[StreamState]) -> String {
         if stream.damaged_ranges > 0 {
             text.push_str(&format!("{name}: {} ranges are DAMAGED (see sublog verify)\n", stream.damaged_ranges));
         }
-        if !matches!(stream.health.as_str(), "" | "ok") {
-            let error = stream.error.as_deref().unwrap_or("no reason given");
-            text.push_str(&format!("{name}: NOT WRITING, {}: {error}\n", stream.health));
+        let error = stream.error.as_deref().unwrap_or("no reason given");
+        match stream.health.as_str() {
+            "" | "ok" => {}
+            "slow" => text.push_str(&format!("{name}: publishers wait for the DISK: {error}\n")),
+            health => text.push_str(&format!("{name}: NOT WRITING, {health}: {error}\n")),
         }
     }
     text

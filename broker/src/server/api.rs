@@ -92,6 +92,7 @@ pub fn streams(server: &Server) -> Vec<StreamState> {
     let Some(state) = server.capture.state() else { return Vec::new() };
     let (health, error) = match &state.health {
         Health::Ok => ("ok", None),
+        Health::Slow { lasting } => ("slow", Some(format!("the disk has not answered for {} ms", lasting.as_millis()))),
         Health::Full(error) => ("full", Some(error.to_string())),
         Health::Failed(error) => ("failed", Some(error.to_string())),
     };

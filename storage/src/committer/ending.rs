@@ -6,6 +6,7 @@ use super::{Committer, Next, release};
 use crate::error::LogError;
 use crate::shared::{Failure, count};
 use crate::sync::atomic::Ordering;
+use crate::writer;
 
 impl Committer {
     /// After a failure: everybody who waits for something unwritten is told, and so is the observer.
@@ -59,7 +60,7 @@ impl Committer {
     /// failed are a declared gap.
     pub(super) fn try_again(&mut self, now: Duration) {
         let first_seq = self.shared.queue.lock().next_seq;
-        match self.roll(0, first_seq) {
+        match self.mark().map_err(writer::by_kind).and_then(|()| self.roll(0, first_seq)) {
             Ok(()) => {
                 self.retry_at = None;
                 self.shared.queue.lock().full = None;
@@ -92,8 +93,7 @@ impl Committer {
         };
         if error.is_none()
             && self.writer.durable >= self.writer.pos
-            && let Err(e) =
-                self.lock.write(&crate::owner::Ownership::of(&self.writer, self.shared.disk.boot_id(), true))
+            && let Err(e) = self.lock.closing(&self.writer, self.shared.disk.boot_id())
         {
             tracing::warn!(error = %e, "the log is closed, but its lock file could not say so");
         }

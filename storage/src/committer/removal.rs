@@ -114,6 +114,7 @@ impl Committer {
         drop(removed);
         let coming = coming.iter().flat_map(Plan::groups);
         let groups: Vec<Group> = self.late.groups.values().cloned().chain(coming).collect();
+        self.mark()?;
         self.journal.append(&journal::bodies_of(floor, &groups))?;
         self.late = Late::default();
         Ok(())
@@ -262,7 +263,8 @@ impl Committer {
         }
         if self.journal.is_large() {
             let (floor, groups) = journal::groups_of(&self.shared.segments(), &self.shared.removed.read());
-            if let Err(error) = self.journal.replace(&journal::bodies_of(floor, &groups))
+            let written = self.mark().and_then(|()| self.journal.replace(&journal::bodies_of(floor, &groups)));
+            if let Err(error) = written
                 && !matches!(error.kind(), crate::error::FailureKind::NoSpace)
             {
                 return Err(Failure::Dead(error));

@@ -6,7 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{FallocateFlags, FlockOperation};
 use rustix::io::Errno;
@@ -101,9 +101,13 @@ impl Disk for RealDisk {
     }
 
     fn boot_id(&self) -> u128 {
-        let Ok(text) = fs::read_to_string("/proc/sys/kernel/random/boot_id") else { return 0 };
-        let hex: String = text.chars().filter(char::is_ascii_hexdigit).collect();
-        u128::from_str_radix(&hex, 16).unwrap_or(0)
+        // It outlives the process, so that one look is enough for all logs.
+        static BOOT_ID: OnceLock<u128> = OnceLock::new();
+        *BOOT_ID.get_or_init(|| {
+            let Ok(text) = fs::read_to_string("/proc/sys/kernel/random/boot_id") else { return 0 };
+            let hex: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+            u128::from_str_radix(&hex, 16).unwrap_or(0)
+        })
     }
 
     fn random(&self) -> io::Result<u64> {

@@ -18,9 +18,14 @@ impl Opening<'_> {
     }
 
     /// Removes the originals that a packed segment covers. It was whole and on disk before it had its name, and the name
-    /// that is seen here was flushed when the lock was taken; so its records cannot go with them.
+    /// that is seen here is flushed before; so its records cannot go with them.
     pub(super) fn remove_covered(&mut self, files: &mut Vec<Candidate>) -> Result<(), OpenError> {
-        split_covered(files).iter().try_for_each(|file| self.remove_leftover(&file.path))
+        let covered = split_covered(files);
+        if self.lean && !covered.is_empty() {
+            // A log that is said to be as it was closed may have been rewritten since.
+            self.disk.sync_dir(self.dir).map_err(|e| LogError::from_io(Operation::SyncDir, self.dir, None, &e))?;
+        }
+        covered.iter().try_for_each(|file| self.remove_leftover(&file.path))
     }
 
     fn remove_leftover(&mut self, path: &Path) -> Result<(), OpenError> {

@@ -47,8 +47,16 @@ pub(crate) fn look(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Looked, OpenError
     loop {
         let owner = last_word(&**disk, dir);
         let report = RecoveryReport::default();
-        let mut opening =
-            Opening { disk, dir, options: &options, owner, report, missing_last: None, removals: Removals::none() };
+        let mut opening = Opening {
+            disk,
+            dir,
+            options: &options,
+            owner,
+            lean: false,
+            report,
+            missing_last: None,
+            removals: Removals::none(),
+        };
         match opening.look() {
             // Its owner removes old segments while this one counts them.
             Err(OpenError::Io(error)) if error.is_not_found() && tries < TRIES_MAX && dir_exists(&**disk, dir) => {

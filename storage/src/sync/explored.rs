@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64 as RealAtomicU64, Ordering};
-use std::sync::{OnceLock, PoisonError};
+use std::sync::{OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 pub(crate) use shuttle::sync::{atomic, mpsc};
@@ -35,6 +35,14 @@ impl<T> Mutex<T> {
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         MutexGuard(Some(self.0.lock().unwrap_or_else(PoisonError::into_inner)), self)
     }
+
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        match self.0.try_lock() {
+            Ok(held) => Some(MutexGuard(Some(held), self)),
+            Err(TryLockError::Poisoned(held)) => Some(MutexGuard(Some(held.into_inner()), self)),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
 }
 
 #[expect(clippy::expect_used, reason = "only a waiting condition has taken it, and its caller waits as well")]
@@ -59,6 +67,10 @@ pub(crate) struct Condvar(shuttle::sync::Condvar);
 impl Condvar {
     pub(crate) const fn new() -> Self {
         Self(shuttle::sync::Condvar::new())
+    }
+
+    pub(crate) fn notify_all(&self) {
+        self.0.notify_all();
     }
 
     pub(crate) fn notify_one(&self) {

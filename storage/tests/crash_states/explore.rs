@@ -7,8 +7,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use sublog_storage::disk::sim::{Call, Chance, Fault, SimDisk};
 use sublog_storage::{
-    Codec, Committer, Health, Log, LogOptions, Next, NoObserver, NotRewritten, RecordBatch, Rewrite, RewriteStep,
-    SyncMode,
+    Codec, Committer, FileCache, Health, Log, LogOptions, Next, NoObserver, NotRewritten, RecordBatch, Rewrite,
+    RewriteStep, SyncMode,
 };
 
 use super::model::{Broken, Counts, Model};
@@ -23,6 +23,8 @@ pub(crate) struct Kind {
     pub(crate) removals: bool,
     /// Whether segments are rewritten, and there are more of them.
     pub(crate) rewrites: bool,
+    /// As in a pool: no file stays open, and what a clean stop left is believed.
+    pub(crate) lean: bool,
 }
 
 struct World {
@@ -53,7 +55,9 @@ pub(crate) fn explore(seed: u64, kind: Kind, variants: u64, counts: &mut Counts)
         sync: kind.sync,
         segment_bytes_first: first,
         segment_bytes_max: first * 2,
-        zero_ahead_bytes: if chance.percent(50) { 2048 } else { 0 },
+        // The last: segments are zeroed when they are made.
+        zero_ahead_bytes: [2048, 0, 64 << 10][chance.below(3) as usize],
+        segment_records_max: if chance.percent(30) { 20 } else { 1000 },
         frame_bytes_max: 2000,
         block_bytes: 1000,
         ..LogOptions::default()
@@ -82,6 +86,8 @@ pub(crate) fn explore(seed: u64, kind: Kind, variants: u64, counts: &mut Counts)
             world.kill(counts)?;
         } else if world.chance.percent(30) {
             world.cut(counts)?;
+        } else if world.chance.percent(40) {
+            world.close(counts)?;
         }
     }
     Ok(())
@@ -91,7 +97,14 @@ impl World {
     fn start(&mut self, power_cut: bool, counts: &mut Counts) -> Result<(), Broken> {
         self.disk.set_space(u64::MAX);
         self.faulty = false;
-        let opened = Log::open_stepped(self.disk.shared(), dir(), self.options.clone(), Arc::new(NoObserver));
+        let (disk, options, observer) = (self.disk.shared(), self.options.clone(), Arc::new(NoObserver));
+        let opened = if self.kind.lean {
+            // From "closed as soon as it is synced" to "always open".
+            let files = FileCache::new(self.chance.below(3) as usize);
+            Log::open_stepped_lean(&files, disk, dir(), options, observer)
+        } else {
+            Log::open_stepped(disk, dir(), options, observer)
+        };
         let (log, committer, report) = opened.map_err(|e| Broken::Other(format!("does not open: {e}")))?;
         let checked = self.model.check(&log, &report, power_cut, counts);
         self.open = Some((log, committer));
@@ -152,6 +165,18 @@ impl World {
         self.start(true, counts)
     }
 
+    /// A clean stop, unless something failed before: then it is like a kill.
+    fn close(&mut self, counts: &mut Counts) -> Result<(), Broken> {
+        let Some((log, committer)) = &mut self.open else { return Ok(()) };
+        log.ask_to_close();
+        while committer.step(self.now) != Next::Stop {}
+        counts.closes += 1;
+        self.drop_handles();
+        self.disk.kill();
+        counts.faults += u64::from(self.faulty);
+        self.start(false, counts)
+    }
+
     fn kill(&mut self, counts: &mut Counts) -> Result<(), Broken> {
         self.drop_handles();
         self.disk.kill();
@@ -184,9 +209,10 @@ impl World {
     fn live(&mut self, ops: u64, counts: &mut Counts) -> Result<(), Broken> {
         for _ in 0..ops {
             match self.chance.below(100) {
-                0..50 => self.append()?,
+                0..50 => self.append(self.batch_max, 60)?,
                 50..65 if self.kind.rewrites => self.rewrite(counts)?,
-                50..75 => self.step(1, counts)?,
+                50..73 => self.step(1, counts)?,
+                73..75 => self.roll_unsynced(counts)?,
                 75..88 => self.step(20, counts)?,
                 88..94 => {
                     self.now += Duration::from_millis(self.chance.below(300));
@@ -202,15 +228,27 @@ impl World {
         Ok(())
     }
 
-    fn append(&mut self) -> Result<(), Broken> {
+    /// Records that nobody waits for, and that no sync covers yet when the segment that has them is sealed.
+    fn roll_unsynced(&mut self, counts: &mut Counts) -> Result<(), Broken> {
+        self.append(4, 0)?;
+        self.now += Duration::from_millis(3);
+        self.step_whole(2)?;
+        self.append(60, 0)?;
+        self.now += Duration::from_millis(3);
+        counts.middle_cuts += self.cut_within(6, counts, |world, _| world.step_whole(2))?;
+        Ok(())
+    }
+
+    /// Up to `most` records; `waits` percent of the time somebody waits for them.
+    fn append(&mut self, most: u64, waits: u64) -> Result<(), Broken> {
         let Some((log, _)) = &self.open else { return Ok(()) };
         let mut batch = RecordBatch::new();
-        let n = 1 + self.chance.below(self.batch_max);
+        let n = 1 + self.chance.below(most);
         let contents = self.model.fill(&mut batch, n);
         match log.append(&mut batch) {
             Ok(appended) => {
                 self.model.appended(appended.first_seq, &contents)?;
-                if self.chance.percent(60) {
+                if self.chance.percent(waits) {
                     let acked = Arc::clone(&self.model.acked);
                     let (first, seq) = (appended.first_seq, appended.last_seq);
                     let call = move |result: Result<(), _>| {
@@ -285,6 +323,16 @@ impl World {
         if !self.chance.percent(40) {
             return act(self, counts).map(|()| 0);
         }
+        self.cut_within(calls, counts, act)
+    }
+
+    /// Does something, with power cuts in the middle of it.
+    fn cut_within(
+        &mut self,
+        calls: u64,
+        counts: &mut Counts,
+        act: impl FnOnce(&mut Self, &mut Counts) -> Result<(), Broken>,
+    ) -> Result<u64, Broken> {
         let before = self.model.fork();
         let k = 1 + self.chance.below(calls);
         self.disk.snapshot_before(k);

@@ -35,6 +35,7 @@ pub(crate) struct Counts {
     pub(crate) recovery_cuts: u64,
     pub(crate) double_cuts: u64,
     pub(crate) kills: u64,
+    pub(crate) closes: u64,
     pub(crate) faults: u64,
     pub(crate) torn_tails: u64,
     pub(crate) acks_checked: u64,
@@ -55,6 +56,7 @@ impl Counts {
         self.recovery_cuts += other.recovery_cuts;
         self.double_cuts += other.double_cuts;
         self.kills += other.kills;
+        self.closes += other.closes;
         self.faults += other.faults;
         self.torn_tails += other.torn_tails;
         self.acks_checked += other.acks_checked;

@@ -10,14 +10,17 @@ use sublog_storage::planted::{Bug, plant};
 use sublog_storage::{Log, LogOptions, Next, NoObserver, RecordBatch, SyncMode};
 
 use super::explore::{Kind, explore};
+use super::lean::states_lost_after_a_change_of_mode;
 use super::model::{Broken, Counts};
 
-const ALWAYS: Kind = Kind { sync: SyncMode::Always, faults: false, removals: false, rewrites: false };
+const ALWAYS: Kind = Kind { sync: SyncMode::Always, faults: false, removals: false, rewrites: false, lean: false };
 const FAULTY: Kind = Kind { faults: true, ..ALWAYS };
 const WEAK: Kind = Kind { sync: SyncMode::Interval(Duration::from_millis(100)), ..ALWAYS };
 const REMOVING: Kind = Kind { removals: true, ..ALWAYS };
 const REMOVING_WEAK: Kind = Kind { removals: true, ..WEAK };
 const REWRITING: Kind = Kind { removals: true, rewrites: true, ..ALWAYS };
+const LEAN: Kind = Kind { lean: true, ..ALWAYS };
+const LEAN_WEAK: Kind = Kind { lean: true, ..WEAK };
 
 /// The first broken promise within a number of lives, and how many states it took.
 fn first_broken(bug: Option<Bug>, kind: Kind, lives: u64) -> Option<(Broken, u64)> {
@@ -86,6 +89,26 @@ fn naming_a_packed_segment_before_its_sync_is_caught() {
 #[test]
 fn removing_originals_before_the_rename_is_caught() {
     assert_caught(Bug::UnlinkBeforeRename, REWRITING);
+}
+
+#[test]
+fn writing_under_a_clean_mark_is_caught() {
+    assert_caught(Bug::WriteUnderCleanMark, LEAN_WEAK);
+}
+
+#[test]
+fn closing_a_file_before_its_sync_is_caught() {
+    assert_caught(Bug::CloseUnsynced, LEAN);
+}
+
+#[test]
+fn believing_any_clean_mark_is_caught() {
+    assert_eq!(states_lost_after_a_change_of_mode().1, 0);
+    plant(Some(Bug::BelieveAnyCleanMark));
+    let (states, lost) = states_lost_after_a_change_of_mode();
+    plant(None);
+    assert!(lost > 0, "BelieveAnyCleanMark was not caught");
+    println!("BelieveAnyCleanMark caught: {lost} of {states} states");
 }
 
 /// Damage below the watermark of the open segment, every byte of it in turn: how many other records it took.
