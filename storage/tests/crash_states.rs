@@ -19,6 +19,8 @@ mod model;
 #[cfg(feature = "planted-bugs")]
 #[path = "crash_states/planted.rs"]
 mod planted;
+#[path = "crash_states/rewriting.rs"]
+mod rewriting;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};

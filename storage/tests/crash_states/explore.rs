@@ -6,10 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use sublog_storage::disk::sim::{Call, Chance, Fault, SimDisk};
-use sublog_storage::{
-    Codec, Committer, FileCache, Health, Log, LogOptions, Next, NoObserver, NotRewritten, RecordBatch, Rewrite,
-    RewriteStep, SyncMode,
-};
+use sublog_storage::{Committer, FileCache, Health, Log, LogOptions, Next, NoObserver, RecordBatch, Rewrite, SyncMode};
 
 use super::model::{Broken, Counts, Model};
 
@@ -27,20 +24,20 @@ pub(crate) struct Kind {
     pub(crate) lean: bool,
 }
 
-struct World {
+pub(crate) struct World {
     disk: SimDisk,
-    open: Option<(Log, Committer)>,
+    pub(crate) open: Option<(Log, Committer)>,
     /// Under way.
-    rewrite: Option<Rewrite>,
+    pub(crate) rewrite: Option<Rewrite>,
     model: Model,
     kind: Kind,
     options: LogOptions,
-    chance: Chance,
+    pub(crate) chance: Chance,
     now: Duration,
     /// Most records in a batch: few for many commits in a segment, many for many segments.
     batch_max: u64,
     /// Something was made to fail in this life, so waiters may be told of errors.
-    faulty: bool,
+    pub(crate) faulty: bool,
 }
 
 fn dir() -> &'static Path {
@@ -272,49 +269,8 @@ impl World {
         Ok(())
     }
 
-    /// Steps of a rewriting, a new one if none is under way; sometimes with power cuts in the middle, sometimes given up.
-    fn rewrite(&mut self, counts: &mut Counts) -> Result<(), Broken> {
-        if self.chance.percent(10) {
-            self.rewrite = None;
-        }
-        let steps = 1 + self.chance.below(20);
-        let cuts = self.with_cuts(14, counts, |world, counts| world.rewrite_whole(steps, counts))?;
-        counts.rewrite_cuts += cuts;
-        Ok(())
-    }
-
-    fn rewrite_whole(&mut self, steps: u64, counts: &mut Counts) -> Result<(), Broken> {
-        let Some((log, _)) = &self.open else { return Ok(()) };
-        let mut rewrite = self.rewrite.take().unwrap_or_else(|| {
-            let segments = log.segments();
-            // A log that lost its only segment to a failing call has none.
-            let from = self.chance.below(segments.len().max(1) as u64) as usize;
-            let first_seq = segments.get(from).map_or(1, |segment| segment.first_seq);
-            let codec = if self.chance.percent(50) { Codec::Zstd } else { Codec::None };
-            let count = 1 + self.chance.below(3) as usize;
-            log.compact(first_seq, count, codec)
-        });
-        for _ in 0..steps {
-            match rewrite.step(1 + self.chance.below(8000)) {
-                Ok(RewriteStep::Working { .. }) => {}
-                Ok(RewriteStep::Done(_)) => {
-                    counts.rewrites += 1;
-                    return Ok(());
-                }
-                Ok(RewriteStep::NotDone(why @ (NotRewritten::Damaged(_) | NotRewritten::Busy))) => {
-                    return Err(Broken::Other(format!("not rewritten: {why:?}")));
-                }
-                Ok(RewriteStep::NotDone(_)) => return Ok(()),
-                Err(_) if self.faulty => return Ok(()),
-                Err(e) => return Err(Broken::Other(format!("not rewritten: {e}"))),
-            }
-        }
-        self.rewrite = Some(rewrite);
-        Ok(())
-    }
-
     /// Does something; sometimes with power cuts in the middle of it, at one of so many calls. How many were tried.
-    fn with_cuts(
+    pub(crate) fn with_cuts(
         &mut self,
         calls: u64,
         counts: &mut Counts,
