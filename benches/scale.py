@@ -1,0 +1,346 @@
+#!/usr/bin/env python3
+"""What a large log costs: fills a server's capture stream, then measures memory, look-ups, replays, disk and a start after SIGKILL.
+
+    benches/scale.py subjects [--messages 10000000]     every message on a subject of its own, but for a subject with a
+                                                        hundred messages and a family that is 0.1 % of all
+    benches/scale.py bytes    [--gigabytes 10]          messages of 1 KiB: disk use, start after SIGKILL
+    benches/scale.py reports  --documents FILE.ndjson   JSON documents, one a line, published over and over: compression
+
+Needs Python alone, a built server (--sublog, by default target/release/sublog) and room in --dir. Run it alone on the
+machine: it prints times as it finds them.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+RARE = "scale.rare"
+RARE_MESSAGES = 100
+
+
+class Server:
+    """A server with a data folder that outlives it."""
+
+    def __init__(self, binary, folder, *flags):
+        self.binary, self.folder, self.flags = binary, folder, flags
+        self.process = None
+
+    def start(self):
+        self.port, self.monitor = free_port(), free_port()
+        command = [self.binary, "-a", "127.0.0.1", "-p", str(self.port), "-m", str(self.monitor), "-sd", self.folder, *self.flags]
+        begin = time.monotonic()
+        self.process = subprocess.Popen(command, stdout=open(self.folder + ".out", "a"), stderr=subprocess.STDOUT)
+        while True:
+            if self.process.poll() is not None:
+                sys.exit("the server ended:\n" + open(self.folder + ".out").read()[-2000:])
+            try:
+                Client(self.port).close()
+                return time.monotonic() - begin
+            except OSError:
+                time.sleep(0.002)
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait()
+
+    def memory(self):
+        """Resident bytes: anonymous, and of mapped files."""
+        fields = {}
+        for line in open(f"/proc/{self.process.pid}/status"):
+            name, _, value = line.partition(":")
+            fields[name] = value
+        return tuple(int(fields[name].split()[0]) * 1024 for name in ("RssAnon", "RssFile"))
+
+    def state(self):
+        client = Client(self.port)
+        try:
+            return json.loads(client.request("$SUBLOG.STATE"))["streams"][0]
+        finally:
+            client.close()
+
+
+class Client:
+    """The few operations that this needs."""
+
+    def __init__(self, port):
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=600)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.buffer = bytearray()
+        self.line()
+        self.send(b'CONNECT {"verbose":false,"headers":true,"no_responders":true,"protocol":1}\r\nPING\r\n')
+        self.pong()
+        self.sid = 0
+
+    def send(self, data):
+        self.socket.sendall(data)
+
+    def fill(self):
+        data = self.socket.recv(1 << 18)
+        if not data:
+            raise OSError("the server closed the connection")
+        self.buffer += data
+
+    def line(self):
+        while (at := self.buffer.find(b"\r\n")) < 0:
+            self.fill()
+        line = bytes(self.buffer[:at])
+        del self.buffer[: at + 2]
+        return line
+
+    def take(self, size):
+        while len(self.buffer) < size + 2:
+            self.fill()
+        body = bytes(self.buffer[:size])
+        del self.buffer[: size + 2]
+        return body
+
+    def message(self):
+        """The next message: its subject and its payload."""
+        while True:
+            line = self.line()
+            if line.startswith((b"MSG", b"HMSG")):
+                fields = line.split(b" ")
+                body = self.take(int(fields[-1]))
+                headers = int(fields[-2]) if line.startswith(b"H") else 0
+                return fields[1].decode(), body[headers:]
+            if line.startswith(b"-ERR"):
+                sys.exit(line.decode())
+
+    def pong(self):
+        while (line := self.line()) != b"PONG":
+            if line.startswith(b"-ERR"):
+                sys.exit(line.decode())
+
+    def flush(self):
+        self.send(b"PING\r\n")
+        self.pong()
+
+    def subscribe(self, subject):
+        self.sid += 1
+        self.send(f"SUB {subject} {self.sid}\r\n".encode())
+        return self.sid
+
+    def unsubscribe(self, sid):
+        self.send(f"UNSUB {sid}\r\n".encode())
+        self.flush_messages()
+
+    def flush_messages(self):
+        """A flush that passes over messages on their way."""
+        self.send(b"PING\r\n")
+        while (line := self.line()) != b"PONG":
+            if line.startswith((b"MSG", b"HMSG")):
+                self.take(int(line.split(b" ")[-1]))
+
+    def request(self, subject):
+        sid = self.subscribe("_INBOX.scale")
+        self.send(f"PUB {subject} _INBOX.scale 0\r\n\r\n".encode())
+        _, payload = self.message()
+        self.unsubscribe(sid)
+        return payload
+
+    def close(self):
+        self.socket.close()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def mb(size):
+    return f"{size / 1e6:.1f} MB"
+
+
+def quantiles(times):
+    times = sorted(times)
+    at = lambda q: times[min(len(times) - 1, int(q * len(times)))] * 1e3
+    return f"p50 {at(0.5):.3f} ms, p99 {at(0.99):.3f} ms, at most {at(1):.3f} ms"
+
+
+def settled(server):
+    """Waits until the server has nothing left to do: its processor time stands still."""
+    def ticks():
+        fields = open(f"/proc/{server.process.pid}/stat").read().rsplit(")", 1)[1].split()
+        return int(fields[11]) + int(fields[12])
+
+    begin, still, last = time.monotonic(), 0, ticks()
+    while still < 6 and time.monotonic() - begin < 900:
+        time.sleep(0.5)
+        now = ticks()
+        still = still + 1 if now - last <= 2 else 0
+        last = now
+    return time.monotonic() - begin
+
+
+def publish(port, blocks):
+    client = Client(port)
+    begin = time.monotonic()
+    for block in blocks:
+        client.send(block)
+    client.flush()
+    client.close()
+    return time.monotonic() - begin
+
+
+def pub(subject, payload):
+    return b"PUB %s %d\r\n%s\r\n" % (subject.encode(), len(payload), payload)
+
+
+def subject_blocks(messages):
+    """Ten thousand messages each: subjects of their own; 0.1 % in a family; the rare subject now and then."""
+    step = messages // RARE_MESSAGES
+    block = []
+    for i in range(messages):
+        if i % step == 0:
+            block.append(pub(RARE, b"rare-%012d" % i))
+        elif i % 1000 == 1:
+            block.append(pub(f"scale.family.{i:09d}", b"family-%010d" % i))
+        else:
+            block.append(pub(f"scale.site{i % 997:03d}.job.{i:09d}", b"payload-%09d" % i))
+        if len(block) == 10_000:
+            yield b"".join(block)
+            block.clear()
+    yield b"".join(block)
+
+
+def measure_subjects(server, options):
+    server.start()
+    empty = server.memory()
+    took = publish(server.port, subject_blocks(options.messages))
+    print(f"published {options.messages} messages in {took:.1f} s; index settled {settled(server):.1f} s later")
+    full = server.memory()
+    print(f"memory of the empty server: {mb(empty[0])} anonymous, {mb(empty[1])} of files")
+    print(f"memory now: {mb(full[0])} anonymous, {mb(full[1])} of files; anonymous grew by {mb(full[0] - empty[0])}")
+    state = server.state()
+    print(f"disk: {mb(state['disk_bytes'])} in {state['segments']} segments; folder {mb(folder_bytes(server.folder))}")
+    questions(server, options.messages)
+    used = server.memory()
+    print(f"memory after the questions: {mb(used[0])} anonymous, {mb(used[1])} of files")
+    server.kill()
+    print(f"start after SIGKILL: {server.start():.3f} s")
+    again = server.memory()
+    print(f"memory after it: {mb(again[0])} anonymous, {mb(again[1])} of files")
+    server.stop()
+
+
+def questions(server, messages):
+    client = Client(server.port)
+    times = []
+    for n in range(5000):
+        i = (n * 7_919_993 + 2) % messages
+        if i % 1000 < 2 or i % (messages // RARE_MESSAGES) == 0:
+            continue
+        begin = time.monotonic()
+        sid = client.subscribe(f"$REPLAY.last.1.scale.site{i % 997:03d}.job.{i:09d}")
+        _, payload = client.message()
+        times.append(time.monotonic() - begin)
+        assert payload == b"payload-%09d" % i
+        client.unsubscribe(sid)
+    print(f"last message of a subject, {len(times)} times, round trip through a subscription: {quantiles(times)}")
+    times = []
+    for _ in range(20):
+        begin = time.monotonic()
+        sid = client.subscribe(f"$REPLAY.all.{RARE}")
+        for _ in range(RARE_MESSAGES):
+            client.message()
+        times.append(time.monotonic() - begin)
+        client.unsubscribe(sid)
+    print(f"replay of a subject with {RARE_MESSAGES} messages, 20 times: {quantiles(times)}")
+    family = sum(1 for i in range(1, messages, 1000) if i % (messages // RARE_MESSAGES) != 0)
+    for _ in range(3):
+        begin = time.monotonic()
+        sid = client.subscribe("$REPLAY.all.scale.family.>")
+        for _ in range(family):
+            client.message()
+        took = time.monotonic() - begin
+        client.unsubscribe(sid)
+        print(f"replay of 0.1 % by a wildcard: {family} messages in {took:.3f} s, {took / family * 1e6:.1f} us a message")
+    begin = time.monotonic()
+    sid = client.subscribe("$REPLAY.all.>")
+    for _ in range(min(messages, 300_000)):
+        client.message()
+    took = time.monotonic() - begin
+    print(f"for comparison, replay of everything: {took / min(messages, 300_000) * 1e6:.1f} us a message (this reader's own pace)")
+    client.close()
+
+
+def folder_bytes(folder):
+    return sum(path.stat().st_blocks * 512 for path in pathlib.Path(folder).rglob("*") if path.is_file())
+
+
+def measure_bytes(server, options):
+    server.start()
+    payload = os.urandom(1024)
+    messages = int(options.gigabytes * 1e9 / 1024)
+    block = b"".join(pub(f"scale.bytes.{i:04d}", payload) for i in range(1000))
+    took = publish(server.port, (block for _ in range(messages // 1000)))
+    sent = messages // 1000 * 1000 * (1024 + len("scale.bytes.0000"))
+    print(f"published {mb(sent)} of payloads and subjects in {took:.1f} s; settled {settled(server):.1f} s later")
+    used = folder_bytes(server.folder)
+    print(f"disk: {mb(used)}, {used / sent:.3f} times")
+    for _ in range(3):
+        publish(server.port, [block])
+        server.kill()
+        print(f"start after SIGKILL, warm: {server.start():.3f} s")
+    server.stop()
+    print(f"start after a clean stop: {server.start():.3f} s")
+    anonymous, files = server.memory()
+    print(f"memory: {mb(anonymous)} anonymous, {mb(files)} of files")
+    server.stop()
+
+
+def measure_reports(server, options):
+    server.start()
+    documents = [line.rstrip(b"\n") for line in open(options.documents, "rb")]
+    blocks = [b"".join(pub("scale.report", document) for document in documents)]
+    size = sum(map(len, documents))
+    rounds = max(1, int(options.gigabytes * 1e9 / size))
+    took = publish(server.port, (blocks[0] for _ in range(rounds)))
+    print(f"published {rounds} times {len(documents)} documents, {mb(size * rounds)}, in {took:.1f} s; settled {settled(server):.1f} s later")
+    used = folder_bytes(server.folder)
+    print(f"disk: {mb(used)}, the payloads are {size * rounds / used:.2f} times as large")
+    *sealed, last = sorted(pathlib.Path(server.folder).rglob("*.seg"))
+    whole, rest = divmod(int(last.stem) - 1, len(documents))
+    packed, held = sum(path.stat().st_blocks * 512 for path in sealed), whole * size + sum(map(len, documents[:rest]))
+    print(f"without the segment that is written to: {mb(packed)}, the payloads are {held / max(packed, 1):.2f} times as large; {len(sealed)} segments")
+    server.stop()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["subjects", "bytes", "reports"])
+    parser.add_argument("--messages", type=int, default=10_000_000)
+    parser.add_argument("--gigabytes", type=float, default=10)
+    parser.add_argument("--documents", help="JSON documents, one a line")
+    parser.add_argument("--sublog", default="target/release/sublog")
+    parser.add_argument("--dir", help="where the data goes")
+    options = parser.parse_args()
+    if options.what == "reports" and not options.documents:
+        parser.error("reports needs --documents")
+    parent = tempfile.mkdtemp(prefix="sublog-scale-", dir=options.dir)
+    folder = os.path.join(parent, "data")
+    flags = ["--compress", "on"] if options.what == "reports" else []
+    server = Server(os.path.abspath(options.sublog), folder, *flags)
+    try:
+        {"subjects": measure_subjects, "bytes": measure_bytes, "reports": measure_reports}[options.what](server, options)
+    finally:
+        if server.process and server.process.poll() is None:
+            server.kill()
+        shutil.rmtree(parent)
+
+
+main()
