@@ -1,0 +1,11 @@
+//! The consumer's state machine: every rule by itself, then all of them against a plain model.
+
+#![expect(clippy::unwrap_used, reason = "tests report by panicking")]
+
+mod acks;
+mod changes;
+mod priority;
+mod pull;
+mod push;
+mod restore;
+mod support;
