@@ -129,3 +129,18 @@ fn a_new_deliver_subject_gets_what_the_old_one_did_not_ack() {
     assert_eq!(seqs(&out), [1], "the window is that of a new subscriber");
     assert!(matches!(&out[0], Out::Delivery(delivery) if delivery.to == "other" && delivery.ack.deliveries == 2));
 }
+
+#[test]
+fn the_window_is_as_wide_as_clients_know_it() {
+    let mut sim = Sim::new(with_push(|push| push.flow_control = true), 0);
+    sim.size = 900_001;
+    sim.machine.interest(true, START);
+    let mut out = sim.publish(60);
+    // What nats-server 2.15.1 sends between a stall and the next, and after which message it asks.
+    for (sent, asked_after) in [(3, 2), (4, 2), (8, 3), (14, 5), (29, 10)] {
+        let before = out.iter().take_while(|out| matches!(out, Out::Delivery(_))).count();
+        assert_eq!((seqs(&out).len(), before), (sent, asked_after));
+        assert!(sim.machine.flow_control_response(&requests(&out)[0]));
+        out = sim.run();
+    }
+}
