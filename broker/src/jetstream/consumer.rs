@@ -1,0 +1,3 @@
+//! Consumers of a stream.
+
+pub mod machine;
