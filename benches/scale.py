@@ -301,6 +301,39 @@ def measure_bytes(server, options):
     anonymous, files = server.memory()
     print(f"memory: {mb(anonymous)} anonymous, {mb(files)} of files")
     server.stop()
+    measure_index(server, used)
+    measure_scrub(server, used)
+
+
+def measure_index(server, size):
+    """The subject index is a cache: what making it again from the segments costs."""
+    for path in pathlib.Path(server.folder).rglob("*.idx"):
+        path.unlink()
+    server.start()
+    begin, seen = time.monotonic(), 0
+    while time.monotonic() - begin < 600:
+        time.sleep(0.05)
+        names = [path.name for path in pathlib.Path(server.folder).rglob("*.idx")]
+        sealed = len(list(pathlib.Path(server.folder).rglob("*.seg"))) - 1
+        # Parts are merged as they come: what the last segment but one belongs to is there when all are.
+        seen = max(seen, sum(8 ** int(name.split(".")[1]) for name in names))
+        if seen >= sealed:
+            break
+    took = time.monotonic() - begin
+    print(f"subject index made again beside a running server in {took:.1f} s: {size / took / 1e9:.2f} GB/s of log")
+    settled(server)
+    server.stop()
+
+
+def measure_scrub(server, size):
+    server.flags = ("--scrub-interval", "1s", "--scrub-rate", "10GB")
+    server.start()
+    begin = time.monotonic()
+    while server.state()["scrub"]["passes"] == 0 and time.monotonic() - begin < 600:
+        time.sleep(0.1)
+    scrub, took = server.state()["scrub"], time.monotonic() - begin
+    print(f"scrub of {mb(scrub['last_bytes'])} in {took:.1f} s, {scrub['last_bytes'] / took / 1e6:.0f} MB/s without its usual limit: {scrub['last_result']}")
+    server.stop()
 
 
 def measure_reports(server, options):
