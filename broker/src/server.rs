@@ -20,11 +20,19 @@ pub use lifecycle::{ServeError, run};
 
 use crate::capture::Capture;
 use crate::client::Client;
+use crate::client::sender::Senders;
 use crate::config::{Auth, ServerOptions};
+use crate::jetstream;
 use crate::router::Router;
 
 /// First bytes of the subjects that the server itself answers.
 pub const API_PREFIX: &[u8] = b"$SUBLOG.";
+/// Whether the server itself answers messages on this subject, instead of recording them.
+#[must_use]
+pub fn answers(subject: &[u8]) -> bool {
+    subject.starts_with(b"$") && (subject.starts_with(API_PREFIX) || subject.starts_with(jetstream::API_PREFIX))
+}
+
 /// The nats-server whose core behaviour is offered, as clients compare it.
 pub const NATS_VERSION: &str = "2.15.1";
 /// Our own version.
@@ -56,7 +64,9 @@ pub struct Server {
     /// Who gets what.
     pub router: Router,
     /// The capture stream.
-    pub capture: Arc<Capture>,
+    pub capture: Capture,
+    /// Messages of the server's own.
+    pub senders: Senders,
     /// Counters.
     pub stats: ServerStats,
     /// Where replays run.

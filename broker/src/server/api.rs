@@ -7,6 +7,7 @@ use sublog_storage::ScrubState;
 
 use super::Server;
 use crate::capture::CAPTURE;
+use crate::jetstream::store;
 use crate::{clock, rfc3339};
 
 /// One stream, as `$SUBLOG.STATE` shows it.
@@ -88,14 +89,8 @@ struct State {
 pub fn streams(server: &Server) -> Vec<StreamState> {
     use std::sync::atomic::Ordering;
 
-    use sublog_storage::Health;
     let Some(state) = server.capture.state() else { return Vec::new() };
-    let (health, error) = match &state.health {
-        Health::Ok => ("ok", None),
-        Health::Slow { lasting } => ("slow", Some(format!("the disk has not answered for {} ms", lasting.as_millis()))),
-        Health::Full(error) => ("full", Some(error.to_string())),
-        Health::Failed(error) => ("failed", Some(error.to_string())),
-    };
+    let (health, error) = store::health(&state.health);
     let time = |ns: i64| if state.messages == 0 { String::new() } else { rfc3339::format(ns) };
     vec![StreamState {
         name: CAPTURE,

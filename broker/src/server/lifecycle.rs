@@ -19,6 +19,7 @@ use crate::capture::{CAPTURE, Capture};
 use crate::cli::{BannerFacts, Recovered, announce, banner};
 use crate::client::CloseReason;
 use crate::client::outbound::Kind;
+use crate::client::sender::Senders;
 use crate::config::ServerOptions;
 use crate::logging::LogHandle;
 use crate::router::Router;
@@ -109,6 +110,7 @@ async fn serve(
     let server = Arc::new(Server {
         router: Router::default(),
         capture,
+        senders: Senders::default(),
         stats: ServerStats::default(),
         replay_runtime,
         id,
@@ -171,11 +173,11 @@ fn new_identity() -> String {
     nkeys::KeyPair::new_server().public_key()
 }
 
-type Opened = (Arc<Capture>, Option<Recovered>);
+type Opened = (Capture, Option<Recovered>);
 
 fn open_capture(options: &ServerOptions, data: Option<&DataDir>) -> Result<Opened, ServeError> {
     let Some(data) = data else { return Ok((Capture::off(), None)) };
-    let (capture, report) = Capture::open(data.stream(CAPTURE), &options.capture)?;
+    let (capture, report) = Capture::open(&data.stream(CAPTURE), &options.capture, &tokio::runtime::Handle::current())?;
     tell_recovery(&report);
     let recovered = capture.state().map(|state| Recovered {
         messages: state.messages,
