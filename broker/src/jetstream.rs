@@ -1,13 +1,88 @@
 //! Streams: logs that are declared by clients, and what is answered about them.
 //!
-//! [`store`] is a log as the rest of the broker sees it; the capture stream is one too. [`stream`] is a declared stream at
-//! work, [`publish`] what a publisher's connection keeps for it.
+//! [`store`] is a log as the rest of the broker sees it; the capture stream is one too. [`streams`] are the declared ones,
+//! each a [`stream`] at work; [`publish`] is what a publisher's connection keeps for one, [`api`] answers requests.
+//!
+//! Consumers have their place beside this: requests `CONSUMER.>` go to [`api`], acknowledgements on `$JS.ACK.>` are to be
+//! taken where [`crate::server::answers`] takes requests, and [`store::StreamLog::readable`] tells what can be delivered.
 
+pub mod api;
+pub mod base64;
+pub mod definition;
 pub mod errors;
 pub mod publish;
 pub mod read;
 pub mod store;
 pub mod stream;
+pub mod streams;
+
+use std::sync::Arc;
+
+use crate::capture::CAPTURE;
+use crate::config::CaptureOptions;
+use api::Api;
+use definition::StreamConfig;
+use stream::Stream;
+use streams::{Declared, Streams};
 
 /// First bytes of the subjects of requests.
 pub const API_PREFIX: &[u8] = b"$JS.API.";
+
+/// What a server has of all this.
+pub struct JetStream {
+    /// The declared streams.
+    pub streams: Streams,
+    /// Requests.
+    pub api: Api,
+    /// The capture stream, as one that nobody declared.
+    capture: Option<Declared>,
+}
+
+impl JetStream {
+    /// Of opened streams, and the capture stream's log if there is one.
+    #[must_use]
+    pub fn new(streams: Streams, api: Api, capture: Option<&Arc<store::StreamLog>>, options: &CaptureOptions) -> Self {
+        let capture = capture.map(|log| Declared {
+            stream: Arc::new(Stream::new(0, CAPTURE, Ok(log.clone()))),
+            config: Arc::new(capture_config(options)),
+            created_ns: log.log().state().first_ts_ns,
+        });
+        Self { streams, api, capture }
+    }
+
+    /// A stream by its name, the capture stream too.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Declared> {
+        if name == CAPTURE { self.capture.clone() } else { self.streams.get(name) }
+    }
+
+    /// All streams by name, the capture stream among them.
+    #[must_use]
+    pub fn all(&self) -> Vec<Declared> {
+        let mut all = self.streams.all();
+        if let Some(capture) = &self.capture {
+            let at = all.partition_point(|declared| declared.config.name.as_str() < CAPTURE);
+            all.insert(at, capture.clone());
+        }
+        all
+    }
+}
+
+/// The capture stream as it is shown: what its flags say.
+fn capture_config(options: &CaptureOptions) -> StreamConfig {
+    use definition::Compression;
+    let age = options.max_age.map_or(0, |age| i64::try_from(age.as_nanos()).unwrap_or(i64::MAX));
+    StreamConfig {
+        name: CAPTURE.to_owned(),
+        description: "What no declared stream takes; see --capture".to_owned(),
+        subjects: vec![">".to_owned()],
+        max_age: age,
+        max_bytes: options.max_bytes.map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
+        no_ack: true,
+        allow_direct: true,
+        deny_delete: true,
+        deny_purge: true,
+        compression: if options.compress { Compression::S2 } else { Compression::None },
+        ..StreamConfig::default()
+    }
+}

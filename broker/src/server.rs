@@ -22,7 +22,7 @@ use crate::capture::Capture;
 use crate::client::Client;
 use crate::client::sender::Senders;
 use crate::config::{Auth, ServerOptions};
-use crate::jetstream;
+use crate::jetstream::{self, JetStream};
 use crate::router::Router;
 
 /// First bytes of the subjects that the server itself answers.
@@ -65,6 +65,8 @@ pub struct Server {
     pub router: Router,
     /// The capture stream.
     pub capture: Capture,
+    /// Declared streams, and what is answered about them.
+    pub jetstream: JetStream,
     /// Messages of the server's own.
     pub senders: Senders,
     /// Counters.
@@ -140,6 +142,7 @@ impl Server {
             host: self.options.host.clone(),
             port: self.address.port(),
             headers: true,
+            jetstream: true,
             auth_required: !matches!(self.options.auth, Auth::None),
             max_payload: i64::try_from(self.options.limits.max_payload).unwrap_or(i64::MAX),
             client_id: client.id,

@@ -15,6 +15,7 @@ use super::fanout::Origin;
 use super::handshake::{self, Refused};
 use super::{Client, CloseReason};
 use crate::clock;
+use crate::jetstream;
 use crate::server::{self, Server};
 
 /// What a client of ours may ask for in CONNECT beyond NATS.
@@ -157,6 +158,9 @@ impl Connection {
 
     /// Takes a request on a subject of the server's own; false when there is nothing there.
     fn serve(&mut self, message: &Publish<'_>) -> bool {
+        if message.subject.starts_with(jetstream::API_PREFIX) {
+            return self.server.jetstream.api.take(&self.server, message);
+        }
         let Some(reply) = message.reply else { return false };
         let Some(body) = server::api::answer(&self.server, message.subject) else { return false };
         let answer = Publish { subject: reply, reply: None, header_len: 0, has_headers: false, message: &body };

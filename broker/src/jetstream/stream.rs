@@ -6,14 +6,17 @@ pub mod flight;
 pub mod ingest;
 pub mod rollup;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
-use sublog_storage::{AppendError, LogError};
+use sublog_protocol::headers;
+use sublog_storage::{AppendError, LogError, Visit};
 
 use self::checks::Rules;
 use self::ingest::Ingest;
+use super::definition::StreamConfig;
 use super::store::StreamLog;
 use crate::clock;
 
@@ -42,10 +45,10 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// A stream as it is configured and opened.
+    /// A stream that was opened, or could not be. It takes nothing special before [`set_config`](Self::set_config).
     #[must_use]
-    pub fn new(id: u64, name: &str, log: Result<Arc<StreamLog>, LogError>, rules: Rules, max_age_ns: i64) -> Self {
-        let stream = Self {
+    pub fn new(id: u64, name: &str, log: Result<Arc<StreamLog>, LogError>) -> Self {
+        Self {
             id,
             name: name.into(),
             log,
@@ -56,9 +59,7 @@ impl Stream {
             gone: AtomicBool::new(false),
             max_age_ns: AtomicI64::new(0),
             expires_ns: AtomicI64::new(NEVER),
-        };
-        stream.set_rules(rules, max_age_ns);
-        stream
+        }
     }
 
     /// Its log, if it could be opened.
@@ -75,8 +76,18 @@ impl Stream {
         self.log.as_ref().map_err(|error| AppendError::Failed(error.clone()))
     }
 
+    /// How messages are taken and kept from now on.
+    pub fn set_config(&self, config: &StreamConfig) {
+        if let Some(log) = self.log() {
+            log.log().set_limits(config.limits());
+        }
+        self.set_rules(config);
+    }
+
     /// How messages are taken from now on.
-    pub fn set_rules(&self, rules: Rules, max_age_ns: i64) {
+    pub fn set_rules(&self, config: &StreamConfig) {
+        let rules = config.rules();
+        let max_age_ns = config.max_age().map_or(0, |age| i64::try_from(age.as_nanos()).unwrap_or(i64::MAX));
         // Nobody is in the middle of taking messages by the old ones when this returns.
         let _none = self.ingest.lock();
         self.plain_below.store(rules.plain_below(), Ordering::Relaxed);
@@ -84,6 +95,30 @@ impl Stream {
         self.max_age_ns.store(max_age_ns, Ordering::Relaxed);
         self.expires_ns.store(if max_age_ns > 0 { 0 } else { NEVER }, Ordering::Relaxed);
         *self.rules.write() = Arc::new(rules);
+    }
+
+    /// Reads the ids of the newest messages again, those of the window before `now_ns`.
+    pub fn remember_ids(&self, now_ns: i64) {
+        let Some(log) = self.log() else { return };
+        let window_ns = self.rules().window_ns;
+        let mut ingest = self.ingest.lock();
+        let read = log.log().seek_time(now_ns.saturating_sub(window_ns)).and_then(|first| {
+            let mut reader = log.log().reader();
+            reader.seek(first);
+            reader.visit(usize::MAX, &mut |visit| {
+                if let Visit::Record(record) = visit {
+                    ingest.last_id.clear();
+                    if let Some(id) = headers::get(record.headers, b"Nats-Msg-Id").filter(|id| !id.is_empty()) {
+                        ingest.dedup.add(id, record.seq, record.ts_ns);
+                        ingest.last_id.extend_from_slice(id);
+                    }
+                }
+                ControlFlow::Continue(())
+            })
+        });
+        if let Err(error) = read {
+            tracing::error!(stream = &*self.name, "Message ids cannot be read again, duplicates may be taken: {error}");
+        }
     }
 
     pub(super) fn rules(&self) -> Arc<Rules> {
