@@ -56,6 +56,11 @@ impl Request {
         serde_json::from_slice(self.body()).map_err(|error| ApiError::invalid_json(&error.to_string()))
     }
 
+    /// The body of a request that may have none.
+    fn json_if_any<T: DeserializeOwned + Default>(&self) -> Result<T, ApiError> {
+        if self.body().is_empty() { Ok(T::default()) } else { Ok(self.json::<Option<T>>()?.unwrap_or_default()) }
+    }
+
     /// The body of a request that may have none; one that makes no sense counts as none.
     fn json_or_default<T: DeserializeOwned + Default>(&self) -> T {
         serde_json::from_slice(self.body()).unwrap_or_default()

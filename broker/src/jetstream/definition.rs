@@ -211,10 +211,10 @@ impl StreamConfig {
                 return invalid(format!("invalid subject {filter:?}"));
             }
             let overlaps = |with: &str| subject::overlaps(bytes, with.as_bytes());
-            if filter == ">" {
-                if !self.no_ack {
-                    return invalid("capturing all subjects requires no-ack to be true".to_owned());
-                }
+            if self.no_ack {
+                // Its publishers wait for no answer that could be taken for one of the system's.
+            } else if filter == ">" {
+                return invalid("capturing all subjects requires no-ack to be true".to_owned());
             } else if overlaps("$JS.>") && !subject::is_subset(bytes, b"$JS.EVENT.>") {
                 return invalid("subjects that overlap with jetstream api require no-ack to be true".to_owned());
             } else if overlaps("$SYS.>") && !subject::is_subset(bytes, b"$SYS.ACCOUNT.>") {

@@ -153,19 +153,22 @@ impl Intake {
 
     /// The log did not take what is left: whoever asked for an answer gets one. Whether that is all there is to say.
     pub fn refused(&mut self, server: &Arc<Server>, error: &AppendError) -> bool {
-        self.subjects.clear();
+        let silent = self.stream.is_silent();
         let replies = std::mem::take(&mut self.replies);
         let looked_at = std::mem::take(&mut self.looked_at);
         let answer = refusal(&self.stream, &store_failed(error));
-        if !self.stream.is_silent() {
+        let waiting = || looked_at.iter().filter_map(|message| message.reply.as_deref());
+        if !silent {
             server.send(|sender| {
-                let waiting = looked_at.iter().filter_map(|message| message.reply.as_deref());
-                for reply in replies.iter().map(|(_, reply)| reply).chain(waiting) {
+                for reply in replies.iter().map(|(_, reply)| reply).chain(waiting()) {
                     sender.publish(server, reply, None, 0, &answer);
                 }
             });
         }
-        matches!(error, AppendError::Limit { .. })
+        let told = if silent { 0 } else { replies.entries.len() + waiting().count() };
+        let all = self.subjects.len() + looked_at.len();
+        self.subjects.clear();
+        matches!(error, AppendError::Limit { .. }) || told == all
     }
 }
 

@@ -168,7 +168,7 @@ struct PurgeRequest {
 
 pub(super) fn purge(server: &Arc<Server>, name: &str, request: &Request) -> Result<Answer, ApiError> {
     let declared = declared(server, name)?;
-    let asked: PurgeRequest = if request.body().is_empty() { PurgeRequest::default() } else { request.json()? };
+    let asked: PurgeRequest = request.json_if_any()?;
     if declared.config.sealed {
         return Err(ApiError::stream_sealed());
     }

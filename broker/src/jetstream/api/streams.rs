@@ -107,7 +107,7 @@ struct InfoRequest {
 }
 
 pub(super) fn info(server: &Arc<Server>, name: &str, request: &Request) -> Result<Answer, ApiError> {
-    let asked: InfoRequest = if request.body().is_empty() { InfoRequest::default() } else { request.json()? };
+    let asked: InfoRequest = request.json_if_any()?;
     let declared = server.jetstream.get(name).ok_or_else(ApiError::stream_not_found)?;
     let log = declared.stream.log().ok_or_else(ApiError::stream_offline)?;
     let mut answer = info::stream(&declared);
