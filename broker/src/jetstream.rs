@@ -19,6 +19,7 @@ pub mod streams;
 use std::sync::Arc;
 
 use crate::capture::CAPTURE;
+use crate::clock;
 use crate::config::CaptureOptions;
 use api::Api;
 use definition::StreamConfig;
@@ -45,7 +46,7 @@ impl JetStream {
         let capture = capture.map(|log| Declared {
             stream: Arc::new(Stream::new(0, CAPTURE, Ok(log.clone()))),
             config: Arc::new(capture_config(options)),
-            created_ns: log.log().state().first_ts_ns,
+            created_ns: Some(log.log().state().first_ts_ns).filter(|ns| *ns > 0).unwrap_or_else(clock::unix_ns),
         });
         Self { streams, api, capture }
     }

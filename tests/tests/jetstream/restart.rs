@@ -87,7 +87,7 @@ fn definitions_outlive_the_server_and_deletions_too() {
 
 #[test]
 fn a_stream_that_cannot_be_opened_is_offline_and_the_server_serves() {
-    let mut server = server(&[]);
+    let mut server = server(&["-m", "-1"]);
     {
         let mut js = Asking::new(&server);
         js.create(json!({ "name": "A", "subjects": ["a"] }));
@@ -105,4 +105,9 @@ fn a_stream_that_cannot_be_opened_is_offline_and_the_server_serves() {
     let refused = js.publish("a", &[], "x");
     assert_eq!(refused["error"]["code"], json!(503), "{refused}");
     js.stored("b", &[], "x", 1);
+    let streams = server.monitor("/streamz")["streams"].take();
+    let shown: Vec<_> = streams.as_array().unwrap().iter().map(|s| (&s["name"], &s["health"])).collect();
+    let expected =
+        [("CAPTURE", "ok"), ("A", "offline"), ("B", "ok")].map(|(name, health)| (json!(name), json!(health)));
+    assert!(shown.iter().copied().eq(expected.iter().map(|(name, health)| (name, health))), "{shown:?}");
 }
