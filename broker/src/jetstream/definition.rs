@@ -277,6 +277,10 @@ impl StreamConfig {
             rollup: self.allow_rollup_hdrs && !self.deny_purge,
             discards_new: self.discard == Discarded::New && limited,
             refuses_per_subject: u64::try_from(self.max_msgs_per_subject).ok().filter(|_| self.discard_new_per_subject),
+            replaces_per_subject: u64::try_from(self.max_msgs_per_subject)
+                .ok()
+                .filter(|_| !self.discard_new_per_subject),
+            limits: self.limits(),
             window_ns: self.duplicate_window,
         }
     }

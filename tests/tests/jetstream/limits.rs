@@ -49,6 +49,24 @@ fn new_ones_are_refused_each_by_itself() {
 }
 
 #[test]
+fn a_full_bucket_can_be_updated() {
+    let server = server(&[]);
+    let mut js = Asking::new(&server);
+    js.create(json!({ "name": "B", "subjects": ["b.*"], "max_msgs": 2, "max_bytes": 100, "max_msgs_per_subject": 1,
+        "discard": "new" }));
+    js.stored("b.1", &[], "0123456789", 1);
+    js.stored("b.2", &[], "0123456789", 2);
+    js.refused("b.3", &[], "x", 10077, "maximum messages exceeded");
+    for round in 0..5 {
+        js.stored("b.1", &[], "9876543210", 3 + 2 * round);
+        js.stored("b.2", &[], "9876543210", 4 + 2 * round);
+    }
+    js.refused("b.1", &[], &"x".repeat(60), 10077, "maximum messages exceeded");
+    js.refused("b.3", &[], "x", 10077, "maximum messages exceeded");
+    assert_eq!(js.state("B")["subjects"], json!({ "b.1": 1, "b.2": 1 }));
+}
+
+#[test]
 fn messages_expire() {
     let server = server(&[]);
     let mut js = Asking::new(&server);

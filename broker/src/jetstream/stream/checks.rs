@@ -3,6 +3,7 @@
 //! The order of the checks, and what is said, is nats-server's: clients compare both.
 
 use sublog_protocol::headers;
+use sublog_storage::Limits;
 use sublog_storage::index::{FilterSet, SubjectFilter};
 
 use super::ingest::Ingest;
@@ -27,6 +28,10 @@ pub struct Rules {
     pub discards_new: bool,
     /// Messages of a subject from which on further ones are refused.
     pub refuses_per_subject: Option<u64>,
+    /// Messages of a subject from which on the oldest of it gives way to a new one.
+    pub replaces_per_subject: Option<u64>,
+    /// How much the log keeps.
+    pub limits: Limits,
     /// How long message ids are remembered.
     pub window_ns: i64,
 }
@@ -62,7 +67,10 @@ const UNSUPPORTED: [(&[u8], Refusal); 4] = [
 /// Whether the checks of a message ask the index.
 pub(super) fn asks_index(rules: &Rules, message: &Incoming) -> bool {
     let (head, _) = message.parts();
-    rules.refuses_per_subject.is_some() || headers::get(head, b"Nats-Expected-Last-Subject-Sequence").is_some()
+    let places = rules.discards_new && rules.replaces_per_subject.is_some();
+    places
+        || rules.refuses_per_subject.is_some()
+        || headers::get(head, b"Nats-Expected-Last-Subject-Sequence").is_some()
 }
 
 /// Looks at one message.
@@ -156,6 +164,33 @@ fn limits<'a>(
         }
     }
     Ok(Verdict::Take { id, rollup })
+}
+
+/// Whether a message that a full stream refuses takes the place of an older one of its subject, so that the stream holds no
+/// more than before.
+pub(super) fn takes_a_place(rules: &Rules, ingest: &Ingest, log: &StreamLog, message: &Incoming) -> bool {
+    let Some(max) = rules.replaces_per_subject else { return false };
+    let readable = log.log().readable_seq();
+    let flying = ingest.flights.of(readable, |subject| subject == &*message.subject).count;
+    let older = (|| {
+        let held = read::count_of(log.log(), &message.subject, readable)?;
+        if held == 0 || held + flying < max {
+            return Ok(None);
+        }
+        let filter = SubjectFilter::parse(&message.subject).ok().filter(SubjectFilter::is_literal);
+        filter.map_or(Ok(None), |filter| read::next_matching(log.log(), FilterSet::from(filter), 1))
+    })();
+    match older {
+        Ok(Some(older)) => {
+            let grows = message.message.len().saturating_sub(older.headers.len() + older.payload.len()) as u64;
+            rules.limits.max_bytes.is_none_or(|max| grows == 0 || log.log().state().bytes + grows <= max)
+        }
+        Ok(None) => false,
+        Err(error) => {
+            tracing::warn!("A message cannot be checked: {error}");
+            false
+        }
+    }
 }
 
 /// The number of the last message that `filter` selects, 0 if there is none; what is in flight counts.
