@@ -63,7 +63,7 @@ pub struct StreamConfig {
     pub allow_rollup_hdrs: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub discard_new_per_subject: bool,
-    /// Never: see [`UNSUPPORTED`].
+    /// Always shown as off.
     pub allow_msg_ttl: bool,
     #[serde(deserialize_with = "or_default")]
     pub consumer_limits: ConsumerLimits,
@@ -147,9 +147,9 @@ impl StreamConfig {
         if let Some(option) = UNSUPPORTED.iter().find(|name| self.others.get(**name).is_some_and(|v| asks(name, v))) {
             return invalid(&format!("{option} is not supported by this server"));
         }
-        if self.allow_msg_ttl {
-            return invalid("allow_msg_ttl is not supported by this server");
-        }
+        // nats.py asks for it with every bucket. As with a server that does not know it, the answer says that it is off, and
+        // a message that comes with a time to live is refused.
+        self.allow_msg_ttl = false;
         self.others.clear();
         if self.num_replicas > 1 {
             return Err(ApiError::stream_replicas_not_supported());

@@ -64,7 +64,7 @@ fn what_cannot_be_done_is_not_promised() {
     for (option, value) in [
         ("mirror", json!({ "name": "O" })),
         ("sources", json!([{ "name": "O" }])),
-        ("allow_msg_ttl", json!(true)),
+        ("subject_delete_marker_ttl", json!(1_000_000_000)),
         ("allow_atomic", json!(true)),
         ("republish", json!({ "src": ">", "dest": "x.>" })),
         ("first_seq", json!(7)),
@@ -86,6 +86,10 @@ fn what_cannot_be_done_is_not_promised() {
             assert_eq!(refused(json!({ "name": name })), 10052, "{name}");
         }
     }
+    let answer = js.create(json!({ "name": "TTL", "allow_msg_ttl": true }));
+    assert_eq!(answer["config"]["allow_msg_ttl"], json!(false), "it is not promised: {answer}");
+    js.refused("TTL", &[("Nats-TTL", "1s")], "", 10166, "per-message TTL is disabled");
+    js.api("STREAM.DELETE.TTL", Value::Null);
     assert_eq!(std::fs::read_dir(server.data().join("streams")).unwrap().count(), 1, "only CAPTURE has a folder");
 }
 
