@@ -9,6 +9,7 @@ pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod config;
+pub mod jetstream;
 pub mod limits;
 pub mod logging;
 pub mod monitor;

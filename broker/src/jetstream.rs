@@ -1,0 +1,4 @@
+//! JetStream: declared streams, their consumers and the `$JS.API` over them.
+
+pub mod config;
+pub mod errors;
