@@ -7,7 +7,7 @@
 //! taken where [`crate::server::answers`] takes requests, and [`store::StreamLog::readable`] tells what can be delivered.
 
 pub mod api;
-pub mod base64;
+pub mod config;
 pub mod definition;
 pub mod errors;
 pub mod publish;
@@ -15,19 +15,31 @@ pub mod read;
 pub mod store;
 pub mod stream;
 pub mod streams;
+pub mod wire;
 
 use std::sync::Arc;
 
 use crate::capture::CAPTURE;
 use crate::clock;
 use crate::config::CaptureOptions;
+use crate::server::NATS_VERSION;
 use api::Api;
-use definition::StreamConfig;
+use config::StreamConfig;
+use config::metadata::ServerLevel;
 use stream::Stream;
 use streams::{Declared, Streams};
 
 /// First bytes of the subjects of requests.
 pub const API_PREFIX: &[u8] = b"$JS.API.";
+
+/// What responses say of this server.
+#[must_use]
+pub fn server_level() -> ServerLevel {
+    ServerLevel { version: NATS_VERSION.to_owned(), level: API_LEVEL }
+}
+
+/// The level of the API that is here as a whole.
+pub const API_LEVEL: u32 = 0;
 
 /// What a server has of all this.
 pub struct JetStream {
@@ -71,13 +83,18 @@ impl JetStream {
 
 /// The capture stream as it is shown: what its flags say.
 fn capture_config(options: &CaptureOptions) -> StreamConfig {
-    use definition::Compression;
+    use config::stream::Compression;
     let age = options.max_age.map_or(0, |age| i64::try_from(age.as_nanos()).unwrap_or(i64::MAX));
     StreamConfig {
         name: CAPTURE.to_owned(),
         description: "What no declared stream takes; see --capture".to_owned(),
         subjects: vec![">".to_owned()],
         max_age: age,
+        max_consumers: -1,
+        max_msgs: -1,
+        max_msgs_per_subject: -1,
+        max_msg_size: -1,
+        num_replicas: 1,
         max_bytes: options.max_bytes.map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
         no_ack: true,
         allow_direct: true,

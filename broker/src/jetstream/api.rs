@@ -12,13 +12,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
-use serde::de::DeserializeOwned;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 use sublog_protocol::decode::Publish;
 use sublog_protocol::headers;
 
-use super::API_PREFIX;
 use super::errors::ApiError;
+use super::wire::paging::Page;
+use super::wire::responses::Purged;
+use super::wire::{Kind, Response};
+use super::{API_PREFIX, server_level};
 use crate::limits::{API_REQUESTS_MAX, DIRECT_GETS_MAX};
 use crate::server::Server;
 
@@ -50,25 +52,7 @@ impl Request {
     fn header(&self, key: &[u8]) -> Option<&[u8]> {
         headers::get(self.message.get(..self.header_len)?, key)
     }
-
-    /// The body, which must be there.
-    fn json<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
-        serde_json::from_slice(self.body()).map_err(|error| ApiError::invalid_json(&error.to_string()))
-    }
-
-    /// The body of a request that may have none.
-    fn json_if_any<T: DeserializeOwned + Default>(&self) -> Result<T, ApiError> {
-        if self.body().is_empty() { Ok(T::default()) } else { Ok(self.json::<Option<T>>()?.unwrap_or_default()) }
-    }
-
-    /// The body of a request that may have none; one that makes no sense counts as none.
-    fn json_or_default<T: DeserializeOwned + Default>(&self) -> T {
-        serde_json::from_slice(self.body()).unwrap_or_default()
-    }
 }
-
-/// What is answered: the members besides `type`.
-type Answer = Map<String, Value>;
 
 impl Api {
     /// A queue and its end, which is to be given to [`run`].
@@ -129,41 +113,36 @@ pub fn run(server: &Arc<Server>, Requests(requests): &Requests) {
         if server.stopping.load(Ordering::Acquire) {
             return;
         }
-        let Some((kind, result)) = carry_out(server, &request) else { continue };
+        let Some(answer) = carry_out(server, &request) else { continue };
         let api = &server.jetstream.api;
         api.total.fetch_add(1, Ordering::Relaxed);
-        if result.as_ref().is_err_and(|(error, _)| error.code != 0) {
+        if answer.is_error {
             api.errors.fetch_add(1, Ordering::Relaxed);
         }
-        respond(server, &request, kind, result);
+        let Some(reply) = &request.reply else { continue };
+        server.send(|sender| sender.publish(server, reply, None, 0, &answer.json));
     }
 }
 
-/// An answer, or an error with what is shown besides it.
-type Outcome = Result<Answer, (ApiError, Answer)>;
-
-fn respond(server: &Arc<Server>, request: &Request, kind: &str, result: Outcome) {
-    let Some(reply) = &request.reply else { return };
-    let mut text = json!({ "type": format!("io.nats.jetstream.api.v1.{kind}_response") });
-    let (answer, error) = match result {
-        Ok(answer) => (answer, None),
-        Err((error, answer)) => (answer, Some(error)),
-    };
-    if let Some(members) = text.as_object_mut() {
-        members.extend(answer);
-        members.extend(error.map(|error| ("error".to_owned(), json!(error))));
-    }
-    let text = text.to_string();
-    server.send(|sender| sender.publish(server, reply, None, 0, text.as_bytes()));
+/// An answer as it is sent.
+struct Answer {
+    json: Vec<u8>,
+    is_error: bool,
 }
 
-/// Does what a request asks for, and says what kind of answer that gets. `None`: there is no such request.
-fn carry_out(server: &Arc<Server>, request: &Request) -> Option<(&'static str, Outcome)> {
+impl<T: Serialize> From<Response<T>> for Answer {
+    fn from(response: Response<T>) -> Self {
+        Self { json: response.to_json(), is_error: response.is_error() }
+    }
+}
+
+/// Does what a request asks for. `None`: there is no such request.
+fn carry_out(server: &Arc<Server>, request: &Request) -> Option<Answer> {
     let mut parts = request.operation.split('.');
     let operation = match (parts.next()?, parts.next(), parts.next()) {
-        ("INFO", None, _) => return Some(("account_info", Ok(info::account(server)))),
-        ("STREAM", Some("NAMES"), None) => return Some(("stream_names", Ok(streams::names(server, request)))),
-        ("STREAM", Some("LIST"), None) => return Some(("stream_list", Ok(streams::list(server, request)))),
+        ("INFO", None, _) => return Some(Response::new(Kind::AccountInfo, Ok(info::account(server))).into()),
+        ("STREAM", Some("NAMES"), None) => return Some(streams::names(server, request)),
+        ("STREAM", Some("LIST"), None) => return Some(streams::list(server, request)),
         ("STREAM", Some("MSG"), Some(what @ ("GET" | "DELETE"))) => what,
         ("STREAM", Some(what), Some(_)) => what,
         _ => return None,
@@ -173,34 +152,27 @@ fn carry_out(server: &Arc<Server>, request: &Request) -> Option<(&'static str, O
     if name.contains('.') {
         return None;
     }
-    let needs_level = request.header(b"Nats-Required-Api-Level").is_some_and(|level| level != b"0");
-    let plain = |result: Result<Answer, ApiError>| result.map_err(|error| (error, Answer::new()));
-    let guarded = |f: &dyn Fn() -> Result<Answer, ApiError>| {
-        plain(if needs_level { Err(ApiError::required_api_level()) } else { f() })
-    };
+    let level = request.header(b"Nats-Required-Api-Level").unwrap_or_default();
+    let allowed = || if server_level().satisfies(level) { Ok(()) } else { Err(ApiError::required_api_level()) };
+    let body = request.body();
     Some(match (is_of_message, operation) {
-        (true, "GET") => ("stream_msg_get", guarded(&|| messages::get(server, name, request))),
-        (true, _) => ("stream_msg_delete", guarded(&|| messages::delete(server, name, request))),
-        (_, "CREATE") => ("stream_create", guarded(&|| streams::create(server, name, request))),
-        (_, "UPDATE") => ("stream_update", guarded(&|| streams::update(server, name, request))),
-        (_, "INFO") => {
-            let paging = |error| (error, object(json!({ "total": 0, "offset": 0, "limit": 0 })));
-            let result = guarded(&|| streams::info(server, name, request));
-            ("stream_info", result.map_err(|(error, _)| paging(error)))
-        }
-        (_, "DELETE") => ("stream_delete", guarded(&|| streams::delete(server, name))),
-        (_, "PURGE") => {
-            let result = guarded(&|| messages::purge(server, name, request));
-            ("stream_purge", result.map_err(|(error, _)| (error, object(json!({ "purged": 0 })))))
-        }
+        (true, "GET") => answer(Kind::MsgGet, allowed().and_then(|()| messages::get(server, name, body))),
+        (true, _) => answer(Kind::MsgDelete, allowed().and_then(|()| messages::delete(server, name, body))),
+        (_, "CREATE") => answer(Kind::StreamCreate, allowed().and_then(|()| streams::create(server, name, body))),
+        (_, "UPDATE") => answer(Kind::StreamUpdate, allowed().and_then(|()| streams::update(server, name, body))),
+        (_, "DELETE") => answer(Kind::StreamDelete, allowed().and_then(|()| streams::delete(server, name))),
+        (_, "INFO") => match allowed().and_then(|()| streams::info(server, name, body)) {
+            Ok(info) => answer(Kind::StreamInfo, Ok(info)),
+            Err(error) => Response::with_error(Kind::StreamInfo, error, Page::default()).into(),
+        },
+        (_, "PURGE") => match allowed().and_then(|()| messages::purge(server, name, body)) {
+            Ok(purged) => answer(Kind::StreamPurge, Ok(purged)),
+            Err(error) => Response::with_error(Kind::StreamPurge, error, Purged::default()).into(),
+        },
         _ => return None,
     })
 }
 
-/// The members of an object.
-fn object(value: Value) -> Answer {
-    match value {
-        Value::Object(members) => members,
-        _ => Answer::new(),
-    }
+fn answer<T: Serialize>(kind: Kind, result: Result<T, ApiError>) -> Answer {
+    Response::new(kind, result).into()
 }

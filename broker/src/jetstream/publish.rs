@@ -200,7 +200,9 @@ pub(super) fn acknowledge(server: &Arc<Server>, stream: &Arc<Stream>, waits: Spa
 pub fn store_failed(error: &AppendError) -> ApiError {
     use sublog_storage::FailureKind;
     let why = match error {
-        AppendError::Limit { what, .. } => return ApiError::stream_store_failed(&format!("maximum {what} exceeded")),
+        AppendError::Limit { what, .. } => {
+            return ApiError::stream_store_failed(format_args!("maximum {what} exceeded"));
+        }
         AppendError::QueueFull { .. } => "the disk is too slow",
         AppendError::Failed(error) => match error.kind() {
             FailureKind::NoSpace => "no space left on device",

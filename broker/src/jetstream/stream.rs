@@ -16,7 +16,7 @@ use sublog_storage::{AppendError, LogError, Visit};
 
 use self::checks::Rules;
 use self::ingest::Ingest;
-use super::definition::StreamConfig;
+use super::config::StreamConfig;
 use super::store::StreamLog;
 use crate::clock;
 
@@ -87,7 +87,7 @@ impl Stream {
     /// How messages are taken from now on.
     pub fn set_rules(&self, config: &StreamConfig) {
         let rules = config.rules();
-        let max_age_ns = config.max_age().map_or(0, |age| i64::try_from(age.as_nanos()).unwrap_or(i64::MAX));
+        let max_age_ns = config.max_stay().map_or(0, |age| i64::try_from(age.as_nanos()).unwrap_or(i64::MAX));
         // Nobody is in the middle of taking messages by the old ones when this returns.
         let _none = self.ingest.lock();
         self.plain_below.store(rules.plain_below(), Ordering::Relaxed);

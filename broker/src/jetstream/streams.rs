@@ -10,10 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
-use sublog_protocol::subject;
 use sublog_storage::{CommitPool, DataDir, Definition, Log, LogError, Meta, OpenError, Operation, SyncMode};
 
-use super::definition::{Kept, StreamConfig};
+use super::config::stream::StorageType;
+use super::config::stream::admit::Creation;
+use super::config::{Limits, StreamConfig, json};
+use super::definition;
 use super::errors::ApiError;
 use super::store::StreamLog;
 use super::stream::Stream;
@@ -109,7 +111,7 @@ impl Streams {
 
     fn reopen(&self, definition: &Definition, router: &Router) {
         let name = &definition.name;
-        let config: StreamConfig = match serde_json::from_slice(&definition.body) {
+        let config: StreamConfig = match json::parse(&definition.body, json::Unknown::Ignore) {
             Ok(config) => config,
             Err(error) => {
                 tracing::error!(stream = name, "The stream's definition cannot be read, it is left alone: {error}");
@@ -139,8 +141,8 @@ impl Streams {
 
     fn dir(&self, config: &StreamConfig) -> PathBuf {
         match config.storage {
-            Kept::File => self.data.stream(&config.name),
-            Kept::Memory => self.data.root().join(MEMORY).join(&config.name),
+            StorageType::File => self.data.stream(&config.name),
+            StorageType::Memory => self.data.root().join(MEMORY).join(&config.name),
         }
     }
 
@@ -174,22 +176,22 @@ impl Streams {
     ///
     /// # Errors
     /// What the client is told.
-    pub fn create(&self, config: StreamConfig, router: &Router) -> Result<(Declared, bool), ApiError> {
+    pub fn create(&self, config: StreamConfig, pedantic: bool, router: &Router) -> Result<(Declared, bool), ApiError> {
         let _changing = self.changing.lock();
-        if let Some(found) = self.get(&config.name) {
-            return if *found.config == config { Ok((found, false)) } else { Err(ApiError::stream_name_exists()) };
-        }
-        if config.sealed {
-            return Err(ApiError::stream_invalid_config("stream configuration for create can not be sealed"));
-        }
-        self.check_overlap(&config)?;
+        let name = config.name.clone();
+        let all = self.all();
+        let existing = all.iter().map(|declared| &*declared.config);
+        let config = match definition::requested(config)?.create(&Limits::default(), pedantic, existing)? {
+            Creation::There => return Ok((self.get(&name).ok_or_else(ApiError::stream_not_found)?, false)),
+            Creation::New(config) => *config,
+        };
         let dir = self.dir(&config);
         if std::fs::read_dir(&dir).is_ok_and(|mut entries| entries.next().is_some()) {
             tracing::error!("{} holds something that no stream's definition speaks of", dir.display());
             return Err(ApiError::stream_create("the stream's folder is there already and is not empty"));
         }
         let created_ns = clock::unix_ns();
-        self.keep(&config, created_ns).map_err(|why| ApiError::stream_create(&why))?;
+        self.keep(&config, created_ns).map_err(ApiError::stream_create)?;
         let log = self.open_log(&config).map_err(|error| {
             tracing::error!(stream = config.name, "The stream's log cannot be made: {error}");
             if let Err(error) = self.meta.remove_definition(&config.name) {
@@ -207,12 +209,15 @@ impl Streams {
     ///
     /// # Errors
     /// What the client is told.
-    pub fn update(&self, config: StreamConfig, router: &Router) -> Result<Declared, ApiError> {
+    pub fn update(&self, config: StreamConfig, pedantic: bool, router: &Router) -> Result<Declared, ApiError> {
         let _changing = self.changing.lock();
+        let config = definition::requested(config)?;
         let found = self.get(&config.name).ok_or_else(ApiError::stream_not_found)?;
-        found.config.check_update(&config)?;
-        self.check_overlap(&config)?;
-        self.keep(&config, found.created_ns).map_err(|why| ApiError::stream_update(&why))?;
+        let all = self.all();
+        let existing = all.iter().map(|declared| &*declared.config);
+        let config = found.config.update(config, &Limits::default(), pedantic, existing, std::iter::empty())?;
+        definition::check_update(&found.config, &config)?;
+        self.keep(&config, found.created_ns).map_err(ApiError::stream_update)?;
         found.stream.set_config(&config);
         router.change_sink(&found.stream, &found.config.subjects, &config.subjects);
         let changed = Declared { config: Arc::new(config), ..found };
@@ -250,15 +255,6 @@ impl Streams {
             tracing::warn!(stream = name, "Files of the deleted stream are removed at the next start: {error}");
         }
         Ok(())
-    }
-
-    fn check_overlap(&self, config: &StreamConfig) -> Result<(), ApiError> {
-        let streams = self.by_name.read();
-        let others = streams.values().filter(|other| other.config.name != config.name);
-        let mut theirs = others.flat_map(|other| &other.config.subjects);
-        let overlap =
-            |theirs: &String| config.subjects.iter().any(|ours| subject::overlaps(ours.as_bytes(), theirs.as_bytes()));
-        if theirs.any(overlap) { Err(ApiError::stream_subject_overlap()) } else { Ok(()) }
     }
 
     fn keep(&self, config: &StreamConfig, created_ns: i64) -> Result<(), String> {

@@ -7,10 +7,13 @@ use sublog_protocol::headers::{Builder, VERSION};
 use sublog_storage::index::{FilterSet, SubjectFilter};
 use sublog_storage::{Log, Record, Visit};
 
+use super::super::config::Time;
+use super::super::config::json::{self, Unknown};
 use super::super::read::{self, Unreadable};
 use super::super::streams::Declared;
+use super::super::wire::requests::MsgGetRequest;
 use super::Request;
-use super::messages::{Wanted, time_ns};
+use super::messages::Wanted;
 use crate::client::sender::Sender;
 use crate::rfc3339;
 use crate::server::Server;
@@ -84,18 +87,14 @@ impl Batch {
 
 impl Direct<'_> {
     fn get(&mut self, log: &Log, subject: &str, body: &[u8]) -> Result<(), Status> {
-        let mut wanted: Wanted = match body {
-            [] if subject.is_empty() => return Err(EMPTY),
-            [] => Wanted::default(),
-            body => serde_json::from_slice(body).map_err(|_| MALFORMED)?,
-        };
+        let mut wanted: MsgGetRequest = json::parse(body, Unknown::Ignore).map_err(|_| MALFORMED)?;
         if !subject.is_empty() {
             if !wanted.last_by_subj.is_empty() {
                 return Err(BAD);
             }
             subject.clone_into(&mut wanted.last_by_subj);
         }
-        if wanted.is_empty() {
+        if wanted.is_unsaid() {
             return Err(EMPTY);
         }
         if wanted.contradicts_itself() {
@@ -117,10 +116,10 @@ impl Direct<'_> {
     }
 
     /// Messages from one on.
-    fn batch(&mut self, log: &Log, wanted: &Wanted) -> Result<(), Status> {
+    fn batch(&mut self, log: &Log, wanted: &MsgGetRequest) -> Result<(), Status> {
         let filter = if wanted.next_by_subj.is_empty() { ">" } else { &wanted.next_by_subj };
         let filters = FilterSet::from(SubjectFilter::parse(filter.as_bytes()).map_err(|_| BAD)?);
-        let from = wanted.first_seq(log)?;
+        let from = wanted.first_number(log)?;
         let pending = read::or_nothing(log.count(&filters, from, log.readable_seq())).map_err(Unreadable::from)?;
         if pending == 0 {
             return Err(NOT_FOUND);
@@ -140,7 +139,7 @@ impl Direct<'_> {
     }
 
     /// The last message of each subject.
-    fn last_of_each(&mut self, log: &Log, wanted: &Wanted) -> Result<(), Status> {
+    fn last_of_each(&mut self, log: &Log, wanted: &MsgGetRequest) -> Result<(), Status> {
         if !wanted.last_by_subj.is_empty()
             || !wanted.next_by_subj.is_empty()
             || wanted.up_to_seq > 0 && wanted.up_to_time.is_some()
@@ -153,11 +152,11 @@ impl Direct<'_> {
         let mut up_to = log.readable_seq();
         if wanted.up_to_seq > 0 {
             up_to = up_to.min(wanted.up_to_seq);
-        } else if let Some(time) = &wanted.up_to_time {
-            let after = log.seek_time(time_ns(time).ok_or(BAD)?.saturating_add(1)).map_err(Unreadable::from)?;
+        } else if let Some(ns) = wanted.up_to_time.and_then(Time::ns) {
+            let after = log.seek_time(ns.saturating_add(1)).map_err(Unreadable::from)?;
             up_to = up_to.min(after.saturating_sub(1));
         }
-        let from = wanted.first_seq(log)?;
+        let from = wanted.first_number(log)?;
         let found = log.last_per_subject(&filters, up_to, None, SUBJECTS_MAX + 1);
         let mut numbers: Vec<u64> =
             read::or_nothing(found).map_err(Unreadable::from)?.into_iter().map(|(_, seq)| seq).collect();
@@ -237,7 +236,7 @@ impl Direct<'_> {
 }
 
 /// A batch at its beginning.
-fn begin(wanted: &Wanted, pending: u64) -> Batch {
+fn begin(wanted: &MsgGetRequest, pending: u64) -> Batch {
     let asked = usize::try_from(wanted.max_bytes).ok().filter(|bytes| *bytes > 0);
     let messages_left = match wanted.batch {
         0 => u64::MAX,

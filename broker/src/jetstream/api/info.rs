@@ -1,110 +1,97 @@
 //! What streams and the account are shown as.
 
-use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
 use sublog_storage::Log;
 use sublog_storage::index::{FilterSet, SubjectFilter};
 
+use super::super::config::Time;
+use super::super::config::stream::StorageType;
 use super::super::errors::ApiError;
 use super::super::read::{self, Unreadable};
 use super::super::streams::Declared;
-use super::{Answer, object};
+use super::super::wire::info::{AccountInfo, AccountLimits, ApiStats, StreamInfo, StreamState, Tier};
+use super::super::wire::paging::SUBJECTS_MAX;
+use super::super::{API_LEVEL, server_level};
 use crate::clock;
-use crate::rfc3339;
 use crate::server::Server;
 
-/// Subjects shown at a time.
-pub(super) const SUBJECTS_PAGE: usize = 100_000;
 /// Removed numbers shown at most.
 const DELETED_MAX: usize = 1_000_000;
-/// A time that is none.
-const NO_TIME: &str = "0001-01-01T00:00:00Z";
 
 /// The account: everything there is.
-pub(super) fn account(server: &Server) -> Answer {
-    use std::sync::atomic::Ordering;
+pub(super) fn account(server: &Server) -> AccountInfo {
     let all = server.jetstream.streams.all();
-    let (mut memory, mut storage, mut reserved_memory, mut reserved_storage) = (0, 0, 0, 0);
+    let limits =
+        AccountLimits { memory_max_stream_bytes: -1, storage_max_stream_bytes: -1, ..AccountLimits::default() };
+    let mut usage = Tier { streams: all.len(), limits, ..Tier::default() };
     for declared in &all {
         let bytes = declared.stream.log().map_or(0, |log| log.log().state().bytes);
-        let reserved = declared.config.max_bytes.max(0);
-        if declared.config.storage == super::super::definition::Kept::Memory {
-            memory += bytes;
-            reserved_memory += reserved;
+        let reserved = u64::try_from(declared.config.max_bytes).unwrap_or(0);
+        if declared.config.storage == StorageType::Memory {
+            usage.memory += bytes;
+            usage.reserved_memory += reserved;
         } else {
-            storage += bytes;
-            reserved_storage += reserved;
+            usage.storage += bytes;
+            usage.reserved_storage += reserved;
         }
     }
     let api = &server.jetstream.api;
-    object(json!({
-        "memory": memory,
-        "storage": storage,
-        "reserved_memory": reserved_memory,
-        "reserved_storage": reserved_storage,
-        "streams": all.len(),
-        "consumers": 0,
-        "limits": {
-            "max_memory": -1,
-            "max_storage": -1,
-            "max_streams": -1,
-            "max_consumers": -1,
-            "max_ack_pending": -1,
-            "memory_max_stream_bytes": -1,
-            "storage_max_stream_bytes": -1,
-            "max_bytes_required": false,
+    AccountInfo {
+        usage,
+        api: ApiStats {
+            level: API_LEVEL,
+            total: api.total.load(Ordering::Relaxed),
+            errors: api.errors.load(Ordering::Relaxed),
+            inflight: 0,
         },
-        "api": {
-            "level": 0,
-            "total": api.total.load(Ordering::Relaxed),
-            "errors": api.errors.load(Ordering::Relaxed),
-        },
-    }))
+        ..AccountInfo::default()
+    }
 }
 
 /// A stream: configuration and state.
-pub(super) fn stream(declared: &Declared) -> Answer {
-    object(json!({
-        "config": &*declared.config,
-        "created": rfc3339::format(declared.created_ns),
-        "state": declared.stream.log().map_or_else(|| Value::Object(Map::new()), |log| state(log.log())),
-        "ts": rfc3339::format(clock::unix_ns()),
-    }))
+pub(super) fn stream(declared: &Declared) -> StreamInfo {
+    StreamInfo {
+        config: declared.config.shown(&server_level()),
+        created: Time::from_ns(declared.created_ns),
+        state: declared.stream.log().map_or_else(StreamState::default, |log| state(log.log())),
+        domain: String::new(),
+        cluster: None,
+        mirror: None,
+        sources: Vec::new(),
+        alternates: Vec::new(),
+        ts: Time::from_ns(clock::unix_ns()),
+    }
 }
 
-fn state(log: &Log) -> Value {
+fn state(log: &Log) -> StreamState {
     let state = log.state();
-    let time = |ns: i64| if ns == 0 { NO_TIME.to_owned() } else { rfc3339::format(ns) };
-    let unused = state.last_seq == 0;
-    let mut shown = json!({
-        "messages": state.messages,
-        "bytes": state.bytes,
-        "first_seq": if unused { 0 } else { state.first_seq },
-        "first_ts": time(if state.messages == 0 { 0 } else { state.first_ts_ns }),
-        "last_seq": state.last_seq,
-        "last_ts": time(state.last_ts_ns),
-        "consumer_count": 0,
-    });
+    let time = |ns: i64| if ns == 0 { Time::NEVER } else { Time::from_ns(ns) };
+    let has_any = state.messages > 0;
     let deleted = (state.last_seq + 1).saturating_sub(state.first_seq).saturating_sub(state.messages);
-    if let Some(members) = shown.as_object_mut() {
-        match count_subjects(log) {
-            Ok(0) => {}
-            Ok(subjects) => {
-                members.insert("num_subjects".to_owned(), json!(subjects));
-            }
-            Err(error) => tracing::warn!("Subjects of a stream cannot be counted: {error}"),
-        }
-        if deleted > 0 && state.messages > 0 {
-            members.insert("num_deleted".to_owned(), json!(deleted));
-        }
+    let num_subjects = count_subjects(log).unwrap_or_else(|error| {
+        tracing::warn!("Subjects of a stream cannot be counted: {error}");
+        0
+    });
+    StreamState {
+        messages: state.messages,
+        bytes: state.bytes,
+        first_seq: if state.last_seq == 0 { 0 } else { state.first_seq },
+        first_ts: if has_any { time(state.first_ts_ns) } else { Time::NEVER },
+        last_seq: state.last_seq,
+        last_ts: time(state.last_ts_ns),
+        num_subjects,
+        num_deleted: if has_any { deleted } else { 0 },
+        ..StreamState::default()
     }
-    shown
 }
 
 fn everything() -> FilterSet {
     FilterSet::new(SubjectFilter::parse(b">").into_iter().collect())
 }
 
-fn count_subjects(log: &Log) -> Result<usize, Unreadable> {
+fn count_subjects(log: &Log) -> Result<u64, Unreadable> {
     let mut count = 0;
     each_subject(log, &everything(), &mut |_, _| count += 1)?;
     Ok(count)
@@ -125,13 +112,13 @@ fn each_subject(log: &Log, filters: &FilterSet, f: &mut dyn FnMut(Vec<u8>, u64))
 }
 
 /// A page of subjects with their counts, and how many match in all.
-pub(super) fn subjects(log: &Log, filter: &[u8], offset: u64) -> Result<(Map<String, Value>, usize), ApiError> {
-    let Ok(filter) = SubjectFilter::parse(filter) else { return Ok((Map::new(), 0)) };
-    let mut found = Map::new();
-    let (mut total, offset) = (0_usize, usize::try_from(offset).unwrap_or(usize::MAX));
+pub(super) fn subjects(log: &Log, filter: &[u8], offset: usize) -> Result<(BTreeMap<String, u64>, usize), ApiError> {
+    let Ok(filter) = SubjectFilter::parse(filter) else { return Ok((BTreeMap::new(), 0)) };
+    let mut found = BTreeMap::new();
+    let mut total = 0_usize;
     let read = each_subject(log, &FilterSet::from(filter), &mut |subject, count| {
-        if total >= offset && found.len() < SUBJECTS_PAGE {
-            found.insert(String::from_utf8_lossy(&subject).into_owned(), json!(count));
+        if total >= offset && found.len() < SUBJECTS_MAX {
+            found.insert(String::from_utf8_lossy(&subject).into_owned(), count);
         }
         total += 1;
     });

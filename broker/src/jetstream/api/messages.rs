@@ -3,38 +3,33 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use serde::Deserialize;
-use serde_json::json;
 use sublog_storage::index::{FilterSet, SubjectFilter};
 use sublog_storage::{Log, Record, Visit};
 
-use super::super::base64;
+use super::super::config::Time;
+use super::super::config::json::Unknown;
 use super::super::errors::ApiError;
 use super::super::read::{self, Unreadable};
 use super::super::streams::Declared;
-use super::{Answer, Request, object};
-use crate::rfc3339;
+use super::super::wire::message::StoredMessage;
+use super::super::wire::requests::{MsgDeleteRequest, MsgGetRequest, PurgeRequest};
+use super::super::wire::responses::{Done, MessageFound, Purged};
 use crate::server::Server;
 
 /// Which message is wanted.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Wanted {
-    pub(super) seq: u64,
-    pub(super) last_by_subj: String,
-    pub(super) next_by_subj: String,
-    pub(super) start_time: Option<String>,
-    pub(super) batch: i64,
-    pub(super) max_bytes: i64,
-    pub(super) multi_last: Vec<String>,
-    pub(super) up_to_seq: u64,
-    pub(super) up_to_time: Option<String>,
-    pub(super) no_hdr: bool,
+pub(super) trait Wanted {
+    /// Whether nothing says which one.
+    fn is_unsaid(&self) -> bool;
+    /// Whether it says two things at once.
+    fn contradicts_itself(&self) -> bool;
+    /// The number from which on the next one is looked for.
+    fn first_number(&self, log: &Log) -> Result<u64, Unreadable>;
+    /// Finds it, if it is one message.
+    fn find(&self, log: &Log) -> Result<Option<Record>, Unreadable>;
 }
 
-impl Wanted {
-    /// Whether nothing says which one.
-    pub(super) fn is_empty(&self) -> bool {
+impl Wanted for MsgGetRequest {
+    fn is_unsaid(&self) -> bool {
         self.seq == 0
             && self.last_by_subj.is_empty()
             && self.next_by_subj.is_empty()
@@ -42,30 +37,20 @@ impl Wanted {
             && self.start_time.is_none()
     }
 
-    /// Whether it says two things at once.
-    pub(super) fn contradicts_itself(&self) -> bool {
+    fn contradicts_itself(&self) -> bool {
         let last = !self.last_by_subj.is_empty();
         let by_time = self.start_time.is_some();
-        last && (self.seq > 0 || by_time || !self.next_by_subj.is_empty() || self.batch != 0)
-            || self.seq > 0 && by_time
-            || self.start_ns().is_none()
+        last && (self.seq > 0 || by_time || !self.next_by_subj.is_empty() || self.batch != 0) || self.seq > 0 && by_time
     }
 
-    /// The start time, in nanoseconds since 1970; the beginning of time if there is none, `None` if it makes no sense.
-    fn start_ns(&self) -> Option<i64> {
-        self.start_time.as_deref().map_or(Some(i64::MIN), time_ns)
-    }
-
-    /// The number from which on the next one is looked for.
-    pub(super) fn first_seq(&self, log: &Log) -> Result<u64, Unreadable> {
-        match self.start_ns() {
-            Some(ns) if self.start_time.is_some() => Ok(log.seek_time(ns)?),
-            _ => Ok(self.seq.max(1)),
+    fn first_number(&self, log: &Log) -> Result<u64, Unreadable> {
+        match self.start_time.and_then(Time::ns) {
+            Some(ns) => Ok(log.seek_time(ns)?),
+            None => Ok(self.seq.max(1)),
         }
     }
 
-    /// Finds it, if it is one message.
-    pub(super) fn find(&self, log: &Log) -> Result<Option<Record>, Unreadable> {
+    fn find(&self, log: &Log) -> Result<Option<Record>, Unreadable> {
         if !self.last_by_subj.is_empty() {
             let Ok(filter) = SubjectFilter::parse(self.last_by_subj.as_bytes()) else { return Ok(None) };
             let last = read::last_matching(log, &FilterSet::from(filter), log.readable_seq())?;
@@ -76,14 +61,8 @@ impl Wanted {
         }
         let filter = if self.next_by_subj.is_empty() { ">" } else { &self.next_by_subj };
         let Ok(filter) = SubjectFilter::parse(filter.as_bytes()) else { return Ok(None) };
-        read::next_matching(log, FilterSet::from(filter), self.first_seq(log)?)
+        read::next_matching(log, FilterSet::from(filter), self.first_number(log)?)
     }
-}
-
-/// A time as clients write it, in nanoseconds since 1970.
-pub(super) fn time_ns(text: &str) -> Option<i64> {
-    let time: jiff::Timestamp = text.parse().ok()?;
-    Some(i64::try_from(time.as_nanosecond()).unwrap_or(if time.as_second() < 0 { i64::MIN } else { i64::MAX }))
 }
 
 /// A stream that is there, and its log, that can be read.
@@ -97,51 +76,34 @@ fn unreadable(error: &Unreadable) -> ApiError {
     ApiError::general("the stream cannot be read")
 }
 
-pub(super) fn get(server: &Arc<Server>, name: &str, request: &Request) -> Result<Answer, ApiError> {
+pub(super) fn get(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<MessageFound, ApiError> {
     let declared = declared(server, name)?;
-    if request.body().is_empty() {
+    let wanted = MsgGetRequest::parse(body, Unknown::Ignore)?;
+    if wanted.batch != 0 || !wanted.multi_last.is_empty() {
         return Err(ApiError::bad_request());
     }
-    let wanted: Wanted = request.json()?;
-    if wanted.is_empty() || wanted.contradicts_itself() || wanted.batch != 0 || !wanted.multi_last.is_empty() {
-        return Err(ApiError::bad_request());
-    }
-    let Some(log) = declared.stream.log() else { return Err(ApiError::stream_offline()) };
+    let log = declared.stream.log().ok_or_else(ApiError::stream_offline)?;
     let found = wanted.find(log.log()).map_err(|e| unreadable(&e))?.ok_or_else(ApiError::no_message_found)?;
-    let mut message = object(json!({
-        "subject": String::from_utf8_lossy(&found.subject),
-        "seq": found.seq,
-        "time": rfc3339::format(found.ts_ns),
-    }));
-    if !found.headers.is_empty() && !wanted.no_hdr {
-        message.insert("hdrs".to_owned(), json!(base64::encode(&found.headers)));
-    }
-    if !found.payload.is_empty() {
-        message.insert("data".to_owned(), json!(base64::encode(&found.payload)));
-    }
-    Ok(object(json!({ "message": message })))
+    let message = StoredMessage {
+        subject: String::from_utf8_lossy(&found.subject).into_owned(),
+        seq: found.seq,
+        hdrs: if wanted.no_hdr { Vec::new() } else { found.headers.to_vec() },
+        data: found.payload.to_vec(),
+        time: Time::from_ns(found.ts_ns),
+    };
+    Ok(MessageFound { message })
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct DeleteRequest {
-    seq: u64,
-}
-
-pub(super) fn delete(server: &Arc<Server>, name: &str, request: &Request) -> Result<Answer, ApiError> {
+pub(super) fn delete(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<Done, ApiError> {
     let declared = declared(server, name)?;
-    if request.body().is_empty() {
-        return Err(ApiError::bad_request());
-    }
-    let DeleteRequest { seq } = request.json()?;
+    let seq = MsgDeleteRequest::parse(body, Unknown::Ignore)?.seq;
     if declared.config.sealed {
         return Err(ApiError::stream_sealed());
     }
     if declared.config.deny_delete {
         return Err(ApiError::stream_msg_delete_failed("message delete not permitted"));
     }
-    let Some(log) = declared.stream.log() else { return Err(ApiError::stream_offline()) };
-    let log = log.log();
+    let log = declared.stream.log().ok_or_else(ApiError::stream_offline)?.log();
     if seq == 0 {
         return Err(ApiError::stream_msg_delete_failed("no message found"));
     }
@@ -149,7 +111,7 @@ pub(super) fn delete(server: &Arc<Server>, name: &str, request: &Request) -> Res
         return Err(ApiError::stream_msg_delete_failed("stream store EOF"));
     }
     match log.remove_now(vec![(seq, seq)]) {
-        Ok(removed) if removed.messages > 0 => Ok(object(json!({ "success": true }))),
+        Ok(removed) if removed.messages > 0 => Ok(Done::YES),
         Ok(_) => Err(ApiError::sequence_not_found(seq)),
         Err(error) => {
             tracing::warn!(stream = name, "A message cannot be removed: {error}");
@@ -158,31 +120,24 @@ pub(super) fn delete(server: &Arc<Server>, name: &str, request: &Request) -> Res
     }
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct PurgeRequest {
-    filter: String,
-    seq: u64,
-    keep: u64,
-}
-
-pub(super) fn purge(server: &Arc<Server>, name: &str, request: &Request) -> Result<Answer, ApiError> {
+pub(super) fn purge(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<Purged, ApiError> {
     let declared = declared(server, name)?;
-    let asked: PurgeRequest = request.json_if_any()?;
+    let asked = PurgeRequest::parse(body, Unknown::Ignore)?;
+    if !body.trim_ascii().is_empty() && !body.trim_ascii_start().starts_with(b"{") {
+        // What is no request at all must not be taken for one to remove everything.
+        return Err(ApiError::invalid_json("an object is expected"));
+    }
     if declared.config.sealed {
         return Err(ApiError::stream_sealed());
     }
     if declared.config.deny_purge {
         return Err(ApiError::stream_purge_failed("stream purge not permitted"));
     }
-    if asked.seq > 0 && asked.keep > 0 {
-        return Err(ApiError::bad_request());
-    }
-    let Some(log) = declared.stream.log() else { return Err(ApiError::stream_offline()) };
-    let ranges = to_purge(log.log(), &asked).map_err(|e| unreadable(&e))?;
-    let purged = if ranges.is_empty() { Ok(0) } else { log.log().remove_now(ranges).map(|removed| removed.messages) };
+    let log = declared.stream.log().ok_or_else(ApiError::stream_offline)?.log();
+    let ranges = to_purge(log, &asked).map_err(|e| unreadable(&e))?;
+    let purged = if ranges.is_empty() { Ok(0) } else { log.remove_now(ranges).map(|removed| removed.messages) };
     match purged {
-        Ok(purged) => Ok(object(json!({ "success": true, "purged": purged }))),
+        Ok(purged) => Ok(Purged { success: true, purged }),
         Err(error) => {
             tracing::warn!(stream = name, "The stream cannot be purged: {error}");
             Err(ApiError::stream_purge_failed("the removal could not be written"))

@@ -129,7 +129,7 @@ fn look<'a>(
         return Err(ApiError::stream_wrong_last_sequence(last));
     }
     if header(b"Nats-Expected-Last-Msg-Id").is_some_and(|expected| expected != ingest.last_id) {
-        return Err(ApiError::stream_wrong_last_msg_id(&String::from_utf8_lossy(&ingest.last_id)));
+        return Err(ApiError::stream_wrong_last_msg_id(String::from_utf8_lossy(&ingest.last_id)));
     }
     let rollup = match header(b"Nats-Rollup") {
         None => None,

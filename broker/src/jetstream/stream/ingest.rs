@@ -123,7 +123,7 @@ impl Stream {
                     let (head, payload) = message.parts();
                     batch.clear();
                     if batch.push(message.now_ns, &message.subject, head, payload).is_err() {
-                        looked.refuse(message, ApiError::message_too_large());
+                        looked.refuse(message, ApiError::stream_message_exceeds_maximum());
                         messages.pop_front();
                         continue;
                     }
