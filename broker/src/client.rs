@@ -8,11 +8,13 @@
 
 pub mod acks;
 pub mod connection;
+mod desks;
 mod fanout;
 mod handshake;
 mod input;
 mod operations;
 pub mod outbound;
+pub mod sender;
 mod subscriptions;
 
 use std::net::SocketAddr;

@@ -74,6 +74,12 @@ pub const OVERTAKING_PING_QUIET: Duration = Duration::from_millis(5);
 pub const OVERTAKING_PING_MAX: Duration = Duration::from_secs(1);
 /// Sockets the committer thread writes acknowledgements to itself, per commit; the rest goes to the runtime.
 pub const ACKS_INLINE_PER_COMMIT: usize = 4;
+/// Ways to the clients that the server keeps for what it says itself; more are made when more threads speak at once.
+pub const IDLE_SENDERS_MAX: usize = 32;
+/// Requests on `$JS.API.>` that may wait; more are dropped, and the server's log says so.
+pub const API_REQUESTS_MAX: usize = 10_000;
+/// Direct gets that may wait or run; as above.
+pub const DIRECT_GETS_MAX: usize = 10_000;
 
 const _: () = assert!(MATCH_CACHE_MIN.is_power_of_two() && MATCH_CACHE_MAX.is_power_of_two());
 const _: () = assert!(READ_BUFFER_IDLE_BYTES <= READ_BUFFER_BYTES);

@@ -6,6 +6,7 @@
 
 pub mod batches;
 pub mod cache;
+pub mod sinks;
 pub mod trie;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use parking_lot::RwLock;
 use rustc_hash::FxHasher;
 
 use crate::client::Client;
+use crate::jetstream::stream::Stream;
 use trie::{Matches, Member, Trie};
 
 const SHARDS: usize = 256;
@@ -69,6 +71,8 @@ pub struct Router {
     next_id: AtomicU64,
     /// Publishers that may still deliver by what they matched before.
     pub batches: batches::Batches,
+    /// Declared streams by their subjects; changed with [`Router::change_sink`].
+    pub sinks: sinks::Sinks,
 }
 
 impl Default for Router {
@@ -80,6 +84,7 @@ impl Default for Router {
             departures: AtomicU64::new(0),
             next_id: AtomicU64::new(1),
             batches: batches::Batches::default(),
+            sinks: sinks::Sinks::default(),
         }
     }
 }
@@ -115,6 +120,13 @@ impl Router {
         self.trie.write().remove(&subscription.subject, subscription.queue.as_deref(), subscription.id);
         self.bump(&subscription.subject);
         true
+    }
+
+    /// A declared stream takes `after` and no longer `before`. From the moment this returns, every publisher's next
+    /// message goes where it should.
+    pub fn change_sink(&self, stream: &Arc<Stream>, before: &[String], after: &[String]) {
+        self.sinks.change(stream, before, after);
+        self.bump(b">");
     }
 
     /// Makes publishers look again at what they know of subjects that `filter` may match.

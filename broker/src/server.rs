@@ -20,11 +20,19 @@ pub use lifecycle::{ServeError, run};
 
 use crate::capture::Capture;
 use crate::client::Client;
+use crate::client::sender::Senders;
 use crate::config::{Auth, ServerOptions};
+use crate::jetstream::{self, JetStream};
 use crate::router::Router;
 
 /// First bytes of the subjects that the server itself answers.
 pub const API_PREFIX: &[u8] = b"$SUBLOG.";
+/// Whether the server itself answers messages on this subject, instead of recording them.
+#[must_use]
+pub fn answers(subject: &[u8]) -> bool {
+    subject.starts_with(b"$") && (subject.starts_with(API_PREFIX) || subject.starts_with(jetstream::API_PREFIX))
+}
+
 /// The nats-server whose core behaviour is offered, as clients compare it.
 pub const NATS_VERSION: &str = "2.15.1";
 /// Our own version.
@@ -56,7 +64,11 @@ pub struct Server {
     /// Who gets what.
     pub router: Router,
     /// The capture stream.
-    pub capture: Arc<Capture>,
+    pub capture: Capture,
+    /// Declared streams, and what is answered about them.
+    pub jetstream: JetStream,
+    /// Messages of the server's own.
+    pub senders: Senders,
     /// Counters.
     pub stats: ServerStats,
     /// Where replays run.
@@ -130,6 +142,7 @@ impl Server {
             host: self.options.host.clone(),
             port: self.address.port(),
             headers: true,
+            jetstream: true,
             auth_required: !matches!(self.options.auth, Auth::None),
             max_payload: i64::try_from(self.options.limits.max_payload).unwrap_or(i64::MAX),
             client_id: client.id,

@@ -16,6 +16,8 @@ const VALUE_VERSION: u16 = 1;
 const VALUE_BYTES_MAX: usize = 16 << 20;
 /// Prefix of the keys of stream definitions.
 const STREAM_PREFIX: &[u8] = b"stream/";
+/// Prefix of the keys of definitions.
+const DEFINITION_PREFIX: &[u8] = b"declared/";
 /// Key of the server's identity.
 const IDENTITY_KEY: &[u8] = b"server/identity";
 
@@ -98,6 +100,17 @@ pub struct StreamRecord {
     pub max_messages: u64,
 }
 
+/// What somebody declared, as its owner writes it; not looked into here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Definition {
+    /// Its name.
+    pub name: String,
+    /// Created, nanoseconds since 1970.
+    pub created_ns: i64,
+    /// The definition itself.
+    pub body: Vec<u8>,
+}
+
 /// The server's identity: stays the same over restarts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerIdentity {
@@ -162,6 +175,30 @@ impl Meta {
         let was = self.db.remove(stream_key(name)).map_err(|e| self.store(&e))?;
         self.db.flush().map_err(|e| self.store(&e))?;
         Ok(was.is_some())
+    }
+
+    /// Keeps a definition; on disk when this returns.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn put_definition(&self, definition: &Definition) -> Result<(), MetaError> {
+        self.put(&[DEFINITION_PREFIX, definition.name.as_bytes()].concat(), definition)
+    }
+
+    /// All definitions by name, and those that do not decode as the errors they are.
+    pub fn definitions(&self) -> Vec<Result<Definition, MetaError>> {
+        let items = self.db.scan_prefix(DEFINITION_PREFIX);
+        items.map(|item| item.map_err(|e| self.store(&e)).and_then(|(key, value)| decode(&key, &value))).collect()
+    }
+
+    /// Forgets a definition; gone from disk when this returns.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn remove_definition(&self, name: &str) -> Result<(), MetaError> {
+        self.db.remove([DEFINITION_PREFIX, name.as_bytes()].concat()).map_err(|e| self.store(&e))?;
+        self.db.flush().map_err(|e| self.store(&e))?;
+        Ok(())
     }
 
     /// The server's identity, if one was kept.
@@ -259,6 +296,23 @@ mod tests {
         assert_eq!(meta.streams().unwrap(), vec![stream("B")]);
         assert_eq!(meta.stream("A").unwrap(), None);
         assert_eq!(meta.identity().unwrap().unwrap().id, "N");
+    }
+
+    #[test]
+    fn what_was_declared_is_found_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let meta = Meta::open(dir.path()).unwrap();
+        let definition =
+            |name: &str| Definition { name: name.to_owned(), created_ns: 7, body: name.repeat(2).into_bytes() };
+        meta.put_definition(&definition("B")).unwrap();
+        meta.put_definition(&definition("A")).unwrap();
+        meta.put_definition(&definition("A")).unwrap();
+        let names = |meta: &Meta| meta.definitions().into_iter().map(|d| d.unwrap().name).collect::<Vec<_>>();
+        assert_eq!(names(&meta), ["A", "B"]);
+        meta.remove_definition("A").unwrap();
+        assert_eq!(meta.definitions().pop().unwrap().unwrap(), definition("B"));
+        meta.db.insert(b"declared/C", b"\x09\x00x").unwrap();
+        assert!(matches!(meta.definitions().pop().unwrap(), Err(MetaError::UnknownVersion { found: 9, .. })));
     }
 
     #[test]

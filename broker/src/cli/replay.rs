@@ -108,7 +108,7 @@ async fn replay(args: Args) -> Result<u8, Failure> {
         return Err(Failure::Other(text));
     }
     let state = match streams::fetch(&mut connection).await {
-        Ok(streams) => streams.into_iter().next(),
+        Ok(streams) => streams.into_iter().find(|stream| stream.name == crate::capture::CAPTURE),
         // A user who may replay but not ask: the status message ends the replay.
         Err(Failure::Client(ClientError::Server { text, .. })) if text.starts_with("Permissions") => None,
         Err(failure) => return Err(failure),

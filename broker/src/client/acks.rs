@@ -1,7 +1,7 @@
 //! Answers that wait for the disk: PONG to a client's PING, and `+OK` in verbose mode.
 //!
-//! They leave in the order of the requests. Each waits for the last message that the connection had given to the log;
-//! one watch on the log is open at a time, for the front of the queue.
+//! They leave in the order of the requests. Each waits for the last message that the connection had given to each log;
+//! one watch on a log is open at a time, for the front of the queue.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,7 +12,50 @@ use sublog_storage::{AppendError, FailureKind, LogError};
 
 use super::Client;
 use super::outbound::Kind;
-use crate::capture::{Capture, Span};
+use crate::jetstream::store::{Span, StreamLog};
+
+/// What an answer waits for: a span of each log that its connection published to.
+#[derive(Clone, Default)]
+pub struct Waits {
+    /// Most connections publish to one log: that costs no allocation.
+    first: Option<(Arc<StreamLog>, Span)>,
+    more: Vec<(Arc<StreamLog>, Span)>,
+}
+
+impl Waits {
+    /// Adds a span of another log.
+    pub fn push(&mut self, log: Arc<StreamLog>, span: Span) {
+        if span.is_empty() {
+            return;
+        }
+        match &self.first {
+            None => self.first = Some((log, span)),
+            Some(_) => self.more.push((log, span)),
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &(Arc<StreamLog>, Span)> {
+        self.first.iter().chain(&self.more)
+    }
+
+    fn is_surely_over(&self) -> bool {
+        self.iter().all(|(log, span)| log.is_surely_committed(span.last))
+    }
+
+    /// The log has answered for everything up to `last`: whether that was waited for.
+    fn settle(&mut self, log: &Arc<StreamLog>, last: u64) -> bool {
+        let over = |wait: &(Arc<StreamLog>, Span)| Arc::ptr_eq(&wait.0, log) && wait.1.last <= last;
+        if let Some(at) = self.more.iter().position(over) {
+            self.more.swap_remove(at);
+            return true;
+        }
+        let was = self.first.take_if(|wait| over(wait)).is_some();
+        if was {
+            self.first = self.more.pop();
+        }
+        was
+    }
+}
 
 /// One answer.
 #[derive(Debug)]
@@ -36,10 +79,18 @@ impl Answer {
 }
 
 /// Answers of one connection that wait.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct AckQueue {
-    waiting: VecDeque<(Span, Answer)>,
-    watching: bool,
+    waiting: VecDeque<Waiting>,
+    /// The log that is being watched for the front.
+    watching: Option<Arc<StreamLog>>,
+}
+
+struct Waiting {
+    waits: Waits,
+    answer: Answer,
+    /// Something that it waited for was not kept.
+    failed: bool,
 }
 
 impl AckQueue {
@@ -54,18 +105,28 @@ impl AckQueue {
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
+
+    /// Sends, behind `out`, what waits for nothing any longer; with `look`, also what is committed without being watched.
+    fn release(&mut self, client: &Client, out: &mut Vec<u8>, look: bool) {
+        while let Some(front) = self.waiting.front()
+            && (front.waits.first.is_none() || look && front.waits.is_surely_over())
+        {
+            if let Some(front) = self.waiting.pop_front() {
+                // A verbose client gets the error in place of its `+OK`; PONG says the flush is over either way.
+                if !front.failed || !matches!(front.answer, Answer::Ok) {
+                    front.answer.write(out);
+                }
+            }
+        }
+        client.send(out, Kind::Control);
+    }
 }
 
-/// Sends `answers` once everything in `span` is committed. The caller's own deliveries have been handed over before.
-pub fn answer_when_committed(
-    client: &Arc<Client>,
-    capture: &Arc<Capture>,
-    span: Span,
-    answers: impl Iterator<Item = Answer>,
-) {
-    let watch = {
+/// Sends `answers` once everything in `waits` is committed. The caller's own deliveries have been handed over before.
+pub fn answer_when_committed(client: &Arc<Client>, waits: &Waits, answers: impl Iterator<Item = Answer>) {
+    let watched = {
         let mut queue = client.acks.lock();
-        if queue.waiting.is_empty() && capture.is_surely_committed(span.last) {
+        if queue.waiting.is_empty() && waits.is_surely_over() {
             let mut out = Vec::new();
             for answer in answers {
                 answer.write(&mut out);
@@ -73,11 +134,16 @@ pub fn answer_when_committed(
             client.send(&mut out, Kind::Control);
             return;
         }
-        queue.waiting.extend(answers.map(|answer| (span, answer)));
-        !std::mem::replace(&mut queue.watching, true)
+        queue.waiting.extend(answers.map(|answer| Waiting { waits: waits.clone(), answer, failed: false }));
+        queue.watching.clone()
     };
-    if watch {
-        watch_front(client, capture);
+    let first = match watched {
+        Some(_) => watched,
+        None => watch_front(client),
+    };
+    // One log is watched at a time. The others are to write now all the same.
+    for (log, span) in waits.iter().filter(|(log, _)| first.as_ref().is_none_or(|first| !Arc::ptr_eq(first, log))) {
+        log.when_committed(*span, Box::new(|_| {}));
     }
 }
 
@@ -104,54 +170,51 @@ fn failure_text(error: &LogError) -> ServerError {
     ServerError::Other(format!("Message Not Stored: {why}"))
 }
 
-fn watch_front(client: &Arc<Client>, capture: &Arc<Capture>) {
-    let span = {
+/// Watches what the front of the queue waits for, if nothing is watched yet, and says which log is.
+fn watch_front(client: &Arc<Client>) -> Option<Arc<StreamLog>> {
+    let (log, span) = {
         let mut queue = client.acks.lock();
-        match queue.waiting.front() {
-            Some((span, _)) => *span,
-            None => {
-                queue.watching = false;
-                return;
-            }
+        if queue.watching.is_some() {
+            return queue.watching.clone();
         }
+        queue.release(client, &mut Vec::new(), true);
+        let (log, span) = queue.waiting.front()?.waits.first.clone()?;
+        queue.watching = Some(log.clone());
+        (log, span)
     };
-    let (client, again) = (client.clone(), capture.clone());
-    capture.when_committed(
+    let (client, again) = (client.clone(), log.clone());
+    log.when_committed(
         span,
         Box::new(move |result| {
-            let capture = again.clone();
+            let log = again.clone();
             // Not in place without bound: an answer that is known at once would come back here, once per flush.
-            again.release(move || released(&client, &capture, span, result));
+            again.release(move || released(&client, &log, span, result));
         }),
     );
+    Some(log)
 }
 
 /// The log answered the watch for `span`.
-fn released(client: &Arc<Client>, capture: &Arc<Capture>, span: Span, result: Result<(), LogError>) {
-    let watch = {
+fn released(client: &Arc<Client>, log: &Arc<StreamLog>, span: Span, result: Result<(), LogError>) {
+    let more = {
         let mut queue = client.acks.lock();
+        queue.watching = None;
         let mut out = Vec::new();
         if let Err(error) = &result {
             encode::err(&mut out, &failure_text(error));
         }
-        while let Some((waits_for, _)) = queue.waiting.front() {
-            let same = waits_for.last <= span.last;
-            if !same && (result.is_err() || !capture.is_surely_committed(waits_for.last)) {
+        // All that waits for no more of this log than that.
+        for waiting in &mut queue.waiting {
+            if !waiting.waits.settle(log, span.last) {
                 break;
             }
-            if let Some((_, answer)) = queue.waiting.pop_front() {
-                // A verbose client gets the error in place of its `+OK`; PONG says the flush is over either way.
-                if result.is_ok() || !matches!(answer, Answer::Ok) {
-                    answer.write(&mut out);
-                }
-            }
+            waiting.failed |= result.is_err();
         }
-        client.send(&mut out, Kind::Control);
-        queue.watching = !queue.waiting.is_empty();
-        queue.watching
+        queue.release(client, &mut out, result.is_ok());
+        !queue.waiting.is_empty()
     };
-    if watch {
-        watch_front(client, capture);
+    if more {
+        watch_front(client);
     }
     client.out.poke();
 }

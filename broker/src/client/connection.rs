@@ -13,18 +13,18 @@ use sublog_protocol::decode::{self, Limits, Step, decode_client};
 use sublog_protocol::encode;
 use sublog_protocol::error::ServerError;
 use sublog_protocol::info::ConnectOptions;
-use sublog_storage::{AppendError, RecordBatch};
+use sublog_storage::AppendError;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 
 use super::acks::{self, Answer};
+use super::desks::Desks;
 use super::fanout::Fanout;
 use super::input::reserve;
 use super::outbound::Kind;
 use super::subscriptions::Subscriptions;
 use super::{Client, CloseReason, operations};
-use crate::capture::Span;
 use crate::clock;
 use crate::limits::{
     ACKS_WAITING_MAX, OVERTAKING_PING_MAX, READ_BUFFER_BYTES, READ_BUFFER_IDLE_BYTES, STALL_MAX, STALL_PERCENT,
@@ -44,8 +44,8 @@ pub(super) struct Connection {
     pub(super) limits: Limits,
     pub(super) subscriptions: Subscriptions,
     pub(super) fanout: Fanout,
-    /// Records of this batch for the log.
-    pub(super) batch: RecordBatch,
+    /// Records of this batch for the logs, and what the logs took since the last flush.
+    pub(super) desks: Desks,
     /// When this batch was read; 0 until somebody needs it.
     pub(super) batch_ns: i64,
     /// Answers of this batch, in order.
@@ -64,8 +64,6 @@ pub(super) struct Connection {
     pub(super) info_due: bool,
     pub(super) in_msgs: u64,
     pub(super) in_bytes: u64,
-    /// What the log took from this connection since its last flush.
-    pub(super) unflushed: Span,
     /// Operations of this turn.
     work: usize,
     /// A refusal was told that no flush has ended yet.
@@ -143,7 +141,7 @@ impl Connection {
             options: ConnectOptions::default(),
             limits,
             subscriptions: Subscriptions::default(),
-            batch: RecordBatch::new(),
+            desks: Desks::new(server.capture.stream_log()),
             batch_ns: 0,
             answers: Vec::new(),
             ping_overtakes: false,
@@ -156,7 +154,6 @@ impl Connection {
             info_due: false,
             in_msgs: 0,
             in_bytes: 0,
-            unflushed: Span::default(),
             work: 0,
             refusal_told: false,
             trace: server.options.trace,
@@ -263,9 +260,10 @@ impl Connection {
         }
         self.fanout.settle(&self.server.router);
         self.subscriptions.start_replays(&self.server);
-        if !self.batch.is_empty() {
+        if self.desks.has_staged() {
             self.store_batch().await;
         }
+        self.desks.let_go(&self.server.router, &mut self.fanout);
         self.batch_ns = 0;
         if self.unsubscribed && !self.answers.is_empty() {
             // Whoever still delivers to what was unsubscribed is done before the answers that end it.
@@ -279,8 +277,8 @@ impl Connection {
             self.held.append(&mut self.answers);
         }
         if !self.answers.is_empty() {
-            let span = std::mem::take(&mut self.unflushed);
-            acks::answer_when_committed(&self.client, &self.server.capture, span, self.answers.drain(..));
+            let waits = self.desks.take_unflushed();
+            acks::answer_when_committed(&self.client, &waits, self.answers.drain(..));
         }
         if !self.held.is_empty()
             && (end.is_some() || clock::now().duration_since(self.held_since) > OVERTAKING_PING_MAX)
@@ -313,29 +311,23 @@ impl Connection {
         }
     }
 
-    /// Gives the batch to the log, waiting while its queue is full: this is where a slow disk reaches the publisher.
+    /// Gives the batch to the logs, waiting while a queue is full: this is where a slow disk reaches the publisher.
     async fn store_batch(&mut self) {
-        let capture = self.server.capture.clone();
         let flush_follows = !self.answers.is_empty() && !self.ping_overtakes && !self.unsubscribed;
-        let result = match capture.append(&mut self.batch, flush_follows) {
-            Ok(appended) => Ok(appended),
-            Err(AppendError::QueueFull { .. }) => {
+        while let Some(desk) = self.desks.next_staged() {
+            let mut result = desk.append(&self.server, flush_follows);
+            if let (Err(AppendError::QueueFull { .. }), Some(log)) = (&result, desk.log()) {
                 self.client.held_back.store(true, Ordering::Relaxed);
-                let result = capture.append_waiting(&mut self.batch).await;
+                result = log.append_waiting(|| desk.append(&self.server, false)).await;
                 self.client.held_back.store(false, Ordering::Relaxed);
                 self.client.last_activity_ms.store(clock::ticks_ms(), Ordering::Relaxed);
-                result
             }
-            Err(error) => Err(error),
-        };
-        match result {
-            Ok(Some(appended)) => self.unflushed.extend(appended.first_seq, appended.last_seq),
-            Ok(None) => {}
-            Err(error) => {
-                self.batch.clear();
+            let refusal = result.err().filter(|error| !desk.refused(&self.server, error));
+            if let Some(error) = refusal {
                 self.refused(&error);
             }
         }
+        self.desks.settle();
         if self.answers.iter().any(|answer| matches!(answer, Answer::Pong)) {
             // The next failure is another flush's.
             self.refusal_told = false;

@@ -12,6 +12,7 @@ use sublog_protocol::decode::Publish;
 use sublog_protocol::encode;
 
 use super::Client;
+use super::desks::{Desks, Sink};
 use super::outbound::Kind;
 use crate::limits::{MATCH_CACHE_TARGETS_MAX, STAGED_BYTES_MAX, STAGING_KEEP_BYTES, STAGING_POOL_MAX};
 use crate::router::cache::{Found, MatchCache};
@@ -35,6 +36,16 @@ struct Route {
     queues: Vec<Vec<Target>>,
     /// Messages of this batch not yet counted on the plain subscriptions.
     uncounted: u64,
+    /// Where it is recorded.
+    sink: Sink,
+}
+
+/// Whose messages these are: whom they are not delivered to, and where they are recorded.
+pub(super) struct Origin<'a> {
+    pub(super) router: &'a Router,
+    /// The publisher, if it wants no echo.
+    pub(super) except: Option<u64>,
+    pub(super) desks: &'a mut Desks,
 }
 
 impl Route {
@@ -92,20 +103,13 @@ impl Fanout {
         }
     }
 
-    /// Stages one message for everybody who gets it; false when nobody does.
-    pub(super) fn publish(
-        &mut self,
-        router: &Router,
-        publisher: &Arc<Client>,
-        echo: bool,
-        message: &Publish<'_>,
-    ) -> bool {
-        let Some(slot) = self.route(router, publisher, echo, message.subject) else { return false };
-        let mut any = false;
+    /// Stages one message for everybody who gets it, by the route that [`route`](Self::route) gave; false when nobody does.
+    pub(super) fn publish(&mut self, router: &Router, slot: usize, message: &Publish<'_>) -> bool {
         self.work += 1;
         // Taken out for the loop, so that staging can borrow the rest; put back below.
         let Some(entry) = self.cache.get_mut(slot) else { return false };
         let mut route = std::mem::take(&mut entry.value);
+        let mut any = false;
         for target in &route.plain {
             if target.limited && !count_limited(router, &target.subscription) {
                 continue;
@@ -132,8 +136,8 @@ impl Fanout {
         any
     }
 
-    /// The cache slot of a subject, with a route that is up to date.
-    fn route(&mut self, router: &Router, publisher: &Arc<Client>, echo: bool, subject: &[u8]) -> Option<usize> {
+    /// The cache slot of a subject, with a route that is up to date, and where the subject is recorded.
+    pub(super) fn route(&mut self, origin: Origin<'_>, subject: &[u8]) -> Option<(usize, Sink)> {
         let mut found = self.cache.find(subject);
         if let Found::Fresh(slot) = found
             && self.cache.get_mut(slot).is_some_and(|entry| entry.value.uncounted > 0)
@@ -145,36 +149,34 @@ impl Fanout {
         match found {
             Found::Hit(slot) => {
                 let entry = self.cache.get_mut(slot)?;
-                if entry.generation == router.generation(entry.shard) {
-                    return Some(slot);
+                if entry.generation == origin.router.generation(entry.shard) {
+                    return Some((slot, entry.value.sink));
                 }
                 if entry.value.uncounted > 0 {
                     self.count_touched();
                 }
-                self.fill(router, publisher, echo, subject, slot);
-                Some(slot)
+                Some((slot, self.fill(origin, subject, slot)))
             }
-            Found::Fresh(slot) => {
-                self.fill(router, publisher, echo, subject, slot);
-                Some(slot)
-            }
+            Found::Fresh(slot) => Some((slot, self.fill(origin, subject, slot))),
         }
     }
 
-    fn fill(&mut self, router: &Router, publisher: &Arc<Client>, echo: bool, subject: &[u8], slot: usize) {
+    fn fill(&mut self, Origin { router, except, desks }: Origin<'_>, subject: &[u8], slot: usize) -> Sink {
         let shard = shard_of(subject);
         // Read before matching: a change in between makes this result old, not this generation new.
         let generation = router.generation(shard);
         let mut matches = std::mem::take(&mut self.matches);
         matches.clear();
         router.matches(subject, &mut matches);
-        let Some(entry) = self.cache.get_mut(slot) else { return };
+        let Some(entry) = self.cache.get_mut(slot) else { return Sink::Nothing };
         let mut route = std::mem::take(&mut entry.value);
         self.cached_targets = self.cached_targets.saturating_sub(route.targets());
         route.plain.clear();
         route.queues.clear();
         route.uncounted = 0;
-        let wanted = |s: &Arc<Subscription>| echo || s.client.id != publisher.id;
+        let sink = desks.sink_of(router, subject);
+        route.sink = sink;
+        let wanted = |s: &Arc<Subscription>| except != Some(s.client.id);
         for subscription in matches.plain.drain(..).filter(wanted) {
             let target = self.target(subscription);
             route.plain.push(target);
@@ -193,6 +195,7 @@ impl Fanout {
             entry.generation = generation;
         }
         self.matches = matches;
+        sink
     }
 
     fn target(&mut self, subscription: Arc<Subscription>) -> Target {
@@ -277,7 +280,8 @@ impl Fanout {
         false
     }
 
-    fn count_touched(&mut self) {
+    /// Counts on the subscriptions what was staged so far.
+    pub(super) fn count_touched(&mut self) {
         for slot in self.touched.drain(..) {
             let Some(entry) = self.cache.get_mut(slot) else { continue };
             let count = std::mem::take(&mut entry.value.uncounted);

@@ -17,7 +17,7 @@ impl Connection {
         buffer: &mut Vec<u8>,
     ) -> Option<std::io::Result<usize>> {
         if !self.held.is_empty() {
-            let quiet = if self.unflushed.is_empty() { OVERTAKING_PING_FIRST } else { OVERTAKING_PING_QUIET };
+            let quiet = if !self.desks.has_unflushed() { OVERTAKING_PING_FIRST } else { OVERTAKING_PING_QUIET };
             let read = tokio::time::timeout(quiet, reader.read_buf(buffer)).await.ok();
             if read.is_none() {
                 self.release_held();
@@ -34,7 +34,7 @@ impl Connection {
             }
         }
         *buffer = Vec::new();
-        self.batch.shrink_to(IDLE_KEEP_BYTES);
+        self.desks.shrink(IDLE_KEEP_BYTES);
         self.fanout.shrink();
         // An error shows in the read that follows.
         let _ = reader.readable().await;
@@ -55,8 +55,8 @@ impl Connection {
 
     /// Answers what was held, as a flush of everything that came since.
     pub(super) fn release_held(&mut self) {
-        let span = std::mem::take(&mut self.unflushed);
-        acks::answer_when_committed(&self.client, &self.server.capture, span, self.held.drain(..));
+        let waits = self.desks.take_unflushed();
+        acks::answer_when_committed(&self.client, &waits, self.held.drain(..));
     }
 }
 

@@ -10,10 +10,12 @@ use sublog_protocol::{encode, headers, subject};
 
 use super::acks::Answer;
 use super::connection::Connection;
+use super::desks::Sink;
+use super::fanout::Origin;
 use super::handshake::{self, Refused};
 use super::{Client, CloseReason};
-use crate::capture::is_captured;
 use crate::clock;
+use crate::jetstream;
 use crate::server::{self, Server};
 
 /// What a client of ours may ask for in CONNECT beyond NATS.
@@ -60,7 +62,7 @@ impl Connection {
             }
             ClientOp::Unsubscribe { sid, max } => {
                 // Deliveries so far decide whether the limit is reached already.
-                self.fanout.settle(&self.server.router);
+                self.fanout.count_touched();
                 self.subscriptions.unsubscribe(&self.server, &self.client, sid, *max);
                 self.unsubscribed |= *max == 0;
                 self.ok();
@@ -107,17 +109,27 @@ impl Connection {
         if self.options.pedantic && !subject::is_valid_literal(message.subject) {
             self.tell(&ServerError::InvalidPublishSubject);
         }
+        let origin = Origin {
+            router: &self.server.router,
+            except: (!self.options.echo).then_some(self.client.id),
+            desks: &mut self.desks,
+        };
+        let Some((slot, sink)) = self.fanout.route(origin, message.subject) else { return Ok(()) };
         // An `+OK` that promises nothing comes first, as clients know it; one that promises the disk comes in its turn.
-        let recorded = self.server.capture.is_on() && is_captured(message.subject);
+        let recorded = matches!(sink, Sink::Log(_));
         if !recorded {
             self.ok();
         }
-        let delivered = self.fanout.publish(&self.server.router, &self.client, self.options.echo, message);
+        let mut delivered = self.fanout.publish(&self.server.router, slot, message);
         let mut stored = false;
-        if recorded {
-            stored = self.record(message);
-        } else if message.subject.starts_with(server::API_PREFIX) && self.serve_api(message) {
-            return Ok(());
+        match sink {
+            Sink::Nothing => {}
+            Sink::Log(desk) => {
+                stored = self.record(desk, message);
+                // A declared stream answers; the capture stream does not.
+                delivered |= self.desks.answers(desk);
+            }
+            Sink::Server => delivered |= self.serve(message),
         }
         // Recording a message does not answer it: a request that only the log takes has no responder.
         if !delivered
@@ -132,25 +144,30 @@ impl Connection {
         Ok(())
     }
 
-    /// Adds a message to what the log gets of this batch; false when it cannot be, and the client was told.
-    fn record(&mut self, message: &Publish<'_>) -> bool {
+    /// Adds a message to what its log gets of this batch; false when it cannot be, and the client was told.
+    fn record(&mut self, desk: usize, message: &Publish<'_>) -> bool {
         if self.batch_ns == 0 {
             self.batch_ns = clock::unix_ns();
         }
-        let (head, payload) = message.message.split_at_checked(message.header_len).unwrap_or((&[], message.message));
-        if let Err(error) = self.batch.push(self.batch_ns, message.subject, head, payload) {
+        if let Err(error) = self.desks.record(desk, self.batch_ns, message) {
             self.tell(&ServerError::Other(format!("Message Not Stored: {error}")));
             return false;
         }
         true
     }
 
-    /// Answers a request on a subject of the server's own; false when there is nothing there.
-    fn serve_api(&mut self, message: &Publish<'_>) -> bool {
+    /// Takes a request on a subject of the server's own; false when there is nothing there.
+    fn serve(&mut self, message: &Publish<'_>) -> bool {
+        if message.subject.starts_with(jetstream::API_PREFIX) {
+            return self.server.jetstream.api.take(&self.server, message);
+        }
         let Some(reply) = message.reply else { return false };
         let Some(body) = server::api::answer(&self.server, message.subject) else { return false };
         let answer = Publish { subject: reply, reply: None, header_len: 0, has_headers: false, message: &body };
-        self.fanout.publish(&self.server.router, &self.client, true, &answer);
+        let origin = Origin { router: &self.server.router, except: None, desks: &mut self.desks };
+        if let Some((slot, _)) = self.fanout.route(origin, reply) {
+            self.fanout.publish(&self.server.router, slot, &answer);
+        }
         true
     }
 
@@ -182,7 +199,7 @@ impl Connection {
     /// nats-py writes the PING of `flush()` straight to the socket while published messages still sit in its buffer, to
     /// be written a moment later. Answered at once, such a flush would promise nothing.
     fn overtaking_library(&self) -> bool {
-        self.server.capture.is_on() && self.options.lang.as_deref() == Some("python3")
+        self.desks.record_something() && self.options.lang.as_deref() == Some("python3")
     }
 
     /// Answers in its turn: at once, between the deliveries to this client, if nothing before it waits for the log.
@@ -192,7 +209,7 @@ impl Connection {
             self.refusal_told = false;
         }
         let has_more_to_say =
-            self.ping_overtakes || self.unsubscribed || !self.batch.is_empty() || !self.unflushed.is_empty();
+            self.ping_overtakes || self.unsubscribed || self.desks.has_staged() || self.desks.has_unflushed();
         let waits = !self.answers.is_empty() || (promises && has_more_to_say) || !self.client.acks.lock().is_empty();
         if waits {
             self.answers.push(answer);

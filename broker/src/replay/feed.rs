@@ -107,7 +107,7 @@ impl Feed {
     }
 
     async fn follow(&mut self) -> End {
-        let mut readable = self.server.capture.readable();
+        let Some(mut readable) = self.server.capture.readable() else { return End::Over };
         // History ends where the log ended when the replay began.
         let history_end = *readable.borrow_and_update();
         if let Err(error) = self.seek().await {

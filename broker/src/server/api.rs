@@ -3,17 +3,18 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use sublog_storage::ScrubState;
+use sublog_storage::{LogState, ScrubState};
 
 use super::Server;
 use crate::capture::CAPTURE;
+use crate::jetstream::store;
 use crate::{clock, rfc3339};
 
 /// One stream, as `$SUBLOG.STATE` shows it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 #[expect(missing_docs, reason = "named as they are sent")]
 pub struct StreamState {
-    pub name: &'static str,
+    pub name: String,
     pub first_seq: u64,
     pub last_seq: u64,
     pub messages: u64,
@@ -83,22 +84,32 @@ struct State {
     streams: Vec<StreamState>,
 }
 
-/// The streams there are.
+/// The streams there are, the capture stream first.
 #[must_use]
 pub fn streams(server: &Server) -> Vec<StreamState> {
     use std::sync::atomic::Ordering;
+    let capture = server.capture.state().map(|state| StreamState {
+        expired_messages: server.stats.expired_msgs.load(Ordering::Relaxed),
+        expired_bytes: server.stats.expired_bytes.load(Ordering::Relaxed),
+        ..stream(CAPTURE, &state)
+    });
+    let declared = server.jetstream.streams.all().into_iter().map(|declared| match declared.stream.log_or_error() {
+        Ok(log) => stream(&declared.config.name, &log.log().state()),
+        Err(error) => StreamState {
+            name: declared.config.name.clone(),
+            health: "offline",
+            error: Some(error.to_string()),
+            ..StreamState::default()
+        },
+    });
+    capture.into_iter().chain(declared).collect()
+}
 
-    use sublog_storage::Health;
-    let Some(state) = server.capture.state() else { return Vec::new() };
-    let (health, error) = match &state.health {
-        Health::Ok => ("ok", None),
-        Health::Slow { lasting } => ("slow", Some(format!("the disk has not answered for {} ms", lasting.as_millis()))),
-        Health::Full(error) => ("full", Some(error.to_string())),
-        Health::Failed(error) => ("failed", Some(error.to_string())),
-    };
+fn stream(name: &str, state: &LogState) -> StreamState {
+    let (health, error) = store::health(&state.health);
     let time = |ns: i64| if state.messages == 0 { String::new() } else { rfc3339::format(ns) };
-    vec![StreamState {
-        name: CAPTURE,
+    StreamState {
+        name: name.to_owned(),
         first_seq: state.first_seq,
         last_seq: state.last_seq,
         messages: state.messages,
@@ -112,12 +123,12 @@ pub fn streams(server: &Server) -> Vec<StreamState> {
         damaged_ranges: state.damage_found,
         read_faults: state.counters.read_faults,
         scrub: scrub_report(&state.scrub),
-        expired_messages: server.stats.expired_msgs.load(Ordering::Relaxed),
-        expired_bytes: server.stats.expired_bytes.load(Ordering::Relaxed),
+        expired_messages: 0,
+        expired_bytes: 0,
         queued_bytes: state.queued_bytes,
         syncs: state.counters.syncs,
         commits: state.counters.frames,
-    }]
+    }
 }
 
 /// The answer to a request on one of the server's own subjects.

@@ -19,7 +19,11 @@ use crate::capture::{CAPTURE, Capture};
 use crate::cli::{BannerFacts, Recovered, announce, banner};
 use crate::client::CloseReason;
 use crate::client::outbound::Kind;
+use crate::client::sender::Senders;
 use crate::config::ServerOptions;
+use crate::jetstream::JetStream;
+use crate::jetstream::api::{self, Api};
+use crate::jetstream::streams::Streams;
 use crate::logging::LogHandle;
 use crate::router::Router;
 use crate::{clock, limits, monitor};
@@ -96,10 +100,13 @@ async fn serve(
     tracing::info!("Starting sublog");
     tracing::info!("  Version:  {VERSION}");
     let mut signals = Signals::new().map_err(ServeError::Runtime)?;
-    let (data, id) = open_data(&options)?;
+    let (data, meta, id) = open_data(&options)?;
     tracing::info!("  Name:     {}", options.name.as_deref().unwrap_or(&id));
     tracing::info!("  ID:       {id}");
-    let (capture, recovered) = open_capture(&options, data.as_deref())?;
+    let (capture, recovered) = open_capture(&options, &data)?;
+    let router = Router::default();
+    let streams = Streams::open(data.clone(), meta, options.capture.sync, &router).map_err(ServeError::Runtime)?;
+    let (api, requests) = Api::new();
     let listener = accept::bind(&options.host, options.port).await.map_err(|source| ServeError::Listen {
         host: options.host.clone(),
         port: options.port,
@@ -107,8 +114,10 @@ async fn serve(
     })?;
     let address = listener.local_addr().map_err(ServeError::Runtime)?;
     let server = Arc::new(Server {
-        router: Router::default(),
+        jetstream: JetStream::new(streams, api, capture.stream_log(), &options.capture),
+        router,
         capture,
+        senders: Senders::default(),
         stats: ServerStats::default(),
         replay_runtime,
         id,
@@ -128,7 +137,13 @@ async fn serve(
     announce(log, &banner(&BannerFacts { options: &server.options, listen: address, monitor, recovered }));
 
     let ticker = tokio::spawn(ticker::run(server.clone()));
-    let retention = data.clone().map(|data| tokio::spawn(retention::run(server.clone(), data)));
+    let retention = tokio::spawn(retention::run(server.clone(), data));
+    let expiry = tokio::spawn(retention::expire(server.clone()));
+    let answering = server.clone();
+    std::thread::Builder::new()
+        .name("sublog-api".to_owned())
+        .spawn(move || api::run(&answering, &requests))
+        .map_err(ServeError::Runtime)?;
     let maintenance = maintenance::start(&server).map_err(ServeError::Runtime)?;
     until_stopped(&server, listener, &mut signals, log).await;
 
@@ -136,10 +151,10 @@ async fn serve(
     server.stopping.store(true, Ordering::Release);
     ticker.abort();
     drop(maintenance);
-    if let Some(task) = retention {
-        task.abort();
-    }
+    retention.abort();
+    expiry.abort();
     disconnect(&server).await;
+    tokio::task::block_in_place(|| server.jetstream.streams.close()).map_err(ServeError::Close)?;
     if let Some(log) = server.capture.log() {
         tokio::task::block_in_place(|| log.close()).map_err(ServeError::Close)?;
     }
@@ -148,11 +163,8 @@ async fn serve(
     Ok(())
 }
 
-/// Takes the data directory and the server's identity in it. Without capture nothing needs a disk.
-fn open_data(options: &ServerOptions) -> Result<(Option<Arc<DataDir>>, String), ServeError> {
-    if !options.capture.enabled {
-        return Ok((None, new_identity()));
-    }
+/// Takes the data directory, what is kept of small things in it, and the server's identity.
+fn open_data(options: &ServerOptions) -> Result<(Arc<DataDir>, Arc<Meta>, String), ServeError> {
     let data = DataDir::open(&options.store_dir)?;
     let meta = Meta::open(&data.meta())?;
     let id = match meta.identity()? {
@@ -163,7 +175,7 @@ fn open_data(options: &ServerOptions) -> Result<(Option<Arc<DataDir>>, String), 
             id
         }
     };
-    Ok((Some(Arc::new(data)), id))
+    Ok((Arc::new(data), Arc::new(meta), id))
 }
 
 /// A public key of the kind that names servers. Nothing is signed with it, so the private half is not kept.
@@ -171,11 +183,14 @@ fn new_identity() -> String {
     nkeys::KeyPair::new_server().public_key()
 }
 
-type Opened = (Arc<Capture>, Option<Recovered>);
+type Opened = (Capture, Option<Recovered>);
 
-fn open_capture(options: &ServerOptions, data: Option<&DataDir>) -> Result<Opened, ServeError> {
-    let Some(data) = data else { return Ok((Capture::off(), None)) };
-    let (capture, report) = Capture::open(data.stream(CAPTURE), &options.capture)?;
+fn open_capture(options: &ServerOptions, data: &DataDir) -> Result<Opened, ServeError> {
+    tracing::info!("  Store Directory:  \"{}\"", data.root().display());
+    if !options.capture.enabled {
+        return Ok((Capture::off(), None));
+    }
+    let (capture, report) = Capture::open(&data.stream(CAPTURE), &options.capture, &tokio::runtime::Handle::current())?;
     tell_recovery(&report);
     let recovered = capture.state().map(|state| Recovered {
         messages: state.messages,
@@ -184,7 +199,6 @@ fn open_capture(options: &ServerOptions, data: Option<&DataDir>) -> Result<Opene
         bytes: state.bytes,
         damaged_ranges: usize::try_from(state.damage_found).unwrap_or(usize::MAX),
     });
-    tracing::info!("  Store Directory:  \"{}\"", data.root().display());
     if let Some(found) = recovered.filter(|_| !report.created) {
         tracing::info!(
             "  Restored {} messages for stream '{CAPTURE}' in {:.1?}",

@@ -1,4 +1,5 @@
-//! What is done for the capture stream now and then, and what it lets go of: messages past their age, and the oldest ones when the disk fills up.
+//! What is done for streams now and then, and what they let go of: messages past their age, and of the capture stream the
+//! oldest ones when the disk fills up.
 //!
 //! Whole sealed segments go, oldest first, and what went is counted and logged.
 
@@ -9,10 +10,13 @@ use std::time::Duration;
 use sublog_storage::{DataDir, Log, LogError, Removed};
 
 use super::Server;
+use crate::capture::CAPTURE;
 use crate::clock;
 use crate::config::CaptureOptions;
 
 const EVERY: Duration = Duration::from_secs(2);
+/// How often streams are asked for messages past their age.
+const EXPIRY_EVERY: Duration = Duration::from_millis(100);
 /// How long maintenance goes on before limits are looked at again, in milliseconds.
 const MAINTAIN_MS: u64 = 1000;
 
@@ -28,9 +32,27 @@ pub(super) async fn run(server: Arc<Server>, data: Arc<DataDir>) {
             // Removal syncs a folder: that is not for a thread that serves connections.
             let work = move || {
                 enforce(&server, &data);
-                maintain(&server)
+                let capture = server.capture.log().is_some_and(|log| maintain(&server, CAPTURE, log));
+                let all = server.jetstream.streams.all();
+                let logs = all.iter().filter_map(|found| Some((&*found.config.name, found.stream.log()?.log())));
+                logs.fold(capture, |more, (name, log)| maintain(&server, name, log) || more)
             };
             more = tokio::task::spawn_blocking(work).await.unwrap_or(false);
+        }
+    }
+}
+
+/// Removes messages of declared streams that are past their age, until it is dropped.
+pub(super) async fn expire(server: Arc<Server>) {
+    let mut interval = tokio::time::interval(EXPIRY_EVERY);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let now_ns = clock::unix_ns();
+        let due = server.jetstream.streams.all().into_iter().filter(|found| found.stream.is_expiry_due(now_ns));
+        for declared in due {
+            // Looking for what is too old reads, and removing it waits for a disk.
+            let _ = tokio::task::spawn_blocking(move || declared.stream.expire(clock::unix_ns())).await;
         }
     }
 }
@@ -55,8 +77,7 @@ fn enforce(server: &Server, data: &DataDir) {
 
 /// Keeps the log's index up, packs what is to be packed, and gives space back, for a while; whether there is more to do.
 /// Rests as long as it works, since others want the processor and the disk as well.
-fn maintain(server: &Server) -> bool {
-    let Some(log) = server.capture.log() else { return false };
+fn maintain(server: &Server, stream: &str, log: &Log) -> bool {
     let begin = clock::ticks_ms();
     while !server.stopping.load(Ordering::Acquire) {
         let piece = clock::ticks_ms();
@@ -64,7 +85,7 @@ fn maintain(server: &Server) -> bool {
             Ok(done) if done.more => {}
             Ok(_) => return false,
             Err(error) => {
-                tracing::warn!(stream = crate::capture::CAPTURE, "Maintenance of the log failed: {error}");
+                tracing::warn!(stream, "Maintenance of the log failed: {error}");
                 return false;
             }
         }
@@ -93,7 +114,7 @@ fn report(server: &Server, outcome: Result<Removed, LogError>, why: &str) -> boo
             server.stats.expired_msgs.fetch_add(removed.messages, Ordering::Relaxed);
             server.stats.expired_bytes.fetch_add(removed.bytes, Ordering::Relaxed);
             tracing::info!(
-                stream = crate::capture::CAPTURE,
+                stream = CAPTURE,
                 "Retention removed {} messages ({} bytes, {} segments) {why}",
                 removed.messages,
                 removed.bytes,

@@ -21,6 +21,9 @@ impl Shared {
     /// The same for all subjects there are.
     pub(crate) fn over_anywhere(&self, max: u64) -> Result<Vec<(u64, u64)>, IndexError> {
         self.subjects.notes.store(true, Ordering::Release);
+        if self.segments().is_empty() {
+            return Ok(Vec::new());
+        }
         let everything = FilterSet::new(SubjectFilter::parse(b">").into_iter().collect());
         let mut over = Vec::new();
         let mut after: Option<Vec<u8>> = None;
@@ -34,6 +37,10 @@ impl Shared {
     }
 
     fn over_among(&self, subjects: Vec<Vec<u8>>, max: u64) -> Result<Vec<(u64, u64)>, IndexError> {
+        if subjects.is_empty() {
+            // A log without a segment has no index to ask.
+            return Ok(Vec::new());
+        }
         self.ask_all(&|snapshot| {
             let mut over = Vec::new();
             for subject in &subjects {

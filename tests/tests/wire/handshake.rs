@@ -27,10 +27,11 @@ fn info_holds_what_clients_read_and_fits_old_parsers() {
     assert!(version.len() == 3 && version >= vec![2, 10, 0], "{version:?}");
     assert_eq!(first["proto"], 1);
     assert_eq!(first["headers"], true);
+    assert_eq!(first["jetstream"], true);
     assert_eq!(first["max_payload"], 1_048_576);
     assert_eq!(first["port"], server.address().port());
     assert_eq!(first["client_ip"], "127.0.0.1");
-    for absent in ["auth_required", "tls_required", "tls_available", "nonce", "jetstream", "connect_urls", "ldm"] {
+    for absent in ["auth_required", "tls_required", "tls_available", "nonce", "api_lvl", "connect_urls", "ldm"] {
         assert!(first.get(absent).is_none(), "{absent} in {first}");
     }
     let second = server.raw().info;

@@ -1,0 +1,88 @@
+//! Messages that the server itself sends: answers, acknowledgements, deliveries.
+//!
+//! They go the way of any publisher's, through a fan-out and desks of their own, so that a stream may record them. The
+//! capture stream does not.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use sublog_protocol::decode::Publish;
+use sublog_storage::AppendError;
+
+use super::desks::{Desks, Sink};
+use super::fanout::{Fanout, Origin};
+use crate::clock;
+use crate::limits::{IDLE_KEEP_BYTES, IDLE_SENDERS_MAX};
+use crate::server::Server;
+
+/// Senders that rest.
+#[derive(Default)]
+pub struct Senders {
+    idle: Mutex<Vec<Sender>>,
+    seeds: AtomicU64,
+}
+
+/// One thread's way to the clients, for as long as it has something to say.
+pub struct Sender {
+    fanout: Fanout,
+    desks: Desks,
+}
+
+impl Sender {
+    /// Stages a message for everybody who gets it; false when nobody does. `message` is the header block, of `header_len`
+    /// bytes, and the payload behind it.
+    pub fn publish(
+        &mut self,
+        server: &Server,
+        subject: &[u8],
+        reply: Option<&[u8]>,
+        header_len: usize,
+        message: &[u8],
+    ) -> bool {
+        let message = Publish { subject, reply, header_len, has_headers: header_len > 0, message };
+        let origin = Origin { router: &server.router, except: None, desks: &mut self.desks };
+        let Some((slot, sink)) = self.fanout.route(origin, subject) else { return false };
+        let delivered = self.fanout.publish(&server.router, slot, &message);
+        if let Sink::Log(desk) = sink {
+            // A record that no log takes is none that the server makes up.
+            let _ = self.desks.record(desk, clock::unix_ns(), &message);
+        }
+        delivered
+    }
+}
+
+impl Server {
+    /// Lets `say` publish, and hands over what it published.
+    pub fn send<T>(self: &Arc<Self>, say: impl FnOnce(&mut Sender) -> T) -> T {
+        let senders = &self.senders;
+        let mut sender = senders.idle.lock().pop().unwrap_or_else(|| {
+            let seed = senders.seeds.fetch_add(1, Ordering::Relaxed) | 1 << 63;
+            Sender { fanout: Fanout::new(seed, &self.router), desks: Desks::new(None) }
+        });
+        let batch = self.router.batches.enter(self.senders.seeds.load(Ordering::Relaxed));
+        let said = say(&mut sender);
+        sender.fanout.flush();
+        self.router.batches.exit(batch);
+        sender.fanout.settle(&self.router);
+        sender.fanout.begin_turn();
+        while let Some(desk) = sender.desks.next_staged() {
+            if let Err(error) = desk.append(self, false) {
+                desk.refused(self, &error);
+                // Nobody can be held back for it.
+                if matches!(error, AppendError::QueueFull { .. }) {
+                    tracing::warn!("A message of the server's own was not recorded: {error}");
+                }
+            }
+        }
+        sender.desks.settle();
+        sender.desks.take_unflushed();
+        sender.desks.let_go(&self.router, &mut sender.fanout);
+        sender.desks.shrink(IDLE_KEEP_BYTES);
+        let mut idle = senders.idle.lock();
+        if idle.len() < IDLE_SENDERS_MAX {
+            idle.push(sender);
+        }
+        said
+    }
+}

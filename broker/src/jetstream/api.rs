@@ -1,0 +1,178 @@
+//! Requests on `$JS.API.>`.
+//!
+//! They come from publishers' connections, which only copy them. One thread carries them out in the order they came, since
+//! they may wait for a disk; direct gets have threads that read, and wait for nothing else.
+
+mod direct;
+mod info;
+mod messages;
+mod streams;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+
+use serde::Serialize;
+use sublog_protocol::decode::Publish;
+use sublog_protocol::headers;
+
+use super::errors::ApiError;
+use super::wire::paging::Page;
+use super::wire::responses::Purged;
+use super::wire::{Kind, Response};
+use super::{API_PREFIX, server_level};
+use crate::limits::{API_REQUESTS_MAX, DIRECT_GETS_MAX};
+use crate::server::Server;
+
+/// Requests carried out so far, and where new ones wait.
+pub struct Api {
+    queue: SyncSender<Request>,
+    direct_gets: Arc<AtomicUsize>,
+    total: AtomicU64,
+    errors: AtomicU64,
+}
+
+/// Requests as the thread gets them.
+pub struct Requests(Receiver<Request>);
+
+/// One request.
+pub(super) struct Request {
+    /// Behind the prefix.
+    operation: String,
+    reply: Option<Box<[u8]>>,
+    header_len: usize,
+    message: Box<[u8]>,
+}
+
+impl Request {
+    fn body(&self) -> &[u8] {
+        self.message.get(self.header_len..).unwrap_or_default()
+    }
+
+    fn header(&self, key: &[u8]) -> Option<&[u8]> {
+        headers::get(self.message.get(..self.header_len)?, key)
+    }
+}
+
+impl Api {
+    /// A queue and its end, which is to be given to [`run`].
+    #[must_use]
+    pub fn new() -> (Self, Requests) {
+        let (queue, requests) = sync_channel(API_REQUESTS_MAX);
+        let api = Self { queue, direct_gets: Arc::default(), total: AtomicU64::new(0), errors: AtomicU64::new(0) };
+        (api, Requests(requests))
+    }
+
+    /// Takes a request. `false`: nobody answers on that subject.
+    pub fn take(&self, server: &Arc<Server>, message: &Publish<'_>) -> bool {
+        let Some(operation) = message.subject.strip_prefix(API_PREFIX) else { return false };
+        // What is not text names nothing that there is.
+        let Ok(operation) = String::from_utf8(operation.to_vec()) else { return true };
+        let request = Request {
+            operation,
+            reply: message.reply.map(Into::into),
+            header_len: message.header_len,
+            message: message.message.into(),
+        };
+        if let Some(what) = request.operation.strip_prefix("DIRECT.GET.") {
+            let (name, subject) = what.split_once('.').unwrap_or((what, ""));
+            let Some(source) = direct::source(server, name) else { return false };
+            let subject = subject.to_owned();
+            self.get_directly(server, move |server| direct::get(server, &source, &subject, &request));
+            return true;
+        }
+        match self.queue.try_send(request) {
+            Ok(()) => {}
+            Err(TrySendError::Full(request)) => {
+                tracing::warn!("API request dropped, {API_REQUESTS_MAX} wait: {}", request.operation);
+            }
+            Err(TrySendError::Disconnected(_)) => {}
+        }
+        true
+    }
+
+    /// Runs a direct get where reading may wait for a disk.
+    fn get_directly(&self, server: &Arc<Server>, get: impl FnOnce(&Arc<Server>) + Send + 'static) {
+        let running = self.direct_gets.clone();
+        if running.fetch_add(1, Ordering::Relaxed) >= DIRECT_GETS_MAX {
+            running.fetch_sub(1, Ordering::Relaxed);
+            tracing::warn!("Direct get dropped, {DIRECT_GETS_MAX} wait");
+            return;
+        }
+        let server = server.clone();
+        server.replay_runtime.clone().spawn(async move {
+            get(&server);
+            running.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+}
+
+/// Carries requests out until the server stops.
+pub fn run(server: &Arc<Server>, Requests(requests): &Requests) {
+    while let Ok(request) = requests.recv() {
+        if server.stopping.load(Ordering::Acquire) {
+            return;
+        }
+        let Some(answer) = carry_out(server, &request) else { continue };
+        let api = &server.jetstream.api;
+        api.total.fetch_add(1, Ordering::Relaxed);
+        if answer.is_error {
+            api.errors.fetch_add(1, Ordering::Relaxed);
+        }
+        let Some(reply) = &request.reply else { continue };
+        server.send(|sender| sender.publish(server, reply, None, 0, &answer.json));
+    }
+}
+
+/// An answer as it is sent.
+struct Answer {
+    json: Vec<u8>,
+    is_error: bool,
+}
+
+impl<T: Serialize> From<Response<T>> for Answer {
+    fn from(response: Response<T>) -> Self {
+        Self { json: response.to_json(), is_error: response.is_error() }
+    }
+}
+
+/// Does what a request asks for. `None`: there is no such request.
+fn carry_out(server: &Arc<Server>, request: &Request) -> Option<Answer> {
+    let mut parts = request.operation.split('.');
+    let operation = match (parts.next()?, parts.next(), parts.next()) {
+        ("INFO", None, _) => return Some(Response::new(Kind::AccountInfo, Ok(info::account(server))).into()),
+        ("STREAM", Some("NAMES"), None) => return Some(streams::names(server, request)),
+        ("STREAM", Some("LIST"), None) => return Some(streams::list(server, request)),
+        ("STREAM", Some("MSG"), Some(what @ ("GET" | "DELETE"))) => what,
+        ("STREAM", Some(what), Some(_)) => what,
+        _ => return None,
+    };
+    let is_of_message = request.operation.starts_with("STREAM.MSG.");
+    let name = request.operation.splitn(if is_of_message { 4 } else { 3 }, '.').last()?;
+    if name.contains('.') {
+        return None;
+    }
+    let level = request.header(b"Nats-Required-Api-Level").unwrap_or_default();
+    let allowed = || if server_level().satisfies(level) { Ok(()) } else { Err(ApiError::required_api_level()) };
+    let body = request.body();
+    Some(match (is_of_message, operation) {
+        (true, "GET") => answer(Kind::MsgGet, allowed().and_then(|()| messages::get(server, name, body))),
+        (true, _) => answer(Kind::MsgDelete, allowed().and_then(|()| messages::delete(server, name, body))),
+        (_, "CREATE") => answer(Kind::StreamCreate, allowed().and_then(|()| streams::create(server, name, body))),
+        (_, "UPDATE") => answer(Kind::StreamUpdate, allowed().and_then(|()| streams::update(server, name, body))),
+        (_, "DELETE") => answer(Kind::StreamDelete, allowed().and_then(|()| streams::delete(server, name))),
+        (_, "INFO") => match allowed().and_then(|()| streams::info(server, name, body)) {
+            Ok(info) => answer(Kind::StreamInfo, Ok(info)),
+            Err(error) => Response::with_error(Kind::StreamInfo, error, Page::default()).into(),
+        },
+        (_, "PURGE") => match allowed().and_then(|()| messages::purge(server, name, body)) {
+            Ok(purged) => answer(Kind::StreamPurge, Ok(purged)),
+            Err(error) => Response::with_error(Kind::StreamPurge, error, Purged::default()).into(),
+        },
+        _ => return None,
+    })
+}
+
+fn answer<T: Serialize>(kind: Kind, result: Result<T, ApiError>) -> Answer {
+    Response::new(kind, result).into()
+}

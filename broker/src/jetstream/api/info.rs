@@ -1,0 +1,141 @@
+//! What streams and the account are shown as.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use sublog_storage::Log;
+use sublog_storage::index::{FilterSet, SubjectFilter};
+
+use super::super::config::Time;
+use super::super::config::stream::StorageType;
+use super::super::errors::ApiError;
+use super::super::read::{self, Unreadable};
+use super::super::streams::Declared;
+use super::super::wire::info::{AccountInfo, AccountLimits, ApiStats, StreamInfo, StreamState, Tier};
+use super::super::wire::paging::SUBJECTS_MAX;
+use super::super::{API_LEVEL, server_level};
+use crate::clock;
+use crate::server::Server;
+
+/// Removed numbers shown at most.
+const DELETED_MAX: usize = 1_000_000;
+
+/// The account: everything there is.
+pub(super) fn account(server: &Server) -> AccountInfo {
+    let all = server.jetstream.streams.all();
+    let limits =
+        AccountLimits { memory_max_stream_bytes: -1, storage_max_stream_bytes: -1, ..AccountLimits::default() };
+    let mut usage = Tier { streams: all.len(), limits, ..Tier::default() };
+    for declared in &all {
+        let bytes = declared.stream.log().map_or(0, |log| log.log().state().bytes);
+        let reserved = u64::try_from(declared.config.max_bytes).unwrap_or(0);
+        if declared.config.storage == StorageType::Memory {
+            usage.memory += bytes;
+            usage.reserved_memory += reserved;
+        } else {
+            usage.storage += bytes;
+            usage.reserved_storage += reserved;
+        }
+    }
+    let api = &server.jetstream.api;
+    AccountInfo {
+        usage,
+        api: ApiStats {
+            level: API_LEVEL,
+            total: api.total.load(Ordering::Relaxed),
+            errors: api.errors.load(Ordering::Relaxed),
+            inflight: 0,
+        },
+        ..AccountInfo::default()
+    }
+}
+
+/// A stream: configuration and state.
+pub(super) fn stream(declared: &Declared) -> StreamInfo {
+    StreamInfo {
+        config: declared.config.shown(&server_level()),
+        created: Time::from_ns(declared.created_ns),
+        state: declared.stream.log().map_or_else(StreamState::default, |log| state(log.log())),
+        domain: String::new(),
+        cluster: None,
+        mirror: None,
+        sources: Vec::new(),
+        alternates: Vec::new(),
+        ts: Time::from_ns(clock::unix_ns()),
+    }
+}
+
+fn state(log: &Log) -> StreamState {
+    let state = log.state();
+    let time = |ns: i64| if ns == 0 { Time::NEVER } else { Time::from_ns(ns) };
+    let has_any = state.messages > 0;
+    let deleted = (state.last_seq + 1).saturating_sub(state.first_seq).saturating_sub(state.messages);
+    let num_subjects = count_subjects(log).unwrap_or_else(|error| {
+        tracing::warn!("Subjects of a stream cannot be counted: {error}");
+        0
+    });
+    StreamState {
+        messages: state.messages,
+        bytes: state.bytes,
+        first_seq: if state.last_seq == 0 { 0 } else { state.first_seq },
+        first_ts: if has_any { time(state.first_ts_ns) } else { Time::NEVER },
+        last_seq: state.last_seq,
+        last_ts: time(state.last_ts_ns),
+        num_subjects,
+        num_deleted: if has_any { deleted } else { 0 },
+        ..StreamState::default()
+    }
+}
+
+fn everything() -> FilterSet {
+    FilterSet::new(SubjectFilter::parse(b">").into_iter().collect())
+}
+
+fn count_subjects(log: &Log) -> Result<u64, Unreadable> {
+    let mut count = 0;
+    each_subject(log, &everything(), &mut |_, _| count += 1)?;
+    Ok(count)
+}
+
+fn each_subject(log: &Log, filters: &FilterSet, f: &mut dyn FnMut(Vec<u8>, u64)) -> Result<(), Unreadable> {
+    const PAGE: usize = 10_000;
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let page = read::or_nothing(log.subjects(filters, after.as_deref(), PAGE))?;
+        let full = page.len() == PAGE;
+        after = page.last().map(|(subject, _)| subject.clone());
+        page.into_iter().for_each(|(subject, state)| f(subject, state.count));
+        if !full {
+            return Ok(());
+        }
+    }
+}
+
+/// A page of subjects with their counts, and how many match in all.
+pub(super) fn subjects(log: &Log, filter: &[u8], offset: usize) -> Result<(BTreeMap<String, u64>, usize), ApiError> {
+    let Ok(filter) = SubjectFilter::parse(filter) else { return Ok((BTreeMap::new(), 0)) };
+    let mut found = BTreeMap::new();
+    let mut total = 0_usize;
+    let read = each_subject(log, &FilterSet::from(filter), &mut |subject, count| {
+        if total >= offset && found.len() < SUBJECTS_MAX {
+            found.insert(String::from_utf8_lossy(&subject).into_owned(), count);
+        }
+        total += 1;
+    });
+    match read {
+        Ok(()) => Ok((found, total)),
+        Err(error) => {
+            tracing::warn!("Subjects of a stream cannot be read: {error}");
+            Err(ApiError::general("the stream's subjects cannot be read"))
+        }
+    }
+}
+
+/// Removed numbers between those that are there.
+pub(super) fn deleted(log: &Log) -> Vec<u64> {
+    let state = log.state();
+    if state.messages == 0 {
+        return Vec::new();
+    }
+    (state.first_seq..=state.last_seq).filter(|seq| log.is_removed(*seq)).take(DELETED_MAX).collect()
+}

@@ -1,0 +1,193 @@
+//! Requests about the messages of a stream.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use sublog_storage::index::{FilterSet, SubjectFilter};
+use sublog_storage::{Log, Record, Visit};
+
+use super::super::config::Time;
+use super::super::config::json::Unknown;
+use super::super::errors::ApiError;
+use super::super::read::{self, Unreadable};
+use super::super::streams::Declared;
+use super::super::wire::message::StoredMessage;
+use super::super::wire::requests::{MsgDeleteRequest, MsgGetRequest, PurgeRequest};
+use super::super::wire::responses::{Done, MessageFound, Purged};
+use crate::server::Server;
+
+/// Which message is wanted.
+pub(super) trait Wanted {
+    /// Whether nothing says which one.
+    fn is_unsaid(&self) -> bool;
+    /// Whether it says two things at once.
+    fn contradicts_itself(&self) -> bool;
+    /// The number from which on the next one is looked for.
+    fn first_number(&self, log: &Log) -> Result<u64, Unreadable>;
+    /// Finds it, if it is one message.
+    fn find(&self, log: &Log) -> Result<Option<Record>, Unreadable>;
+}
+
+impl Wanted for MsgGetRequest {
+    fn is_unsaid(&self) -> bool {
+        self.seq == 0
+            && self.last_by_subj.is_empty()
+            && self.next_by_subj.is_empty()
+            && self.multi_last.is_empty()
+            && self.start_time.is_none()
+    }
+
+    fn contradicts_itself(&self) -> bool {
+        let last = !self.last_by_subj.is_empty();
+        let by_time = self.start_time.is_some();
+        last && (self.seq > 0 || by_time || !self.next_by_subj.is_empty() || self.batch != 0) || self.seq > 0 && by_time
+    }
+
+    fn first_number(&self, log: &Log) -> Result<u64, Unreadable> {
+        match self.start_time.and_then(Time::ns) {
+            Some(ns) => Ok(log.seek_time(ns)?),
+            None => Ok(self.seq.max(1)),
+        }
+    }
+
+    fn find(&self, log: &Log) -> Result<Option<Record>, Unreadable> {
+        if !self.last_by_subj.is_empty() {
+            let Ok(filter) = SubjectFilter::parse(self.last_by_subj.as_bytes()) else { return Ok(None) };
+            let last = read::last_matching(log, &FilterSet::from(filter), log.readable_seq())?;
+            return read::message(log, last.unwrap_or(0));
+        }
+        if self.next_by_subj.is_empty() && self.start_time.is_none() {
+            return read::message(log, self.seq);
+        }
+        let filter = if self.next_by_subj.is_empty() { ">" } else { &self.next_by_subj };
+        let Ok(filter) = SubjectFilter::parse(filter.as_bytes()) else { return Ok(None) };
+        read::next_matching(log, FilterSet::from(filter), self.first_number(log)?)
+    }
+}
+
+/// A stream that is there, and its log, that can be read.
+fn declared(server: &Server, name: &str) -> Result<Declared, ApiError> {
+    let declared = server.jetstream.get(name).ok_or_else(ApiError::stream_not_found)?;
+    if declared.stream.log().is_none() { Err(ApiError::stream_offline()) } else { Ok(declared) }
+}
+
+fn unreadable(error: &Unreadable) -> ApiError {
+    tracing::warn!("A stream cannot be read: {error}");
+    ApiError::general("the stream cannot be read")
+}
+
+pub(super) fn get(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<MessageFound, ApiError> {
+    let declared = declared(server, name)?;
+    let wanted = MsgGetRequest::parse(body, Unknown::Ignore)?;
+    if wanted.batch != 0 || !wanted.multi_last.is_empty() {
+        return Err(ApiError::bad_request());
+    }
+    let log = declared.stream.log().ok_or_else(ApiError::stream_offline)?;
+    let found = wanted.find(log.log()).map_err(|e| unreadable(&e))?.ok_or_else(ApiError::no_message_found)?;
+    let message = StoredMessage {
+        subject: String::from_utf8_lossy(&found.subject).into_owned(),
+        seq: found.seq,
+        hdrs: if wanted.no_hdr { Vec::new() } else { found.headers.to_vec() },
+        data: found.payload.to_vec(),
+        time: Time::from_ns(found.ts_ns),
+    };
+    Ok(MessageFound { message })
+}
+
+pub(super) fn delete(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<Done, ApiError> {
+    let declared = declared(server, name)?;
+    let seq = MsgDeleteRequest::parse(body, Unknown::Ignore)?.seq;
+    if declared.config.sealed {
+        return Err(ApiError::stream_sealed());
+    }
+    if declared.config.deny_delete {
+        return Err(ApiError::stream_msg_delete_failed("message delete not permitted"));
+    }
+    let log = declared.stream.log().ok_or_else(ApiError::stream_offline)?.log();
+    if seq == 0 {
+        return Err(ApiError::stream_msg_delete_failed("no message found"));
+    }
+    if seq > log.readable_seq() {
+        return Err(ApiError::stream_msg_delete_failed("stream store EOF"));
+    }
+    match log.remove_now(vec![(seq, seq)]) {
+        Ok(removed) if removed.messages > 0 => Ok(Done::YES),
+        Ok(_) => Err(ApiError::sequence_not_found(seq)),
+        Err(error) => {
+            tracing::warn!(stream = name, "A message cannot be removed: {error}");
+            Err(ApiError::stream_msg_delete_failed("the removal could not be written"))
+        }
+    }
+}
+
+pub(super) fn purge(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<Purged, ApiError> {
+    let declared = declared(server, name)?;
+    let asked = PurgeRequest::parse(body, Unknown::Ignore)?;
+    if !body.trim_ascii().is_empty() && !body.trim_ascii_start().starts_with(b"{") {
+        // What is no request at all must not be taken for one to remove everything.
+        return Err(ApiError::invalid_json("an object is expected"));
+    }
+    if declared.config.sealed {
+        return Err(ApiError::stream_sealed());
+    }
+    if declared.config.deny_purge {
+        return Err(ApiError::stream_purge_failed("stream purge not permitted"));
+    }
+    let log = declared.stream.log().ok_or_else(ApiError::stream_offline)?.log();
+    let ranges = to_purge(log, &asked).map_err(|e| unreadable(&e))?;
+    let purged = if ranges.is_empty() { Ok(0) } else { log.remove_now(ranges).map(|removed| removed.messages) };
+    match purged {
+        Ok(purged) => Ok(Purged { success: true, purged }),
+        Err(error) => {
+            tracing::warn!(stream = name, "The stream cannot be purged: {error}");
+            Err(ApiError::stream_purge_failed("the removal could not be written"))
+        }
+    }
+}
+
+/// The numbers that go.
+fn to_purge(log: &Log, asked: &PurgeRequest) -> Result<Vec<(u64, u64)>, Unreadable> {
+    let last = log.readable_seq();
+    let to = if asked.seq > 0 { last.min(asked.seq - 1) } else { last };
+    let filter = if asked.filter.is_empty() { ">" } else { &asked.filter };
+    let Ok(filter) = SubjectFilter::parse(filter.as_bytes()) else { return Ok(Vec::new()) };
+    if filter.is_everything() {
+        let to = if asked.keep > 0 { before_newest(log, asked.keep)? } else { to };
+        return Ok(if to == 0 { Vec::new() } else { vec![(1, to)] });
+    }
+    let mut numbers = Vec::new();
+    log.select(FilterSet::from(filter), 1).visit(usize::MAX, &mut |visit| match visit {
+        Visit::Record(record) if record.seq > to => ControlFlow::Break(()),
+        Visit::Record(record) => {
+            numbers.push(record.seq);
+            ControlFlow::Continue(())
+        }
+        Visit::Lost(_) => ControlFlow::Continue(()),
+    })?;
+    numbers.truncate(numbers.len().saturating_sub(usize::try_from(asked.keep).unwrap_or(usize::MAX)));
+    let mut ranges: Vec<(u64, u64)> = Vec::new();
+    for seq in numbers {
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == seq => *last = seq,
+            _ => ranges.push((seq, seq)),
+        }
+    }
+    Ok(ranges)
+}
+
+/// The number before the newest `keep` messages.
+fn before_newest(log: &Log, keep: u64) -> Result<u64, Unreadable> {
+    let mut left = keep;
+    let mut first_kept = 1;
+    log.reader().visit_backward(u64::MAX, &mut |visit| {
+        if let Visit::Record(record) = visit {
+            left -= 1;
+            if left == 0 {
+                first_kept = record.seq;
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(first_kept - 1)
+}

@@ -1,0 +1,104 @@
+//! Requests about streams.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use sublog_protocol::subject;
+
+use super::super::config::json::Unknown;
+use super::super::errors::ApiError;
+use super::super::streams::Declared;
+use super::super::wire::Kind;
+use super::super::wire::info::{ClusterInfo, StreamInfo};
+use super::super::wire::paging::{LIST_MAX, NAMES_MAX, Page, SUBJECTS_MAX};
+use super::super::wire::requests::{StreamInfoRequest, StreamRequest, StreamsRequest};
+use super::super::wire::responses::{Done, StreamCreated, StreamInfoPage, StreamNames};
+use super::{Answer, Request, answer, info};
+use crate::capture::{CAPTURE, is_captured};
+use crate::server::Server;
+
+/// Names of streams, those only that a subject may go to if one is given.
+pub(super) fn names(server: &Server, request: &Request) -> Answer {
+    let names = page(server, request.body(), NAMES_MAX).map(|(page, streams)| StreamNames {
+        page,
+        streams: streams.into_iter().map(|declared| declared.config.name.clone()).collect(),
+    });
+    answer(Kind::StreamNames, names)
+}
+
+/// A list of streams, with those that could not be opened by name besides.
+#[derive(Serialize)]
+struct Listed {
+    #[serde(flatten)]
+    page: Page,
+    streams: Vec<StreamInfo>,
+    #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    offline: std::collections::BTreeMap<String, &'static str>,
+}
+
+/// The same with all about them.
+pub(super) fn list(server: &Server, request: &Request) -> Answer {
+    let list = page(server, request.body(), LIST_MAX).map(|(page, streams)| Listed {
+        page,
+        streams: streams.iter().map(info::stream).collect(),
+        offline: streams
+            .iter()
+            .filter(|declared| declared.stream.log().is_none())
+            .map(|declared| (declared.config.name.clone(), "the stream's log cannot be opened"))
+            .collect(),
+    });
+    answer(Kind::StreamList, list)
+}
+
+fn page(server: &Server, body: &[u8], limit: usize) -> Result<(Page, Vec<Declared>), ApiError> {
+    let asked = StreamsRequest::parse(body, Unknown::Ignore)?;
+    let mut all = server.jetstream.all();
+    if !asked.subject.is_empty() {
+        let wanted = asked.subject.as_bytes();
+        all.retain(|stream| stream.config.subjects.iter().any(|own| subject::overlaps(own.as_bytes(), wanted)));
+        // It has what no other takes: whoever looks for the stream of a subject means the other.
+        if all.len() > 1 || !is_captured(wanted) {
+            all.retain(|stream| stream.config.name != CAPTURE);
+        }
+    }
+    let page = Page::new(all.len(), asked.offset, limit);
+    Ok((page, page.pick(all.into_iter()).collect()))
+}
+
+pub(super) fn create(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<StreamCreated, ApiError> {
+    let request = StreamRequest::parse(name, body, Unknown::Ignore)?;
+    let (declared, did_create) = server.jetstream.streams.create(request.config, request.pedantic, &server.router)?;
+    Ok(StreamCreated { info: info::stream(&declared), did_create })
+}
+
+pub(super) fn update(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<StreamCreated, ApiError> {
+    let request = StreamRequest::parse(name, body, Unknown::Ignore)?;
+    let declared = server.jetstream.streams.update(request.config, request.pedantic, &server.router)?;
+    Ok(StreamCreated { info: info::stream(&declared), did_create: false })
+}
+
+pub(super) fn delete(server: &Arc<Server>, name: &str) -> Result<Done, ApiError> {
+    if name == CAPTURE && server.capture.is_on() {
+        return Err(ApiError::stream_delete("CAPTURE is the server's own stream: --capture=off ends it"));
+    }
+    server.jetstream.streams.delete(name, &server.router)?;
+    Ok(Done::YES)
+}
+
+pub(super) fn info(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<StreamInfoPage, ApiError> {
+    let asked = StreamInfoRequest::parse(body, Unknown::Ignore)?;
+    let declared = server.jetstream.get(name).ok_or_else(ApiError::stream_not_found)?;
+    let log = declared.stream.log().ok_or_else(ApiError::stream_offline)?;
+    let mut found = StreamInfoPage { page: Page::default(), info: info::stream(&declared) };
+    if asked.deleted_details {
+        found.info.state.deleted = info::deleted(log.log());
+    }
+    if !asked.subjects_filter.is_empty() {
+        let offset = usize::try_from(asked.offset).unwrap_or(0);
+        let (subjects, total) = info::subjects(log.log(), asked.subjects_filter.as_bytes(), offset)?;
+        found.page = Page::new(total, asked.offset, SUBJECTS_MAX);
+        found.info.state.subjects = subjects;
+    }
+    found.info.cluster = Some(ClusterInfo { leader: server.name().to_owned(), ..ClusterInfo::default() });
+    Ok(found)
+}

@@ -1,0 +1,285 @@
+//! The declared streams there are, and how they come and go.
+//!
+//! What is declared is in the metadata before it is at work. The folder of a stream that is deleted gets a name that says so
+//! before the definition goes, and is removed last: a crash leaves a stream whole or gone. Changes come from one thread, the API's.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use sublog_storage::{CommitPool, DataDir, Definition, Log, LogError, Meta, OpenError, Operation, SyncMode};
+
+use super::config::stream::StorageType;
+use super::config::stream::admit::Creation;
+use super::config::{Limits, StreamConfig, json};
+use super::definition;
+use super::errors::ApiError;
+use super::store::StreamLog;
+use super::stream::Stream;
+use crate::clock;
+use crate::router::Router;
+
+/// Threads of the pool that writes streams' logs; there are more while disks let them wait.
+const POOL_THREADS: usize = 2;
+/// What a deleted stream's folder is called until it is gone. No stream's name has a dot.
+const DELETED: &str = ".deleted";
+/// Folder of streams that are not kept over a restart: files that nobody syncs, which the system holds in memory as long
+/// as it has some to spare.
+const MEMORY: &str = "memory";
+
+/// A declared stream and what it is declared to be.
+#[derive(Clone)]
+pub struct Declared {
+    /// The stream at work.
+    pub stream: Arc<Stream>,
+    /// What it is declared to be.
+    pub config: Arc<StreamConfig>,
+    /// Created, nanoseconds since 1970.
+    pub created_ns: i64,
+}
+
+/// See the module.
+pub struct Streams {
+    data: Arc<DataDir>,
+    meta: Arc<Meta>,
+    pool: CommitPool,
+    sync: SyncMode,
+    runtime: tokio::runtime::Handle,
+    by_name: RwLock<BTreeMap<String, Declared>>,
+    /// One change at a time.
+    changing: Mutex<()>,
+    next_id: AtomicU64,
+}
+
+impl Streams {
+    /// Opens all streams that were declared. One that cannot be opened is there all the same, and says why.
+    ///
+    /// # Errors
+    /// The system gives no threads.
+    pub fn open(data: Arc<DataDir>, meta: Arc<Meta>, sync: SyncMode, router: &Router) -> io::Result<Self> {
+        let streams = Self {
+            pool: CommitPool::new(POOL_THREADS)?,
+            data,
+            meta,
+            sync,
+            runtime: tokio::runtime::Handle::current(),
+            by_name: RwLock::default(),
+            changing: Mutex::default(),
+            next_id: AtomicU64::new(1),
+        };
+        streams.tidy();
+        for definition in streams.meta.definitions() {
+            match definition {
+                Ok(definition) => streams.reopen(&definition, router),
+                Err(error) => {
+                    tracing::error!("A stream's definition cannot be read, the stream is left alone: {error}")
+                }
+            }
+        }
+        Ok(streams)
+    }
+
+    /// Ends deletions that a crash interrupted, and removes what was kept in memory only.
+    fn tidy(&self) {
+        for entry in std::fs::read_dir(self.data.stream("")).into_iter().flatten().flatten() {
+            let file_name = entry.file_name().to_string_lossy().into_owned();
+            let Some((name, created_ns)) = file_name.strip_suffix(DELETED).and_then(|rest| rest.split_once('.')) else {
+                continue;
+            };
+            let declared = self.meta.definitions().into_iter().flatten().find(|definition| definition.name == name);
+            let removed = match declared {
+                Some(definition) if definition.created_ns.to_string() == created_ns => {
+                    self.meta.remove_definition(name).map_err(|e| e.to_string())
+                }
+                _ => Ok(()),
+            };
+            if let Err(error) = removed.and_then(|()| std::fs::remove_dir_all(entry.path()).map_err(|e| e.to_string()))
+            {
+                tracing::warn!("{} of a deleted stream cannot be removed: {error}", entry.path().display());
+            }
+        }
+        match std::fs::remove_dir_all(self.data.root().join(MEMORY)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!("Streams in memory of the last run cannot be removed: {error}");
+            }
+            _ => {}
+        }
+    }
+
+    fn reopen(&self, definition: &Definition, router: &Router) {
+        let name = &definition.name;
+        let config: StreamConfig = match json::parse(&definition.body, json::Unknown::Ignore) {
+            Ok(config) => config,
+            Err(error) => {
+                tracing::error!(stream = name, "The stream's definition cannot be read, it is left alone: {error}");
+                return;
+            }
+        };
+        let (log, dir) = (self.open_log(&config), self.dir(&config));
+        let log = match log {
+            Ok(log) => {
+                tracing::info!("  Restored stream '{name}', {} messages", log.log().state().messages);
+                Ok(log)
+            }
+            Err(error) => {
+                tracing::error!(stream = name, "The stream is offline, its log cannot be opened: {error}");
+                let other = io::Error::other(error.to_string());
+                Err(match error {
+                    OpenError::Io(error) => error,
+                    _ => LogError::from_io(Operation::Open, &dir, None, &other),
+                })
+            }
+        };
+        let declared = self.declare(config, definition.created_ns, log);
+        declared.stream.remember_ids(clock::unix_ns());
+        router.change_sink(&declared.stream, &[], &declared.config.subjects);
+        self.by_name.write().insert(name.clone(), declared);
+    }
+
+    fn dir(&self, config: &StreamConfig) -> PathBuf {
+        match config.storage {
+            StorageType::File => self.data.stream(&config.name),
+            StorageType::Memory => self.data.root().join(MEMORY).join(&config.name),
+        }
+    }
+
+    fn open_log(&self, config: &StreamConfig) -> Result<Arc<StreamLog>, OpenError> {
+        let options = config.log_options(self.sync);
+        let opened = StreamLog::open(&config.name, &self.dir(config), options, Some(&self.pool), &self.runtime);
+        opened.map(|(log, _)| log)
+    }
+
+    fn declare(&self, config: StreamConfig, created_ns: i64, log: Result<Arc<StreamLog>, LogError>) -> Declared {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let stream = Arc::new(Stream::new(id, &config.name, log));
+        // Its log was opened with its limits.
+        stream.set_rules(&config);
+        Declared { stream, config: Arc::new(config), created_ns }
+    }
+
+    /// A stream by its name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Declared> {
+        self.by_name.read().get(name).cloned()
+    }
+
+    /// All streams, by name.
+    #[must_use]
+    pub fn all(&self) -> Vec<Declared> {
+        self.by_name.read().values().cloned().collect()
+    }
+
+    /// Makes a stream; one that is just so already is found instead. Whether it was made.
+    ///
+    /// # Errors
+    /// What the client is told.
+    pub fn create(&self, config: StreamConfig, pedantic: bool, router: &Router) -> Result<(Declared, bool), ApiError> {
+        let _changing = self.changing.lock();
+        let name = config.name.clone();
+        let all = self.all();
+        let existing = all.iter().map(|declared| &*declared.config);
+        let config = match definition::requested(config)?.create(&Limits::default(), pedantic, existing)? {
+            Creation::There => return Ok((self.get(&name).ok_or_else(ApiError::stream_not_found)?, false)),
+            Creation::New(config) => *config,
+        };
+        let dir = self.dir(&config);
+        if std::fs::read_dir(&dir).is_ok_and(|mut entries| entries.next().is_some()) {
+            tracing::error!("{} holds something that no stream's definition speaks of", dir.display());
+            return Err(ApiError::stream_create("the stream's folder is there already and is not empty"));
+        }
+        let created_ns = clock::unix_ns();
+        self.keep(&config, created_ns).map_err(ApiError::stream_create)?;
+        let log = self.open_log(&config).map_err(|error| {
+            tracing::error!(stream = config.name, "The stream's log cannot be made: {error}");
+            if let Err(error) = self.meta.remove_definition(&config.name) {
+                tracing::error!(stream = config.name, "Its definition cannot be removed: {error}");
+            }
+            ApiError::stream_create("the stream's log cannot be made")
+        })?;
+        let declared = self.declare(config, created_ns, Ok(log));
+        router.change_sink(&declared.stream, &[], &declared.config.subjects);
+        self.by_name.write().insert(declared.config.name.clone(), declared.clone());
+        Ok((declared, true))
+    }
+
+    /// Changes a stream.
+    ///
+    /// # Errors
+    /// What the client is told.
+    pub fn update(&self, config: StreamConfig, pedantic: bool, router: &Router) -> Result<Declared, ApiError> {
+        let _changing = self.changing.lock();
+        let config = definition::requested(config)?;
+        let found = self.get(&config.name).ok_or_else(ApiError::stream_not_found)?;
+        let all = self.all();
+        let existing = all.iter().map(|declared| &*declared.config);
+        let config = found.config.update(config, &Limits::default(), pedantic, existing, std::iter::empty())?;
+        definition::check_update(&found.config, &config)?;
+        self.keep(&config, found.created_ns).map_err(ApiError::stream_update)?;
+        found.stream.set_config(&config);
+        router.change_sink(&found.stream, &found.config.subjects, &config.subjects);
+        let changed = Declared { config: Arc::new(config), ..found };
+        self.by_name.write().insert(changed.config.name.clone(), changed.clone());
+        Ok(changed)
+    }
+
+    /// Deletes a stream and what it holds.
+    ///
+    /// # Errors
+    /// What the client is told.
+    pub fn delete(&self, name: &str, router: &Router) -> Result<(), ApiError> {
+        let _changing = self.changing.lock();
+        let found = self.get(name).ok_or_else(ApiError::stream_not_found)?;
+        let failed = |why: &dyn std::fmt::Display| {
+            tracing::error!(stream = name, "The stream cannot be deleted: {why}");
+            ApiError::stream_delete("the stream could not be deleted")
+        };
+        found.stream.set_gone();
+        self.by_name.write().remove(name);
+        router.change_sink(&found.stream, &found.config.subjects, &[]);
+        if let Some(log) = found.stream.log() {
+            // What it held is not wanted any more.
+            let _ = log.log().close();
+        }
+        let dir = self.dir(&found.config);
+        let deleted = dir.with_file_name(format!("{name}.{}{DELETED}", found.created_ns));
+        // From here on it is deleted, also after a crash: its definition goes when the new name is found.
+        let there = match std::fs::rename(&dir, &deleted) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            renamed => renamed.and_then(|()| sync_parent(&deleted)).map(|()| true).map_err(|e| failed(&e))?,
+        };
+        self.meta.remove_definition(name).map_err(|e| failed(&e))?;
+        if there && let Err(error) = std::fs::remove_dir_all(&deleted) {
+            tracing::warn!(stream = name, "Files of the deleted stream are removed at the next start: {error}");
+        }
+        Ok(())
+    }
+
+    fn keep(&self, config: &StreamConfig, created_ns: i64) -> Result<(), String> {
+        let body = serde_json::to_vec(config).map_err(|e| e.to_string())?;
+        let definition = Definition { name: config.name.clone(), created_ns, body };
+        self.meta.put_definition(&definition).map_err(|error| {
+            tracing::error!(stream = config.name, "The stream's definition cannot be kept: {error}");
+            "the stream's definition could not be kept".to_owned()
+        })
+    }
+
+    /// Closes all logs, one after the other having been asked.
+    ///
+    /// # Errors
+    /// The first that could not be closed cleanly.
+    pub fn close(&self) -> Result<(), LogError> {
+        let all = self.all();
+        let logs: Vec<&Log> = all.iter().filter_map(|declared| declared.stream.log()).map(|log| log.log()).collect();
+        logs.iter().for_each(|log| log.ask_to_close());
+        let closed: Vec<_> = logs.iter().map(|log| log.close()).collect();
+        closed.into_iter().collect()
+    }
+}
+
+/// A folder's new name is on disk when this returns.
+fn sync_parent(dir: &Path) -> io::Result<()> {
+    std::fs::File::open(dir.parent().unwrap_or(dir))?.sync_all()
+}

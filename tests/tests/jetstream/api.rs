@@ -1,0 +1,116 @@
+//! Streams come, are shown, change and go.
+
+use serde_json::{Value, json};
+
+use crate::{Asking, error, server};
+
+#[test]
+fn a_stream_is_made_once_shown_changed_and_deleted() {
+    let server = server(&[]);
+    let mut js = Asking::new(&server);
+    assert_eq!(js.raw.info["jetstream"], json!(true));
+    let config = json!({ "name": "S", "subjects": ["s.>"], "max_msgs": 5 });
+    let made = js.create(config.clone());
+    assert_eq!(made["type"], "io.nats.jetstream.api.v1.stream_create_response");
+    assert_eq!(made["did_create"], json!(true));
+    assert_eq!((&made["config"]["max_bytes"], &made["config"]["retention"]), (&json!(-1), &json!("limits")));
+    assert!(js.create(config)["did_create"].is_null());
+    let other = js.api("STREAM.CREATE.S", json!({ "name": "S", "subjects": ["s.x"] }));
+    assert_eq!(error(&other).0, 10058);
+    assert_eq!(error(&js.api("STREAM.CREATE.T", json!({ "name": "S" }))).0, 10056);
+    assert_eq!(error(&js.api("STREAM.CREATE.T", json!({ "name": "T", "subjects": ["s.*.y"] }))).0, 10065);
+    assert_eq!(error(&js.api("STREAM.UPDATE.T", json!({ "name": "T" }))).0, 10059);
+    js.stored("s.a", &[], "1", 1);
+    let changed = js.api("STREAM.UPDATE.S", json!({ "name": "S", "subjects": ["t.>"], "max_msgs": 5 }));
+    assert_eq!(changed["config"]["subjects"], json!(["t.>"]), "{changed}");
+    js.stored("t.a", &[], "2", 2);
+    assert_eq!(js.request("s.a", &[], b"nobody's now").status(), Some(503));
+    assert_eq!(js.api("STREAM.DELETE.S", Value::Null)["success"], json!(true));
+    assert_eq!(js.request("t.a", &[], b"nobody's now").status(), Some(503));
+    assert_eq!(error(&js.api("STREAM.INFO.S", Value::Null)).0, 10059);
+    // A new one begins anew.
+    js.create(json!({ "name": "S", "subjects": ["t.>"] }));
+    js.stored("t.a", &[], "again", 1);
+    assert_eq!(js.state("S")["messages"], json!(1));
+}
+
+#[test]
+fn names_and_lists_come_in_pages_and_by_subject() {
+    let server = server(&["--capture=off"]);
+    let mut js = Asking::new(&server);
+    for n in 0..300 {
+        js.create(json!({ "name": format!("S{n:03}"), "subjects": [format!("s.{n}.*")] }));
+    }
+    let list = js.api("STREAM.LIST", Value::Null);
+    assert_eq!((&list["total"], list["streams"].as_array().unwrap().len()), (&json!(300), 256));
+    let rest = js.api("STREAM.LIST", json!({ "offset": 256 }));
+    assert_eq!(rest["streams"].as_array().unwrap().len(), 44);
+    assert_eq!(rest["streams"][0]["config"]["name"], "S256");
+    assert_eq!(js.api("STREAM.NAMES", json!({ "subject": "s.7.x" }))["streams"], json!(["S007"]));
+    assert_eq!(js.api("STREAM.NAMES", json!({ "subject": "none" }))["streams"], json!([]));
+    assert_eq!(js.api("INFO", Value::Null)["streams"], json!(300));
+}
+
+#[test]
+fn what_cannot_be_done_is_not_promised() {
+    let server = server(&[]);
+    let mut js = Asking::new(&server);
+    let mut refused = |config: Value| {
+        let name = config["name"].as_str().unwrap().to_owned();
+        let answer = js.api(&format!("STREAM.CREATE.{name}"), config);
+        assert!(answer["error"].is_object(), "{answer}");
+        error(&answer).0
+    };
+    for (option, value) in [
+        ("mirror", json!({ "name": "O" })),
+        ("sources", json!([{ "name": "O" }])),
+        ("subject_delete_marker_ttl", json!(1_000_000_000)),
+        ("allow_atomic", json!(true)),
+        ("republish", json!({ "src": ">", "dest": "x.>" })),
+        ("first_seq", json!(7)),
+        ("max_age", json!(5)),
+        ("sealed", json!(true)),
+        ("subjects", json!(["a..b"])),
+        ("subjects", json!(["a.*", "*.b"])),
+        ("subjects", json!(["$JS.API.>"])),
+        ("subjects", json!([">"])),
+        ("discard_new_per_subject", json!(true)),
+    ] {
+        assert_eq!(refused(json!({ "name": "S", option: value })), 10052, "{option}");
+    }
+    assert_eq!(refused(json!({ "name": "S", "num_replicas": 3 })), 10074);
+    assert_eq!(refused(json!({ "name": "CAPTURE" })), 10052);
+    for (name, code) in [("a/b", 10128), ("a\\b", 10128), ("a>", 10052), (&*"x".repeat(256), 10052)] {
+        assert_eq!(refused(json!({ "name": name })), code, "{name}");
+    }
+    let answer = js.create(json!({ "name": "TTL", "allow_msg_ttl": true }));
+    assert_eq!(answer["config"]["allow_msg_ttl"], json!(false), "it is not promised: {answer}");
+    js.refused("TTL", &[("Nats-TTL", "1s")], "", 10166, "per-message TTL is disabled");
+    js.api("STREAM.DELETE.TTL", Value::Null);
+    assert_eq!(std::fs::read_dir(server.data().join("streams")).unwrap().count(), 1, "only CAPTURE has a folder");
+}
+
+#[test]
+fn purge_takes_what_it_is_asked_for() {
+    let server = server(&[]);
+    let mut js = Asking::new(&server);
+    js.create(json!({ "name": "S", "subjects": ["s.>"] }));
+    for n in 1..=10_u64 {
+        js.stored(&format!("s.{}", n % 2), &[], "x", n);
+    }
+    let mut purge = |body: Value| js.api("STREAM.PURGE.S", body);
+    assert_eq!(error(&purge(json!({ "keep": 1, "seq": 2 }))).0, 10003);
+    assert_eq!(purge(json!({ "filter": "s.1", "keep": 2 }))["purged"], json!(3));
+    assert_eq!(purge(json!({ "filter": "s.0", "seq": 5 }))["purged"], json!(2));
+    assert_eq!(purge(json!({ "keep": 4 }))["purged"], json!(1));
+    assert_eq!(purge(json!({ "seq": 8 }))["purged"], json!(1));
+    let state = js.state("S");
+    assert_eq!((&state["messages"], &state["first_seq"], &state["last_seq"]), (&json!(3), &json!(8), &json!(10)));
+    assert_eq!(state["subjects"], json!({ "s.0": 2, "s.1": 1 }));
+    assert_eq!(js.api("STREAM.MSG.DELETE.S", json!({ "seq": 9 }))["success"], json!(true));
+    assert_eq!(error(&js.api("STREAM.MSG.DELETE.S", json!({ "seq": 9 }))).0, 10043);
+    assert_eq!(js.state("S")["deleted"], json!([9]));
+    assert_eq!(js.api("STREAM.PURGE.S", Value::Null)["purged"], json!(2));
+    assert_eq!(js.state("S")["messages"], json!(0));
+    js.stored("s.1", &[], "x", 11);
+}
