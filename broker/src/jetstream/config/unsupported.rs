@@ -1,0 +1,50 @@
+//! What this server does not have yet. It is refused, rather than taken and not done.
+//!
+//! These are the only two lists: to have a feature is to remove its line.
+
+use super::consumer::{AckPolicy, ConsumerConfig};
+use super::stream::{PersistMode, StreamConfig};
+use crate::jetstream::errors::ApiError;
+
+/// A feature's name and whether a configuration asks for it.
+type Feature<C> = (&'static str, fn(&C) -> bool);
+
+/// Of streams.
+pub const STREAM: &[Feature<StreamConfig>] = &[
+    ("mirror", |config| config.mirror.is_some()),
+    ("sources", |config| !config.sources.is_empty()),
+    ("allow_msg_counter", |config| config.allow_msg_counter),
+    ("allow_msg_schedules", |config| config.allow_msg_schedules),
+    ("allow_batched", |config| config.allow_batched),
+    ("persist_mode async", |config| config.persist_mode == PersistMode::Async),
+];
+
+/// Of consumers: what mirrors and sources need of the stream that they copy.
+pub const CONSUMER: &[Feature<ConsumerConfig>] = &[
+    ("ack_policy flow_control", |config| config.ack_policy == AckPolicy::FlowControl),
+    ("direct", |config| config.direct),
+    ("sourcing", |config| config.sourcing),
+];
+
+fn check<C>(features: &[Feature<C>], config: &C) -> Result<(), ApiError> {
+    match features.iter().find(|(_, asks)| asks(config)) {
+        None => Ok(()),
+        Some((name, _)) => Err(ApiError::stream_invalid_config(format_args!("{name} is not supported by this server"))),
+    }
+}
+
+/// Whether this server has all that a stream asks for.
+///
+/// # Errors
+/// 10052 with the feature's name.
+pub fn check_stream(config: &StreamConfig) -> Result<(), ApiError> {
+    check(STREAM, config)
+}
+
+/// Whether this server has all that a consumer asks for.
+///
+/// # Errors
+/// 10052 with the feature's name.
+pub fn check_consumer(config: &ConsumerConfig) -> Result<(), ApiError> {
+    check(CONSUMER, config)
+}
