@@ -50,6 +50,7 @@ errors! {
     account_resources_exceeded() = 400, 10002, "resource limits exceeded for account";
     bad_request() = 400, 10003, "bad request";
     cluster_not_avail() = 503, 10008, "JetStream system temporarily unavailable";
+    cluster_required() = 503, 10010, "JetStream clustering support required";
     consumer_create(err) = 500, 10012, "{err}";
     consumer_name_exist() = 400, 10013, "consumer name already in use";
     consumer_not_found() = 404, 10014, "consumer not found";

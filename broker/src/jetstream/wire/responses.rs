@@ -61,8 +61,7 @@ pub struct StreamNames {
     /// Which of them.
     #[serde(flatten)]
     pub page: Page,
-    /// The names; `null` if there are none.
-    #[serde(serialize_with = "list")]
+    /// The names.
     pub streams: Vec<String>,
 }
 
@@ -73,7 +72,6 @@ pub struct StreamList {
     #[serde(flatten)]
     pub page: Page,
     /// The streams.
-    #[serde(serialize_with = "list")]
     pub streams: Vec<StreamInfo>,
 }
 
@@ -91,7 +89,6 @@ pub struct ConsumerNames {
     #[serde(flatten)]
     pub page: Page,
     /// The names.
-    #[serde(serialize_with = "list")]
     pub consumers: Vec<String>,
 }
 
@@ -102,7 +99,6 @@ pub struct ConsumerList {
     #[serde(flatten)]
     pub page: Page,
     /// The consumers.
-    #[serde(serialize_with = "list")]
     pub consumers: Vec<ConsumerInfo>,
 }
 
@@ -126,9 +122,4 @@ pub struct ResetDone {
     pub info: ConsumerInfo,
     /// The next sequence to deliver.
     pub reset_seq: u64,
-}
-
-#[expect(clippy::ptr_arg, reason = "serde passes the field's own type")]
-fn list<T: Serialize, S: serde::Serializer>(items: &Vec<T>, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_seq(items)
 }
