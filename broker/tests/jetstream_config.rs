@@ -5,7 +5,7 @@
 //! nats-server 2.15.1's answer depends on nothing but configurations. Of a configuration it has what differs from the
 //! first line's (`null`: a field that is left out), and `x*300` is a text of 300 `x`. A case starts without streams.
 
-#![expect(clippy::unwrap_used, reason = "tests report by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests report by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -246,7 +246,7 @@ fn any_bytes_are_read_or_refused() {
             let body = step[1].as_str().map_or_else(|| step[1].to_string(), str::to_owned);
             for _ in 0..20 {
                 let mut bytes = body.clone().into_bytes();
-                for _ in 0..=numbers.below(3) {
+                for _ in 0..numbers.below(3) {
                     let at = numbers.below(bytes.len());
                     match numbers.below(4) {
                         0 if !bytes.is_empty() => drop(bytes.remove(at)),
