@@ -40,11 +40,22 @@ impl Serialize for Time {
     }
 }
 
+fn is_last_hours(text: &str) -> bool {
+    text.starts_with("9999-12-3")
+        && text.strip_suffix('Z').is_some_and(|text| text.parse::<jiff::civil::DateTime>().is_ok())
+}
+
 impl Read for Time {
     fn read(json: &Value, unknown: Unknown) -> Result<Self, BadJson> {
         let text = String::read(json, unknown)?;
-        let time: jiff::Timestamp =
-            text.parse().map_err(|_| BadJson::new(format!("{text:.64?} is not a time of RFC 3339")))?;
+        let time = match text.parse::<jiff::Timestamp>() {
+            Ok(time) => time,
+            // The last hours that four digits can name are beyond what the parser takes, and mean "for ever".
+            Err(_) if is_last_hours(&text) => {
+                return Ok(Self(Some(i64::MAX)));
+            }
+            Err(_) => return Err(BadJson::new(format!("{text:.64?} is not a time of RFC 3339"))),
+        };
         if time.as_second() == NEVER_SECONDS {
             return Ok(Self::NEVER);
         }
@@ -69,8 +80,10 @@ mod tests {
         }
         let time = Time::read(&json!("2024-01-01T02:00:00+02:00"), Unknown::Refuse).unwrap();
         assert_eq!(serde_json::to_value(time).unwrap(), json!("2024-01-01T00:00:00Z"));
-        assert_eq!(Time::read(&json!("9999-12-31T00:00:00Z"), Unknown::Refuse).unwrap().ns(), Some(i64::MAX));
-        for bad in [json!("yesterday"), json!(5), json!(""), json!("2024-01-01")] {
+        for text in ["9999-12-31T23:59:59.999Z", "2500-01-01T00:00:00Z"] {
+            assert_eq!(Time::read(&json!(text), Unknown::Refuse).unwrap().ns(), Some(i64::MAX));
+        }
+        for bad in [json!("yesterday"), json!(5), json!(""), json!("2024-01-01"), json!("2024-01-01Z")] {
             assert!(Time::read(&bad, Unknown::Refuse).is_err(), "{bad}");
         }
     }

@@ -108,8 +108,8 @@ impl Transform {
     }
 }
 
-/// Whether a stream may transform subjects like this: all that [`Transform::new`] asks for, and no function that it may
-/// use only to republish.
+/// Whether a stream may transform subjects like this: what [`Transform::new`] asks for, with more to say about a destination
+/// that is no subject.
 ///
 /// # Errors
 /// What is wrong.
@@ -123,7 +123,7 @@ pub fn validate_mapping(source: &str, destination: &str) -> Result<(), BadTransf
             return Err(BadTransform::Destination { why: "invalid transform", token: token.to_owned() });
         }
         if parse::looks_like_function(token) {
-            if !parse::is_function_of_streams(token) {
+            if !parse::is_function(token) {
                 return Err(BadTransform::Destination { why: "unknown function", token: token.to_owned() });
             }
         } else if token == ">" {
@@ -144,34 +144,40 @@ mod tests {
         transform.apply(subject.as_bytes(), 7).map(|bytes| String::from_utf8(bytes).unwrap())
     }
 
+    /// What nats-server 2.15.1 stores messages under, but for the random one.
     #[test]
     fn tokens_are_put_where_they_belong() {
         for (source, destination, subject, expected) in [
             ("a.*.*", "b.$2.$1", "a.x.y", Some("b.y.x")),
-            ("a.*.*", "b.{{wildcard(2)}}.{{ Wildcard( 1 ) }}", "a.x.y", None),
             ("a.>", "b.>", "a.x.y", Some("b.x.y")),
             ("a.*.>", "b.$1.>", "a.x.y.z", Some("b.x.y.z")),
-            ("", "b.>", "x.y", Some("b.x.y")),
-            (">", ">", "x.y", Some("x.y")),
-            ("a", "b", "a", Some("b")),
-            ("a", "b", "c", None),
+            ("", ">", "x.y", Some("x.y")),
             ("a.*", "b.{{splitfromleft(1,2)}}", "a.wxyz0", Some("b.wx.yz0")),
             ("a.*", "b.{{splitfromright(1,2)}}", "a.wxyz0", Some("b.wxy.z0")),
             ("a.*", "b.{{splitfromright(1,9)}}", "a.wxyz0", Some("b.wxyz0")),
+            ("a.*", "b.{{splitfromright(1,5)}}", "a.wxyz0", Some("b.wxyz0")),
+            ("a.*", "b.{{splitfromleft(1,-1)}}", "a.wxyz0", Some("b.wxyz0")),
             ("a.*", "b.{{slicefromleft(1,2)}}", "a.wxyz0", Some("b.wx.yz.0")),
+            ("a.*", "b.{{slicefromleft(1,2)}}", "a.wxyz", Some("b.wx.yz")),
+            ("a.*", "b.{{slicefromleft(1,0)}}", "a.wxyz", Some("b.wxyz")),
             ("a.*", "b.{{slicefromright(1,2)}}", "a.wxyz0", Some("b.w.xy.z0")),
+            ("a.*", "b.{{slicefromright(1,2)}}", "a.wxyz", Some("b.wx.yz")),
             ("a.*", "b.{{split(1,-)}}", "a.-w--x-", Some("b.w.x")),
+            ("a.*", "b.{{split(1,-)}}", "a.w-x", Some("b.w.x")),
+            ("a.*", "b.{{split(1,ab)}}", "a.wabx", Some("b.w.x")),
             ("a.*", "b.{{left(1,2)}}", "a.wxyz0", Some("b.wx")),
             ("a.*", "b.{{right(1,2)}}", "a.wxyz0", Some("b.z0")),
-            ("a.*", "b.{{partition(10,1)}}", "a.foo", Some("b.8")),
+            ("a.*", "b.{{left(1,9)}}", "a.wxyz0", Some("b.wxyz0")),
+            ("a.*", "b.{{partition(10,1)}}", "a.foo", Some("b.3")),
+            ("a.*", "b.{{partition(10)}}", "a.foo", Some("b.8")),
             ("a.*", "b.{{partition(0,1)}}", "a.foo", Some("b.0")),
-            ("a.*", "b.{{random(5)}}", "a.foo", Some("b.2")),
+            ("a.*.*", "b.{{partition(1000,2,1)}}", "a.foo.bar", Some("b.762")),
             ("a.*", "b.$x.$1", "a.foo", Some("b.$x.foo")),
+            ("a", "b.{{partition(7)}}", "a", Some("b.5")),
+            ("a.>", "b.{{partition(7)}}.>", "a.x.y", Some("b.2.x.y")),
+            ("a", "b", "c", None),
+            ("a.*", "b.{{random(5)}}", "a.foo", Some("b.3")),
         ] {
-            if destination.contains(' ') {
-                assert!(Transform::new(source, destination).is_err(), "{destination}");
-                continue;
-            }
             assert_eq!(
                 apply(source, destination, subject).as_deref(),
                 expected,
@@ -209,7 +215,6 @@ mod tests {
                 "b.{{wildcard(x)}}",
                 "invalid mapping destination: function argument is invalid or in the wrong format in {{wildcard(x)}}",
             ),
-            ("a.*", "b.{{left(1,2)}}", "invalid mapping destination: unknown function in {{left(1,2)}}"),
         ] {
             assert_eq!(validate_mapping(source, destination).unwrap_err().to_string(), expected);
         }

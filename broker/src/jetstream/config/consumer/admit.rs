@@ -73,7 +73,9 @@ impl ConsumerConfig {
                 return Err(ApiError::consumer_wq_consumer_not_unique());
             }
             existing.check_changes(&config, beside.bound)?;
-            config.fill_inactive_threshold();
+            if !existing.is_durable() {
+                config.fill_inactive_threshold();
+            }
             return Ok(Admission::Update(config));
         }
         if action == Action::Update {
@@ -97,7 +99,9 @@ impl ConsumerConfig {
         if config.asset_name().len() > NAME_BYTES_MAX {
             return Err(ApiError::consumer_name_too_long(NAME_BYTES_MAX));
         }
-        config.fill_inactive_threshold();
+        if !config.is_durable() {
+            config.fill_inactive_threshold();
+        }
         Ok(Admission::Create(config))
     }
 

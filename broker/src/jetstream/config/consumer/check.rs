@@ -208,7 +208,7 @@ impl ConsumerConfig {
             return Err(ApiError::consumer_empty_filter());
         }
         for (at, filter) in self.filters().enumerate() {
-            if !subject::is_valid_filter(filter.as_bytes()) || filter.contains(['\0', char::REPLACEMENT_CHARACTER]) {
+            if !subject::is_valid_filter(filter.as_bytes()) {
                 return Err(ApiError::stream_invalid_config("invalid subject"));
             }
             let within = |other: &str| subject::is_subset(filter.as_bytes(), other.as_bytes());

@@ -100,7 +100,7 @@ impl ConsumerConfig {
 
     /// A consumer that is not durable does not stay for ever.
     pub(super) fn fill_inactive_threshold(&mut self) {
-        if !self.is_durable() && self.inactive_threshold == 0 {
+        if self.inactive_threshold == 0 {
             self.inactive_threshold = INACTIVE_THRESHOLD_NS;
         }
     }

@@ -251,7 +251,7 @@ impl StreamConfig {
         let mut seen = BTreeSet::new();
         for (at, filter) in self.subjects.iter().enumerate() {
             let bytes = filter.as_bytes();
-            if !subject::is_valid_filter(bytes) || filter.contains(['\0', char::REPLACEMENT_CHARACTER]) {
+            if !subject::is_valid_filter(bytes) {
                 return invalid("invalid subject");
             }
             if !seen.insert(filter) {

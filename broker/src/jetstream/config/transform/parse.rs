@@ -41,9 +41,9 @@ pub(super) fn looks_like_function(token: &str) -> bool {
     token.len() > 4 && token.starts_with("{{") && token.ends_with("}}")
 }
 
-/// Whether it is a function that streams may transform with.
-pub(super) fn is_function_of_streams(token: &str) -> bool {
-    call(token).is_some_and(|(function, _)| !matches!(function, Function::Left | Function::Right))
+/// Whether it is a call of a function that there is.
+pub(super) fn is_function(token: &str) -> bool {
+    call(token).is_some()
 }
 
 fn call(token: &str) -> Option<(Function, Vec<&str>)> {
