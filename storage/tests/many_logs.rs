@@ -128,7 +128,12 @@ fn many_logs_are_cheap() {
     }
     assert_eq!(pool.files().state().open, 0);
     drop(logs);
-    assert_eq!(usage()[2], 0, "maps of closed logs");
+    // A worker that ended a log may be about to let go of it.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while usage()[2] > 0 {
+        assert!(Instant::now() < deadline, "maps of closed logs are left");
+        std::thread::sleep(Duration::from_millis(1));
+    }
 
     // Opened, read and closed again: nothing is written.
     let written = modified(&data.stream("log7"));
