@@ -68,6 +68,9 @@ impl Api {
         let Some(operation) = message.subject.strip_prefix(API_PREFIX) else { return false };
         // What is not text names nothing that there is.
         let Ok(operation) = String::from_utf8(operation.to_vec()) else { return true };
+        if !is_offered(&operation) {
+            return false;
+        }
         let request = Request {
             operation,
             reply: message.reply.map(Into::into),
@@ -104,6 +107,18 @@ impl Api {
             get(&server);
             running.fetch_sub(1, Ordering::Relaxed);
         });
+    }
+}
+
+/// Whether there is somebody to answer: who asks for what is not there is told so at once, as with any subject.
+fn is_offered(operation: &str) -> bool {
+    let mut tokens = operation.split('.');
+    match (tokens.next(), tokens.next()) {
+        (Some("INFO"), None) | (Some("DIRECT"), Some("GET")) => true,
+        (Some("STREAM"), Some(what)) => {
+            matches!(what, "NAMES" | "LIST" | "MSG" | "CREATE" | "UPDATE" | "DELETE" | "INFO" | "PURGE")
+        }
+        _ => false,
     }
 }
 

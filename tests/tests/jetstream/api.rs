@@ -114,3 +114,14 @@ fn purge_takes_what_it_is_asked_for() {
     assert_eq!(js.state("S")["messages"], json!(0));
     js.stored("s.1", &[], "x", 11);
 }
+
+#[test]
+fn what_is_not_offered_has_no_responders() {
+    let server = server(&[]);
+    let mut js = Asking::new(&server);
+    for operation in
+        ["CONSUMER.CREATE.S", "CONSUMER.MSG.NEXT.S.C", "CONSUMER.NAMES.S", "STREAM.SNAPSHOT.S", "NOTHING", "INFO.more"]
+    {
+        assert_eq!(js.request(&format!("$JS.API.{operation}"), &[], b"{}").status(), Some(503), "{operation}");
+    }
+}
