@@ -8,6 +8,7 @@ pub mod capture;
 pub mod cli;
 pub mod client;
 pub mod clock;
+pub mod conf;
 pub mod config;
 pub mod jetstream;
 pub mod limits;
