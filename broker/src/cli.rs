@@ -26,6 +26,7 @@ mod progress;
 mod publish;
 mod replay;
 pub mod serve;
+mod signal;
 mod streams;
 mod subscribe;
 mod unsupported;
@@ -35,6 +36,8 @@ mod verify;
 
 pub use banner::{BannerFacts, Recovered, announce, banner};
 pub use flags::UsageError;
+pub(crate) use flags::nearest;
+pub use signal::{SignalError, Signalled};
 
 /// The version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -73,13 +76,33 @@ fn server(args: &[OsString]) -> ExitCode {
     let serve = match serve::parse(args) {
         Ok(serve::Request::Help) => return print(&help()),
         Ok(serve::Request::Version) => return print(&version()),
+        Ok(serve::Request::Signal(signalled)) => {
+            return signalled.send().map_or_else(|error| complain(&error), |()| ExitCode::SUCCESS);
+        }
+        Ok(serve::Request::Checked(checked)) => {
+            for warning in &checked.warnings {
+                output::warn(&format!("warning: {warning}"));
+            }
+            output::warn(&format!("configuration file {} is valid ({})", checked.path.display(), checked.digest));
+            return ExitCode::SUCCESS;
+        }
         Ok(serve::Request::Serve(serve)) => serve,
+        Err(UsageError::Config(text)) => {
+            text.lines().for_each(output::warn);
+            return ExitCode::from(EXIT_ERROR);
+        }
         Err(error) => return misused(&error),
     };
     let log = match crate::logging::init(&serve.log) {
         Ok(log) => log,
         Err(error) => return complain(&error),
     };
+    if let Some(path) = &serve.config {
+        tracing::info!("Using configuration file: {}", path.display());
+    }
+    for warning in &serve.warnings {
+        tracing::warn!("{warning}");
+    }
     match crate::server::run(serve.server, log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -137,8 +160,8 @@ fn help() -> String {
         "\n\
          Durations: 250ms 90s 15m 6h 7d. Sizes: k m g t are powers of 1000, KiB MiB GiB\n\
          TiB (and KB MB GB TB) powers of 1024.\n\
-         Signals: INT and TERM end the server, USR1 opens the log file anew, USR2 asks\n\
-         the clients to leave and then ends it.\n",
+         Signals: INT and TERM end the server, HUP reads the configuration file again,\n\
+         USR1 opens the log file anew, USR2 asks the clients to leave and then ends it.\n",
     );
     text
 }

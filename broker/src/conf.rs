@@ -2,7 +2,7 @@
 //!
 //! [`load`] reads a file and what it includes, [`Source::parse`] a text. Both are total: any bytes give a tree or one
 //! [`ParseError`] that names file, line, column, what was found and what was expected. Memory, nesting and the number
-//! of included files are bounded ([`limits`]). What the keys mean is none of this module's business.
+//! of included files are bounded ([`limits`]). What the keys mean is the business of [`settings`].
 //!
 //! Where nats-server takes a file that is broken, as one that ends inside a block, or a number that overflows, this
 //! parser refuses it; where nats-server refuses valid JSON, this parser takes it. All else agrees, and the tests in
@@ -13,6 +13,7 @@ mod digest;
 mod error;
 mod number;
 mod parser;
+pub mod settings;
 mod tree;
 
 pub use digest::digest;

@@ -21,6 +21,8 @@ pub struct ServerOptions {
     pub store_dir: PathBuf,
     /// Port of the monitoring endpoints, if wanted; 0 takes a free one.
     pub monitor_port: Option<u16>,
+    /// Address of the monitoring endpoints, where it is another one than that for clients.
+    pub monitor_host: Option<String>,
     /// Who may connect.
     pub auth: Auth,
     /// Written with the process id once the server listens, removed when it ends.
@@ -142,6 +144,7 @@ impl Default for ServerOptions {
             name: None,
             store_dir: PathBuf::from("sublog-data"),
             monitor_port: None,
+            monitor_host: None,
             auth: Auth::None,
             pid_file: None,
             ports_file_dir: None,

@@ -1,4 +1,4 @@
-//! Logging: lines like nats-server's, or JSON, to stderr or a file that can be opened anew.
+//! Logging: lines like nats-server's, or JSON, to stderr, a file that can be opened anew, or syslog.
 //!
 //! A text line is `[pid] YYYY/MM/DD hh:mm:ss.ffffff [LVL] text key=value`, with LVL one of `INF DBG TRC WRN
 //! ERR FTL`, because scripts and supervisors match on that. An error is `FTL` when its event has the field
@@ -8,22 +8,27 @@
 //! The protocol trace (`-V`) is the target [`WIRE`] alone; whoever logs to it leaves out passwords and tokens.
 //! A line that cannot be written (full disk, closed pipe) is dropped, so that logging never stops the server.
 
+mod file;
+mod syslog;
+
 use std::fmt::Write as _;
-use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{Registry, reload};
 
+use self::file::LogFile;
+pub use self::file::Rotation;
+pub use self::syslog::Syslog;
 use crate::clock;
 
 /// Target of the protocol trace.
@@ -32,10 +37,14 @@ pub const WIRE: &str = "sublog::wire";
 pub const FATAL: &str = "fatal";
 
 /// What to log, how, and where to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogOptions {
     /// File to append to instead of stderr.
     pub file: Option<PathBuf>,
+    /// When that file is set aside for a new one.
+    pub rotation: Rotation,
+    /// The system's log instead of a file or stderr.
+    pub syslog: Option<Syslog>,
     /// Form of a line.
     pub format: LogFormat,
     /// Whether text lines carry the time; JSON lines always do.
@@ -50,7 +59,16 @@ pub struct LogOptions {
 
 impl Default for LogOptions {
     fn default() -> Self {
-        Self { file: None, format: LogFormat::Text, time: true, utc: false, debug: false, trace: false }
+        Self {
+            file: None,
+            rotation: Rotation::default(),
+            syslog: None,
+            format: LogFormat::Text,
+            time: true,
+            utc: false,
+            debug: false,
+            trace: false,
+        }
     }
 }
 
@@ -75,6 +93,14 @@ pub enum LogError {
         /// Why.
         source: io::Error,
     },
+    /// The system's log cannot be reached.
+    #[error("cannot reach syslog at {address}: {source}")]
+    Syslog {
+        /// Where it was looked for.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
     /// The process logs already.
     #[error("logging was set up twice")]
     Twice,
@@ -83,27 +109,52 @@ pub enum LogError {
 /// The log of this process; clones are the same log.
 #[derive(Debug, Clone)]
 pub struct LogHandle {
-    sink: Arc<Sink>,
+    output: Arc<RwLock<Arc<Output>>>,
+    filter: reload::Handle<Targets, Registry>,
 }
 
 impl LogHandle {
     /// Closes the log file and opens its path again, so that a rotated file can be moved away. Does nothing
-    /// when the log goes to stderr.
+    /// when the log goes elsewhere.
     ///
     /// # Errors
     /// [`LogError::Open`]; the log then goes on into the file it had.
     pub fn reopen(&self) -> Result<(), LogError> {
-        if let Sink::File { path, file } = &*self.sink {
-            let new = open(path)?;
-            *file.lock() = new;
+        match &self.output.read().sink {
+            Sink::File(file) => file.lock().reopen(),
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Logs as `options` say from here on. What cannot fail any more is left to [`Prepared::apply`].
+    ///
+    /// # Errors
+    /// The new file or syslog cannot be opened; nothing has changed then.
+    pub fn prepare(&self, options: &LogOptions) -> Result<Prepared, LogError> {
+        Ok(Prepared { handle: self.clone(), output: Output::new(options)?, filter: filter(options) })
     }
 
     /// Whether somebody reads the log on a terminal.
     #[must_use]
     pub fn is_terminal(&self) -> bool {
-        matches!(*self.sink, Sink::Stderr { terminal: true })
+        matches!(self.output.read().sink, Sink::Stderr { terminal: true })
+    }
+}
+
+/// A way to log that is ready to be taken.
+#[derive(Debug)]
+pub struct Prepared {
+    handle: LogHandle,
+    output: Output,
+    filter: Targets,
+}
+
+impl Prepared {
+    /// Logs this way from here on.
+    pub fn apply(self) {
+        *self.handle.output.write() = Arc::new(self.output);
+        // It fails only where no log was set up, and then nobody is left to tell.
+        let _ = self.handle.filter.reload(self.filter);
     }
 }
 
@@ -112,10 +163,12 @@ impl LogHandle {
 /// # Errors
 /// [`LogError`].
 pub fn init(options: &LogOptions) -> Result<LogHandle, LogError> {
-    let (layer, handle) = layer(options)?;
-    let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter(options)));
+    let output = Arc::new(RwLock::new(Arc::new(Output::new(options)?)));
+    let (filter, handle) = reload::Layer::new(filter(options));
+    let layer = LineLayer { output: output.clone(), pid: std::process::id() };
+    let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter));
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Twice)?;
-    Ok(handle)
+    Ok(LogHandle { output, filter: handle })
 }
 
 /// Our own targets begin with `sublog`; of the libraries below only warnings matter to an operator.
@@ -125,57 +178,59 @@ fn filter(options: &LogOptions) -> Targets {
     Targets::new().with_default(LevelFilter::WARN).with_target("sublog", own).with_target(WIRE, wire)
 }
 
-fn layer(options: &LogOptions) -> Result<(LineLayer, LogHandle), LogError> {
-    let sink = match &options.file {
-        Some(path) => Sink::File { path: path.clone(), file: Mutex::new(open(path)?) },
-        None => Sink::Stderr { terminal: io::stderr().is_terminal() },
-    };
-    let handle = LogHandle { sink: Arc::new(sink) };
-    let zone = match (options.format, options.time) {
-        (LogFormat::Text, false) => None,
-        _ if options.utc => Some(TimeZone::UTC),
-        _ => Some(TimeZone::system()),
-    };
-    let colour = handle.is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let layer = LineLayer { sink: handle.sink.clone(), format: options.format, zone, colour, pid: std::process::id() };
-    Ok((layer, handle))
+/// Where lines go, and in which form.
+#[derive(Debug)]
+struct Output {
+    sink: Sink,
+    format: LogFormat,
+    /// `None` leaves the time out.
+    zone: Option<TimeZone>,
+    colour: bool,
 }
 
-/// Log lines name users and addresses, so the file is not for everybody.
-fn open(path: &Path) -> Result<File, LogError> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o640)
-        .open(path)
-        .map_err(|source| LogError::Open { path: path.to_owned(), source })
+impl Output {
+    fn new(options: &LogOptions) -> Result<Self, LogError> {
+        let sink = match (&options.syslog, &options.file) {
+            (Some(syslog), _) => Sink::Syslog(syslog::connect(syslog)?),
+            (None, Some(path)) => Sink::File(Mutex::new(LogFile::open(path, options.rotation)?)),
+            (None, None) => Sink::Stderr { terminal: io::stderr().is_terminal() },
+        };
+        let zone = match (options.format, options.time) {
+            (LogFormat::Text, false) => None,
+            _ if options.utc => Some(TimeZone::UTC),
+            _ => Some(TimeZone::system()),
+        };
+        let terminal = matches!(sink, Sink::Stderr { terminal: true });
+        let colour = terminal && std::env::var_os("NO_COLOR").is_none();
+        Ok(Self { sink, format: options.format, zone, colour })
+    }
 }
 
 /// Where lines go.
 #[derive(Debug)]
 enum Sink {
     Stderr { terminal: bool },
-    File { path: PathBuf, file: Mutex<File> },
+    File(Mutex<LogFile>),
+    Syslog(syslog::Connection),
 }
 
 impl Sink {
     /// Writes one line with one call, so that lines of several threads never mix.
-    fn write(&self, line: &str) {
+    fn write(&self, line: &str, label: &str) {
         // Nobody is left to tell when the log itself fails.
-        let _ = match self {
-            Self::Stderr { .. } => io::stderr().lock().write_all(line.as_bytes()),
-            Self::File { file, .. } => file.lock().write_all(line.as_bytes()),
-        };
+        match self {
+            Self::Stderr { .. } => {
+                let _ = io::stderr().lock().write_all(line.as_bytes());
+            }
+            Self::File(file) => file.lock().write(line),
+            Self::Syslog(connection) => connection.send(line.trim_end_matches('\n'), label),
+        }
     }
 }
 
 /// Turns events into lines.
 struct LineLayer {
-    sink: Arc<Sink>,
-    format: LogFormat,
-    /// `None` leaves the time out.
-    zone: Option<TimeZone>,
-    colour: bool,
+    output: Arc<RwLock<Arc<Output>>>,
     pid: u32,
 }
 
@@ -212,30 +267,32 @@ where
         let outer = fields.values.len();
         event.record(&mut fields);
         fields.values.rotate_left(outer);
-        let line = match self.format {
-            LogFormat::Text => self.text(event.metadata(), &fields),
-            LogFormat::Json => self.json(event.metadata(), fields),
+        let output = self.output.read().clone();
+        let (label, _) = label(event.metadata(), &fields);
+        let line = match output.format {
+            LogFormat::Text => output.text(self.pid, event.metadata(), &fields),
+            LogFormat::Json => output.json(self.pid, event.metadata(), fields),
         };
-        self.sink.write(&line);
+        output.sink.write(&line, label);
     }
 }
 
-impl LineLayer {
-    fn text(&self, metadata: &Metadata<'_>, fields: &Fields) -> String {
+impl Output {
+    fn text(&self, pid: u32, metadata: &Metadata<'_>, fields: &Fields) -> String {
         let mut line = String::with_capacity(160);
-        let _ = write!(line, "[{}] ", self.pid);
-        if let Some(zone) = &self.zone {
-            let _ = write!(line, "{} ", now().to_zoned(zone.clone()).strftime("%Y/%m/%d %H:%M:%S%.6f"));
+        // Syslog has its own way to say when, who and how bad.
+        if !matches!(self.sink, Sink::Syslog(_)) {
+            let _ = write!(line, "[{pid}] ");
+            if let Some(zone) = &self.zone {
+                let _ = write!(line, "{} ", now().to_zoned(zone.clone()).strftime("%Y/%m/%d %H:%M:%S%.6f"));
+            }
+            let (label, colour) = label(metadata, fields);
+            let _ = match self.colour {
+                true => write!(line, "[\x1b[{colour}m{label}\x1b[0m] "),
+                false => write!(line, "[{label}] "),
+            };
         }
-        let (label, colour) = label(metadata, fields);
-        let _ = match self.colour {
-            true => write!(line, "[\x1b[{colour}m{label}\x1b[0m]"),
-            false => write!(line, "[{label}]"),
-        };
-        if !fields.message.is_empty() {
-            line.push(' ');
-            escape(&mut line, &fields.message);
-        }
+        escape(&mut line, &fields.message);
         for (key, value) in &fields.values {
             let _ = write!(line, " {key}=");
             let text = match value {
@@ -252,13 +309,13 @@ impl LineLayer {
         line
     }
 
-    fn json(&self, metadata: &Metadata<'_>, fields: Fields) -> String {
+    fn json(&self, pid: u32, metadata: &Metadata<'_>, fields: Fields) -> String {
         let (label, _) = label(metadata, &fields);
         let zone = self.zone.clone().unwrap_or(TimeZone::UTC);
         let mut object = serde_json::Map::new();
         object.insert("time".into(), now().to_zoned(zone).strftime("%Y-%m-%dT%H:%M:%S%.6f%:z").to_string().into());
         object.insert("level".into(), label.into());
-        object.insert("pid".into(), self.pid.into());
+        object.insert("pid".into(), pid.into());
         object.insert("target".into(), metadata.target().into());
         object.insert("message".into(), fields.message.into());
         for (key, value) in fields.values {
@@ -370,13 +427,18 @@ impl Visit for Fields {
 mod tests {
     use super::*;
 
+    use std::path::Path;
+
     /// Runs `events` under a log that goes to a fresh file, and returns the file's lines.
     fn logged(name: &str, options: LogOptions, events: impl FnOnce(&LogHandle, &Path)) -> Vec<String> {
         let path = std::env::temp_dir().join(format!("sublog-log-{}-{name}", std::process::id()));
         let _ = std::fs::remove_file(&path);
         let options = LogOptions { file: Some(path.clone()), ..options };
-        let (layer, handle) = layer(&options).unwrap();
-        let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter(&options)));
+        let output = Arc::new(RwLock::new(Arc::new(Output::new(&options).unwrap())));
+        let (filter, reload) = reload::Layer::new(filter(&options));
+        let handle = LogHandle { output: output.clone(), filter: reload };
+        let layer = LineLayer { output, pid: std::process::id() };
+        let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter));
         tracing::subscriber::with_default(subscriber, || events(&handle, &path));
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
@@ -479,9 +541,29 @@ mod tests {
     }
 
     #[test]
+    fn a_new_way_to_log_is_taken_whole() {
+        let lines = logged("reload", LogOptions { time: false, ..LogOptions::default() }, |handle, path| {
+            tracing::debug!("one");
+            let bad = LogOptions { file: Some("/nonexistent/dir/log".into()), debug: true, ..LogOptions::default() };
+            assert!(handle.prepare(&bad).is_err());
+            tracing::debug!("two");
+            let other = path.with_extension("other");
+            let good = LogOptions { file: Some(other.clone()), debug: true, time: false, ..LogOptions::default() };
+            let prepared = handle.prepare(&good).unwrap();
+            tracing::info!("three");
+            prepared.apply();
+            tracing::debug!("four");
+            let text = std::fs::read_to_string(&other).unwrap();
+            std::fs::remove_file(&other).unwrap();
+            assert!(text.ends_with("[DBG] four\n") && text.lines().count() == 1, "{text}");
+        });
+        assert!(lines.len() == 1 && lines[0].ends_with("[INF] three"), "{lines:?}");
+    }
+
+    #[test]
     fn a_file_that_cannot_be_opened_is_named() {
         let options = LogOptions { file: Some("/nonexistent/dir/log".into()), ..LogOptions::default() };
-        let error = layer(&options).err().unwrap().to_string();
+        let error = Output::new(&options).err().unwrap().to_string();
         assert!(error.starts_with("cannot open the log file /nonexistent/dir/log: "), "{error}");
     }
 }

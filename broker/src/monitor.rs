@@ -23,7 +23,7 @@ use crate::{clock, rfc3339};
 /// The port cannot be taken.
 pub async fn start(server: &Arc<Server>) -> Result<Option<SocketAddr>, ServeError> {
     let Some(port) = server.options.monitor_port else { return Ok(None) };
-    let host = server.options.host.clone();
+    let host = server.options.monitor_host.as_ref().unwrap_or(&server.options.host).clone();
     let failed = |source| ServeError::Listen { host: host.clone(), port, source };
     let listener = TcpListener::bind((host.as_str(), port)).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sublog_broker::cli::serve::{self, Request, Serve};
 use sublog_broker::config::Auth;
-use sublog_broker::logging::LogFormat;
+use sublog_broker::logging::{LogFormat, Syslog};
 use sublog_storage::{ScrubOptions, SyncMode};
 
 fn parse(line: &str) -> Result<Request, String> {
@@ -83,6 +83,9 @@ fn every_flag_reaches_its_option() {
         ("--scrub_rate 1MiB", |s| s.server.capture.scrub_bytes_per_s == 1 << 20),
         ("-l f", |s| s.log.file == Some("f".into())),
         ("--log f", |s| s.log.file == Some("f".into())),
+        ("--log_size_limit 1MiB", |s| s.log.rotation.bytes_max == 1 << 20),
+        ("-s", |s| s.log.syslog == Some(Syslog::Local)),
+        ("-r udp://h:514", |s| s.log.syslog == Some(Syslog::Remote("udp://h:514".into()))),
         ("--log-format json", |s| s.log.format == LogFormat::Json),
         ("-T=false", |s| !s.log.time),
         ("--logtime=false", |s| !s.log.time),
@@ -140,8 +143,7 @@ fn help_and_version_in_every_form() {
 
 #[test]
 fn what_would_be_ignored_is_refused() {
-    let flags = "-c -config --config -t -js --jetstream -ms --https_port -sl --signal --client_advertise -s --syslog -r \
-                 --remote_syslog --log_size_limit --max_traced_msg_len --tls --tlscert --tlskey --tlsverify --tlscacert \
+    let flags = "-js --jetstream -ms --https_port --client_advertise --max_traced_msg_len --tls --tlscert --tlskey --tlsverify --tlscacert \
                  --help_tls --routes --cluster --cluster_listen --cluster_name --cluster_advertise --no_advertise \
                  --connect_retries --profile";
     for flag in flags.split_whitespace() {
@@ -193,6 +195,10 @@ fn values_out_of_range_name_the_flag() {
         "--write_deadline 0",
         "--lame_duck_duration 0",
         "--user=",
+        "--log_size_limit x",
+        "--signal now",
+        "-t",
+        "-c=",
     ] {
         let flag = line.split([' ', '=']).next().unwrap();
         let text = refused(line);

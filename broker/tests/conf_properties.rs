@@ -1,6 +1,6 @@
 //! Configuration files of any content: nothing panics, errors have a place, and what is written is read back.
 
-#![expect(clippy::unwrap_used, reason = "tests report by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests report by panicking")]
 
 use std::path::Path;
 

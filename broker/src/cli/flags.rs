@@ -84,6 +84,9 @@ pub enum UsageError {
         /// What is wrong with the value.
         reason: String,
     },
+    /// The configuration file cannot be obeyed; one line for each thing that is wrong.
+    #[error("{0}")]
+    Config(String),
     /// A word that is neither a flag nor a command.
     #[error("{word:?}: no such command{}", did_you_mean(.near))]
     UnknownCommand {
@@ -147,6 +150,14 @@ pub(crate) fn parse<'a, T>(
         (flag.apply)(state, Value(value)).map_err(|reason| UsageError::BadValue { flag: shown, reason })?;
     }
     Ok(rest)
+}
+
+/// Applies one flag as if `value` had been given to it. The error is the second half of a sentence that names the flag.
+pub(crate) fn set<T>(flags: &[Flag<T>], name: &str, value: &str, state: &mut T) -> Result<(), String> {
+    match flags.iter().find(|flag| flag.names.contains(&name)) {
+        Some(flag) => (flag.apply)(state, Value(OsStr::new(value))),
+        None => Err("no such flag".to_owned()),
+    }
 }
 
 /// A flag that is known from nats-server and refused.

@@ -4,45 +4,29 @@
 //! does not do is refused by name, see [`super::unsupported`]: a flag that is silently ignored turns into a
 //! server that is open, unencrypted or alone when its operator believes otherwise.
 
+mod file;
+mod read;
+mod request;
+
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use sublog_storage::SyncMode;
+use read::{DAY, SECOND, bytes, count, server_name, span, sync_mode, unless_off};
 
-use super::flags::{self, Flag, UsageError, Value};
+pub use request::{Checked, Request, Serve};
+
+use super::flags::{self, Flag, UsageError};
+use super::signal::Signalled;
 use super::unsupported::UNSUPPORTED;
 use super::values::{self, Port};
+use crate::conf::settings::Finding;
 use crate::config::{Auth, ServerOptions};
-use crate::logging::{LogFormat, LogOptions};
+use crate::logging::{LogFormat, LogOptions, Syslog};
 
 /// The largest message that may be configured: what NATS documents as its upper bound, and a log segment
 /// always has room for it.
 const MAX_PAYLOAD_MOST: u64 = 64 * 1024 * 1024;
-/// A sync interval above this would only be a way to lose more.
-const SYNC_INTERVAL_MOST: Duration = Duration::from_secs(3600);
-/// `--sync interval` without a duration.
-const SYNC_INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
-
-/// What a command line of the server asks for.
-#[derive(Debug, Clone)]
-pub enum Request {
-    /// Serve.
-    Serve(Box<Serve>),
-    /// Print the help.
-    Help,
-    /// Print the version.
-    Version,
-}
-
-/// How to serve.
-#[derive(Debug, Clone)]
-pub struct Serve {
-    /// What the server needs to know.
-    pub server: ServerOptions,
-    /// Where and how it logs.
-    pub log: LogOptions,
-}
-
 /// The state the flags are applied to.
 #[derive(Default)]
 struct Draft {
@@ -53,6 +37,9 @@ struct Draft {
     token: Option<String>,
     help: bool,
     version: bool,
+    config: Option<PathBuf>,
+    check: bool,
+    signal: Option<String>,
 }
 
 /// Reads the arguments of the server, without the program's name.
@@ -78,7 +65,38 @@ pub fn parse(args: &[OsString]) -> Result<Request, UsageError> {
     if draft.version {
         return Ok(Request::Version);
     }
-    finish(draft).map(|serve| Request::Serve(Box::new(serve)))
+    if let Some(signal) = &draft.signal {
+        let signalled = Signalled::parse(signal);
+        return signalled
+            .map(Request::Signal)
+            .map_err(|reason| UsageError::BadValue { flag: "--signal".to_owned(), reason });
+    }
+    let Some(path) = draft.config.clone() else {
+        if draft.check {
+            return Err(UsageError::BadValue {
+                flag: "-t".to_owned(),
+                reason: "needs -c, the file to check".to_owned(),
+            });
+        }
+        return finish(draft, None, Vec::new()).map(|serve| Request::Serve(Box::new(serve)));
+    };
+    let file = file::read(&path)?;
+    if draft.check {
+        let file::Read { digest, warnings, .. } = file;
+        return Ok(Request::Checked(Box::new(Checked { path, digest, warnings })));
+    }
+    // The flags once more, over what the file says.
+    let file::Read { draft: mut both, warnings, .. } = file;
+    let (user, password, token) = (both.user.take(), both.password.take(), both.token.take());
+    flags::parse(FLAGS, UNSUPPORTED, args, &mut both)?;
+    if both.token.is_none() {
+        if both.user.is_none() && both.password.is_none() {
+            both.token = token;
+        }
+        both.user = both.user.or(user);
+        both.password = both.password.or(password);
+    }
+    finish(both, Some(path), warnings).map(|serve| Request::Serve(Box::new(serve)))
 }
 
 /// The help of all flags.
@@ -88,7 +106,7 @@ pub fn flags_help() -> String {
 }
 
 /// Checks what only several flags together can get wrong.
-fn finish(mut draft: Draft) -> Result<Serve, UsageError> {
+fn finish(mut draft: Draft, config: Option<PathBuf>, warnings: Vec<Finding>) -> Result<Serve, UsageError> {
     let refuse =
         |flag: &str, reason: &str| Err(UsageError::BadValue { flag: flag.to_owned(), reason: reason.to_owned() });
     draft.server.auth = match (draft.user, draft.password, draft.token) {
@@ -113,63 +131,15 @@ fn finish(mut draft: Draft) -> Result<Serve, UsageError> {
         return refuse("-m", "the clients' port is the same");
     }
     draft.log.trace = draft.server.trace;
-    Ok(Serve { server: draft.server, log: draft.log })
+    Ok(Serve { server: draft.server, log: draft.log, config, warnings })
 }
 
-fn bytes(value: Value<'_>, least: u64, most: u64) -> Result<usize, String> {
-    let text = value.text()?;
-    let bytes = values::size(text)?;
-    if !(least..=most).contains(&bytes) {
-        let bounds = (values::show_size(least), values::show_size(most));
-        return Err(format!("{text:?} is not between {} and {}", bounds.0, bounds.1));
-    }
-    usize::try_from(bytes).map_err(|_| format!("{text:?} is too large for this machine"))
-}
-
-fn count(value: Value<'_>, least: u64, most: u64) -> Result<usize, String> {
-    let count = values::number(value.text()?, least, most)?;
-    usize::try_from(count).map_err(|_| format!("{count} is too large for this machine"))
-}
-
-fn span(value: Value<'_>, least: Duration, most: Duration) -> Result<Duration, String> {
-    let text = value.text()?;
-    let span = values::duration(text)?;
-    if span < least || span > most {
-        let bounds = (values::show_duration(least), values::show_duration(most));
-        return Err(format!("{text:?} is not between {} and {}", bounds.0, bounds.1));
-    }
-    Ok(span)
-}
-
-/// `always`, `os`, `interval` or `interval:<duration>`.
-fn sync_mode(text: &str) -> Result<SyncMode, String> {
-    match text.split_once(':').map_or((text, None), |(mode, span)| (mode, Some(span))) {
-        ("always", None) => Ok(SyncMode::Always),
-        ("os", None) => Ok(SyncMode::Os),
-        ("interval", None) => Ok(SyncMode::Interval(SYNC_INTERVAL_DEFAULT)),
-        ("interval", Some(span)) => {
-            let span = values::duration(span)?;
-            if span.is_zero() || span > SYNC_INTERVAL_MOST {
-                return Err(format!("{text:?}: the interval is more than 0 and at most 1h"));
-            }
-            Ok(SyncMode::Interval(span))
-        }
-        _ => Err(format!("{text:?} is none of always, interval, interval:<duration>, os")),
-    }
-}
-
-/// A value, or none for the words that say so.
-fn unless_off<T>(text: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Result<Option<T>, String> {
-    if matches!(text, "0" | "off" | "none") { Ok(None) } else { read(text).map(Some) }
-}
-
-const SECOND: Duration = Duration::from_secs(1);
-const DAY: Duration = Duration::from_secs(86_400);
 const HEAD_SERVER: &str = "Server";
 const HEAD_RECORD: &str = "Recording";
 const HEAD_LOG: &str = "Logging";
 const HEAD_AUTH: &str = "Authorization";
 const HEAD_LIMITS: &str = "Limits";
+const HEAD_CONFIG: &str = "Configuration";
 const HEAD_COMMON: &str = "Common";
 
 /// Writes one entry of [`FLAGS`].
@@ -296,6 +266,19 @@ const FLAGS: &[Flag<Draft>] = &[
     flag!(HEAD_LOG, ["l", "log"], Some("file"), "Log to this file; USR1 opens it anew.", |d, v| {
         d.log.file = Some(v.path()?)
     }),
+    flag!(
+        HEAD_LOG,
+        ["log_size_limit"],
+        Some("size"),
+        "Set the log file aside before it is larger (default 0: never).",
+        |d, v| d.log.rotation.bytes_max = values::size(v.text()?)?
+    ),
+    flag!(HEAD_LOG, ["s", "syslog"], None, "Log to the system's log.", |d, v| {
+        d.log.syslog = values::switch(v.text()?)?.then_some(Syslog::Local)
+    }),
+    flag!(HEAD_LOG, ["r", "remote_syslog"], Some("url"), "Log to this syslog (udp://host:514).", |d, v| {
+        d.log.syslog = Some(Syslog::Remote(v.word()?.to_owned()))
+    }),
     flag!(HEAD_LOG, ["log-format"], Some("text|json"), "Form of the log (default text).", |d, v| {
         d.log.format = match v.text()? {
             "text" => LogFormat::Text,
@@ -384,17 +367,20 @@ const FLAGS: &[Flag<Draft>] = &[
         "How long after USR2 none of them is closed (default 10s).",
         |d, v| d.server.lame_duck_grace = span(v, Duration::ZERO, DAY)?
     ),
+    flag!(HEAD_CONFIG, ["c", "config"], Some("file"), "Read this configuration file; flags count more.", |d, v| {
+        d.config = Some(v.path()?)
+    }),
+    flag!(HEAD_CONFIG, ["t"], None, "Check the configuration file and exit.", |d, v| {
+        d.check = values::switch(v.text()?)?
+    }),
+    flag!(
+        HEAD_CONFIG,
+        ["sl", "signal"],
+        Some("word[=pid]"),
+        "Send stop, quit, term, reload, reopen or ldm to a server that runs: by its pid, or a file that holds it; without one \
+         to the only one there is.",
+        |d, v| d.signal = Some(v.word()?.to_owned())
+    ),
     flag!(HEAD_COMMON, ["h", "help"], None, "Print this.", |d, v| d.help = values::switch(v.text()?)?),
     flag!(HEAD_COMMON, ["v", "version"], None, "Print the version.", |d, v| { d.version = values::switch(v.text()?)? }),
 ];
-
-/// A name stands in logs and in INFO, where blanks would break it apart.
-fn server_name(text: &str) -> Result<String, String> {
-    if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return Err(format!("{text:?} has blanks in it"));
-    }
-    if text.len() > 128 {
-        return Err("the name is longer than 128 bytes".to_owned());
-    }
-    Ok(text.to_owned())
-}

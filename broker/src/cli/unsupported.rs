@@ -5,15 +5,9 @@ use super::flags::Unsupported;
 /// Every flag of nats-server that [`super::serve`] does not honour. An entry moves out of here when the
 /// feature arrives.
 pub(crate) const UNSUPPORTED: &[Unsupported] = &[
-    Unsupported { names: &["c", "config"], reason: "no configuration files" },
-    Unsupported { names: &["t"], reason: "no configuration files" },
     Unsupported { names: &["js", "jetstream"], reason: "no JetStream API (messages are recorded without it)" },
     Unsupported { names: &["ms", "https_port"], reason: "monitoring is plain HTTP (-m)" },
-    Unsupported { names: &["sl", "signal"], reason: "send the signal with kill" },
     Unsupported { names: &["client_advertise"], reason: "no cluster to advertise to" },
-    Unsupported { names: &["s", "syslog"], reason: "logs go to stderr or a file (-l)" },
-    Unsupported { names: &["r", "remote_syslog"], reason: "logs go to stderr or a file (-l)" },
-    Unsupported { names: &["log_size_limit"], reason: "rotate the log outside and send USR1" },
     Unsupported { names: &["max_traced_msg_len"], reason: "payloads are not traced" },
     Unsupported { names: &["tls", "tlscert", "tlskey", "tlsverify", "tlscacert", "help_tls"], reason: "no TLS" },
     Unsupported {
