@@ -103,13 +103,32 @@ fn server(args: &[OsString]) -> ExitCode {
     for warning in &serve.warnings {
         tracing::warn!("{warning}");
     }
-    match crate::server::run(serve.server, log) {
+    let reload = serve.config.as_ref().map(|_| crate::server::Reload {
+        source: again(args.to_vec()),
+        log: serve.log.clone(),
+        places: serve.places.clone(),
+    });
+    match crate::server::run(serve.server, log, reload) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(fatal = true, "{}", chain(&error));
             ExitCode::from(EXIT_ERROR)
         }
     }
+}
+
+/// Reads the command line again, and with it the configuration file.
+fn again(args: Vec<OsString>) -> Box<dyn Fn() -> Result<crate::server::Fresh, String> + Send> {
+    Box::new(move || match serve::parse(&args) {
+        Ok(serve::Request::Serve(serve)) => Ok(crate::server::Fresh {
+            server: serve.server,
+            log: serve.log,
+            places: serve.places,
+            warnings: serve.warnings.iter().map(ToString::to_string).collect(),
+        }),
+        Ok(_) => Err("the command line asks for something else than a server".to_owned()),
+        Err(error) => Err(error.to_string()),
+    })
 }
 
 /// An error with what caused it, unless its text says so already.

@@ -10,7 +10,7 @@ pub mod acks;
 pub mod connection;
 mod desks;
 mod fanout;
-mod handshake;
+pub mod handshake;
 mod input;
 mod operations;
 pub mod outbound;
@@ -130,6 +130,7 @@ pub struct Identity {
     pub lang: Option<String>,
     pub version: Option<String>,
     pub user: Option<String>,
+    pub credentials: handshake::Credentials,
 }
 
 /// See the module.

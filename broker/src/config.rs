@@ -42,7 +42,7 @@ pub struct ServerOptions {
 }
 
 /// Bounds on what one client may do; see [`limits`] for the defaults' meaning.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each has its documented default in limits.rs")]
 pub struct ClientLimits {
     pub max_payload: usize,
@@ -58,7 +58,7 @@ pub struct ClientLimits {
 }
 
 /// Who may connect.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub enum Auth {
     /// Everybody.
     #[default]

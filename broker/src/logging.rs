@@ -8,6 +8,7 @@
 //! The protocol trace (`-V`) is the target [`WIRE`] alone; whoever logs to it leaves out passwords and tokens.
 //! A line that cannot be written (full disk, closed pipe) is dropped, so that logging never stops the server.
 
+mod fields;
 mod file;
 mod syslog;
 
@@ -19,13 +20,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use parking_lot::{Mutex, RwLock};
-use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Registry, reload};
 
+use self::fields::Fields;
 use self::file::LogFile;
 pub use self::file::Rotation;
 pub use self::syslog::Syslog;
@@ -354,72 +355,6 @@ fn escape(out: &mut String, text: &str) {
         } else {
             out.push(c);
         }
-    }
-}
-
-/// The fields of one event or span.
-#[derive(Default)]
-struct Fields {
-    message: String,
-    fatal: bool,
-    values: Vec<(&'static str, serde_json::Value)>,
-}
-
-impl Fields {
-    fn add(&mut self, field: &Field, value: serde_json::Value) {
-        match self.values.iter_mut().find(|(key, _)| *key == field.name()) {
-            // A span may record a field again; the event's own fields come without one of this name.
-            Some((_, old)) => *old = value,
-            None => self.values.push((field.name(), value)),
-        }
-    }
-}
-
-impl Visit for Fields {
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        if field.name() == "message" {
-            self.message = format!("{value:?}");
-        } else {
-            self.add(field, format!("{value:?}").into());
-        }
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() == "message" {
-            value.clone_into(&mut self.message);
-        } else {
-            self.add(field, value.into());
-        }
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        if field.name() == "fatal" {
-            self.fatal = value;
-        } else {
-            self.add(field, value.into());
-        }
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.add(field, value.into());
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.add(field, value.into());
-    }
-
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.add(field, value.into());
-    }
-
-    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        let mut text = value.to_string();
-        let mut source = value.source();
-        while let Some(cause) = source {
-            let _ = write!(text, ": {cause}");
-            source = cause.source();
-        }
-        self.add(field, text.into());
     }
 }
 

@@ -75,7 +75,8 @@ fn seconds_since(start: std::time::SystemTime) -> u64 {
 }
 
 async fn varz(State(server): State<Arc<Server>>) -> Json<Value> {
-    let (stats, limits) = (&server.stats, &server.options.limits);
+    let (stats, current) = (&server.stats, server.current());
+    let limits = &current.limits;
     let clients = server.clients();
     let out_msgs: u64 = clients.iter().map(|c| c.stats.out_msgs.load(Ordering::Relaxed)).sum();
     let out_bytes: u64 = clients.iter().map(|c| c.stats.out_bytes.load(Ordering::Relaxed)).sum();
@@ -88,7 +89,7 @@ async fn varz(State(server): State<Arc<Server>>) -> Json<Value> {
         "proto": 1,
         "host": server.options.host,
         "port": server.address.port(),
-        "auth_required": !matches!(server.options.auth, Auth::None),
+        "auth_required": !matches!(current.auth, Auth::None),
         "max_connections": limits.max_connections,
         "max_subscriptions": limits.max_subscriptions,
         "max_payload": limits.max_payload,

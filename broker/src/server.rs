@@ -4,6 +4,7 @@ mod accept;
 pub mod api;
 mod lifecycle;
 mod maintenance;
+mod reload;
 mod retention;
 mod ticker;
 
@@ -12,11 +13,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::SystemTime;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
 use sublog_protocol::info::ServerInfo;
 
 pub use lifecycle::{ServeError, run};
+pub use reload::{Fresh, Reload};
 
 use crate::capture::Capture;
 use crate::client::Client;
@@ -59,8 +61,12 @@ pub struct ServerStats {
 
 /// What all connections share.
 pub struct Server {
-    /// As it was started.
+    /// As it was started: what no reload changes.
     pub options: ServerOptions,
+    /// As it was last told, see [`Server::current`].
+    current: RwLock<Arc<ServerOptions>>,
+    /// How often that changed.
+    pub reloads: AtomicU64,
     /// Who gets what.
     pub router: Router,
     /// The capture stream.
@@ -88,6 +94,13 @@ pub struct Server {
 }
 
 impl Server {
+    /// The options as the last reload left them. Whoever needs more than one of them keeps what this returns, so that
+    /// all are of one time.
+    #[must_use]
+    pub fn current(&self) -> Arc<ServerOptions> {
+        self.current.read().clone()
+    }
+
     /// A connection id.
     pub fn next_cid(&self) -> u64 {
         self.last_cid.fetch_add(1, Ordering::Relaxed) + 1
@@ -97,7 +110,7 @@ impl Server {
     pub fn enter(&self, client: &Arc<Client>) -> bool {
         self.stats.total_connections.fetch_add(1, Ordering::Relaxed);
         let mut clients = self.clients.lock();
-        if clients.len() >= self.options.limits.max_connections {
+        if clients.len() >= self.current().limits.max_connections {
             return false;
         }
         clients.insert(client.id, client.clone());
@@ -134,6 +147,7 @@ impl Server {
     /// INFO for one client.
     #[must_use]
     pub fn info(&self, client: &Client) -> ServerInfo {
+        let current = self.current();
         ServerInfo {
             server_id: self.id.clone(),
             server_name: self.name().to_owned(),
@@ -143,8 +157,8 @@ impl Server {
             port: self.address.port(),
             headers: true,
             jetstream: true,
-            auth_required: !matches!(self.options.auth, Auth::None),
-            max_payload: i64::try_from(self.options.limits.max_payload).unwrap_or(i64::MAX),
+            auth_required: !matches!(current.auth, Auth::None),
+            max_payload: i64::try_from(current.limits.max_payload).unwrap_or(i64::MAX),
             client_id: client.id,
             client_ip: client.remote.ip().to_string(),
             ldm: self.lame_duck.load(Ordering::Relaxed),

@@ -20,7 +20,6 @@ use super::flags::{self, Flag, UsageError};
 use super::signal::Signalled;
 use super::unsupported::UNSUPPORTED;
 use super::values::{self, Port};
-use crate::conf::settings::Finding;
 use crate::config::{Auth, ServerOptions};
 use crate::logging::{LogFormat, LogOptions, Syslog};
 
@@ -78,7 +77,7 @@ pub fn parse(args: &[OsString]) -> Result<Request, UsageError> {
                 reason: "needs -c, the file to check".to_owned(),
             });
         }
-        return finish(draft, None, Vec::new()).map(|serve| Request::Serve(Box::new(serve)));
+        return finish(draft).map(|serve| Request::Serve(Box::new(serve)));
     };
     let file = file::read(&path)?;
     if draft.check {
@@ -86,7 +85,7 @@ pub fn parse(args: &[OsString]) -> Result<Request, UsageError> {
         return Ok(Request::Checked(Box::new(Checked { path, digest, warnings })));
     }
     // The flags once more, over what the file says.
-    let file::Read { draft: mut both, warnings, .. } = file;
+    let file::Read { draft: mut both, warnings, places, .. } = file;
     let (user, password, token) = (both.user.take(), both.password.take(), both.token.take());
     flags::parse(FLAGS, UNSUPPORTED, args, &mut both)?;
     if both.token.is_none() {
@@ -96,7 +95,8 @@ pub fn parse(args: &[OsString]) -> Result<Request, UsageError> {
         both.user = both.user.or(user);
         both.password = both.password.or(password);
     }
-    finish(both, Some(path), warnings).map(|serve| Request::Serve(Box::new(serve)))
+    let serve = finish(both)?;
+    Ok(Request::Serve(Box::new(Serve { config: Some(path), places, warnings, ..serve })))
 }
 
 /// The help of all flags.
@@ -106,7 +106,7 @@ pub fn flags_help() -> String {
 }
 
 /// Checks what only several flags together can get wrong.
-fn finish(mut draft: Draft, config: Option<PathBuf>, warnings: Vec<Finding>) -> Result<Serve, UsageError> {
+fn finish(mut draft: Draft) -> Result<Serve, UsageError> {
     let refuse =
         |flag: &str, reason: &str| Err(UsageError::BadValue { flag: flag.to_owned(), reason: reason.to_owned() });
     draft.server.auth = match (draft.user, draft.password, draft.token) {
@@ -131,7 +131,8 @@ fn finish(mut draft: Draft, config: Option<PathBuf>, warnings: Vec<Finding>) -> 
         return refuse("-m", "the clients' port is the same");
     }
     draft.log.trace = draft.server.trace;
-    Ok(Serve { server: draft.server, log: draft.log, config, warnings })
+    let (config, places, warnings) = (None, Vec::new(), Vec::new());
+    Ok(Serve { server: draft.server, log: draft.log, config, places, warnings })
 }
 
 const HEAD_SERVER: &str = "Server";

@@ -69,6 +69,8 @@ pub(super) struct Connection {
     /// A refusal was told that no flush has ended yet.
     pub(super) refusal_told: bool,
     trace: bool,
+    /// Reloads of the server's options that this connection has followed.
+    reloads: u64,
 }
 
 /// Serves one accepted socket to its end.
@@ -131,9 +133,12 @@ async fn finish(server: &Server, client: &Client, reader: &mut OwnedReadHalf) {
 
 impl Connection {
     fn new(server: Arc<Server>, client: Arc<Client>) -> Self {
+        // Before the options: a reload in between is followed once more rather than never.
+        let reloads = server.reloads.load(Ordering::Acquire);
+        let current = server.current();
         let limits = Limits {
-            max_control_line: server.options.limits.max_control_line,
-            max_payload: server.options.limits.max_payload,
+            max_control_line: current.limits.max_control_line,
+            max_payload: current.limits.max_payload,
             headers: false,
         };
         Self {
@@ -156,9 +161,22 @@ impl Connection {
             in_bytes: 0,
             work: 0,
             refusal_told: false,
-            trace: server.options.trace,
+            trace: current.trace,
+            reloads,
             server,
             client,
+        }
+    }
+
+    /// Takes over what a reload changed.
+    fn follow_reload(&mut self) {
+        let reloads = self.server.reloads.load(Ordering::Acquire);
+        if self.reloads != reloads {
+            self.reloads = reloads;
+            let current = self.server.current();
+            self.limits.max_control_line = current.limits.max_control_line;
+            self.limits.max_payload = current.limits.max_payload;
+            self.trace = current.trace;
         }
     }
 
@@ -185,6 +203,7 @@ impl Connection {
                     continue;
                 }
             }
+            self.follow_reload();
             self.in_batch = Some(self.server.router.batches.enter(self.client.id));
             let (consumed, needed, end) = self.process(&buffer);
             at_least = needed;

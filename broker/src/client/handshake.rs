@@ -20,7 +20,7 @@ pub(super) fn accept(client: &Client, auth: &Auth, options: &ConnectOptions) -> 
     if options.no_responders && !options.headers {
         return Err(Refused(ServerError::NoRespondersRequiresHeaders, CloseReason::NoRespondersRequiresHeaders));
     }
-    if options.account.is_some() || options.new_account || !is_allowed(auth, options) {
+    if options.account.is_some() || options.new_account || !is_allowed(auth, &Credentials::of(options)) {
         return Err(Refused(ServerError::AuthorizationViolation, CloseReason::AuthenticationFailure));
     }
     {
@@ -28,6 +28,7 @@ pub(super) fn accept(client: &Client, auth: &Auth, options: &ConnectOptions) -> 
         identity.name.clone_from(&options.name);
         identity.lang.clone_from(&options.lang);
         identity.version.clone_from(&options.version);
+        identity.credentials = Credentials::of(options);
         identity.user = matches!(auth, Auth::UserPassword { .. }).then(|| options.user.clone()).flatten();
     }
     client.headers.store(options.headers, Ordering::Release);
@@ -37,16 +38,38 @@ pub(super) fn accept(client: &Client, auth: &Auth, options: &ConnectOptions) -> 
     Ok(())
 }
 
-fn is_allowed(auth: &Auth, options: &ConnectOptions) -> bool {
+/// What a client said to prove who it is. Kept, since a reload may want to be convinced again.
+#[derive(Clone, Default)]
+pub struct Credentials {
+    user: Option<String>,
+    password: Option<String>,
+    token: Option<String>,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Credentials(…)")
+    }
+}
+
+impl Credentials {
+    fn of(options: &ConnectOptions) -> Self {
+        Self { user: options.user.clone(), password: options.pass.clone(), token: options.auth_token.clone() }
+    }
+}
+
+/// Whether a client with these credentials may connect.
+#[must_use]
+pub fn is_allowed(auth: &Auth, given: &Credentials) -> bool {
     match auth {
         Auth::None => true,
         Auth::UserPassword { user, password } => {
             // Both are compared whatever the first says, so that time tells nothing.
-            let user = equal(user, options.user.as_deref());
-            let password = equal(password, options.pass.as_deref());
+            let user = equal(user, given.user.as_deref());
+            let password = equal(password, given.password.as_deref());
             user & password
         }
-        Auth::Token(token) => equal(token, options.auth_token.as_deref()),
+        Auth::Token(token) => equal(token, given.token.as_deref()),
     }
 }
 

@@ -83,9 +83,16 @@ impl Connection {
         let status = memchr::memmem::find(json, b"sublog_replay_status").is_some()
             && serde_json::from_slice::<OurOptions>(json).is_ok_and(|ours| ours.sublog_replay_status);
         self.client.replay_status.store(status, Ordering::Relaxed);
-        if let Err(Refused(error, reason)) = handshake::accept(&self.client, &self.server.options.auth, &self.options) {
-            tracing::warn!(client = %self.client, "{}", error.text());
-            return Err(self.refuse(&error, reason));
+        loop {
+            let current = self.server.current();
+            if let Err(Refused(error, reason)) = handshake::accept(&self.client, &current.auth, &self.options) {
+                tracing::warn!(client = %self.client, "{}", error.text());
+                return Err(self.refuse(&error, reason));
+            }
+            // A reload looks at clients that are ready. One that comes meanwhile is met here.
+            if Arc::ptr_eq(&current, &self.server.current()) {
+                break;
+            }
         }
         self.authorized = true;
         self.limits.headers = self.options.headers;
@@ -265,5 +272,5 @@ pub(super) fn trace(client: &Client, op: &ClientOp<'_>) {
 
 /// Whether this connection may go on as it is: CONNECT is not needed where nobody has to authenticate.
 pub(super) fn open_to_all(server: &Arc<Server>) -> bool {
-    matches!(server.options.auth, crate::config::Auth::None)
+    matches!(server.current().auth, crate::config::Auth::None)
 }

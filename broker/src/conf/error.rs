@@ -55,8 +55,12 @@ pub enum Problem {
 
 impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self.at.line {
+            0 => self.problem.to_string(),
+            _ => format!("{}: {}", self.at, self.problem),
+        };
         // What is quoted from files must not break a line of the log.
-        for c in format!("{}: {}", self.at, self.problem).chars() {
+        for c in text.chars() {
             if c.is_control() { write!(f, "{}", c.escape_default())? } else { fmt::Write::write_char(f, c)? }
         }
         Ok(())

@@ -9,7 +9,7 @@ use std::sync::Arc;
 pub struct Position {
     /// The file as it was named, or what stands for it, as `$NAME` for the environment.
     pub file: Arc<str>,
-    /// From 1.
+    /// From 1; 0 where it is the whole file that is spoken of.
     pub line: u32,
     /// In characters, from 1.
     pub column: u32,

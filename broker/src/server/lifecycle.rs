@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
 use sublog_protocol::encode;
 use sublog_storage::{DataDir, LogError, Meta, MetaError, OpenError, RecoveryReport, ServerIdentity};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::reload::{self, Reload};
 use super::{Server, ServerStats, VERSION, accept, maintenance, retention, ticker};
 use crate::capture::{CAPTURE, Capture};
 use crate::cli::{BannerFacts, Recovered, announce, banner};
@@ -49,11 +50,11 @@ pub enum ServeError {
     Close(#[source] LogError),
 }
 
-/// Serves until a signal ends it.
+/// Serves until a signal ends it. `reload` says where new options come from when HUP asks for them.
 ///
 /// # Errors
 /// Why it did not start, or did not end well.
-pub fn run(options: ServerOptions, log: LogHandle) -> Result<(), ServeError> {
+pub fn run(options: ServerOptions, log: LogHandle, reload: Option<Reload>) -> Result<(), ServeError> {
     let main = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("sublog")
@@ -65,7 +66,7 @@ pub fn run(options: ServerOptions, log: LogHandle) -> Result<(), ServeError> {
         .thread_name("sublog-replay")
         .build()
         .map_err(ServeError::Runtime)?;
-    let result = main.block_on(serve(options, &log, replay.handle().clone()));
+    let result = main.block_on(serve(options, &log, reload, replay.handle().clone()));
     replay.shutdown_background();
     main.shutdown_timeout(Duration::from_secs(1));
     result
@@ -73,14 +74,63 @@ pub fn run(options: ServerOptions, log: LogHandle) -> Result<(), ServeError> {
 
 /// Files that say where the server is, removed when it ends.
 #[derive(Default)]
-struct Notices(Vec<PathBuf>);
+pub(super) struct Notices(Vec<PathBuf>);
 
 impl Notices {
-    fn write(&mut self, path: PathBuf, content: &str) -> Result<(), ServeError> {
+    /// Writes all of them, or none; what `older` ones have written stays in any case.
+    pub(super) fn write(
+        options: &ServerOptions,
+        address: SocketAddr,
+        monitor: Option<SocketAddr>,
+        older: Option<&Self>,
+    ) -> Result<Self, ServeError> {
+        let mut notices = Self::default();
+        let written = notices.fill(options, address, monitor);
+        if let (Err(_), Some(older)) = (&written, older) {
+            notices.0.retain(|path| !older.0.contains(path));
+        }
+        written.map(|()| notices)
+    }
+
+    fn fill(
+        &mut self,
+        options: &ServerOptions,
+        address: SocketAddr,
+        monitor: Option<SocketAddr>,
+    ) -> Result<(), ServeError> {
+        let pid = std::process::id();
+        if let Some(path) = &options.pid_file {
+            self.file(path.clone(), &pid.to_string())?;
+        }
+        if let Some(dir) = &options.ports_file_dir {
+            let monitoring: Vec<String> = monitor.iter().map(|address| format!("http://{address}")).collect();
+            let ports = serde_json::json!({
+                "nats": [format!("nats://{address}")],
+                "monitoring": monitoring,
+            });
+            self.file(dir.join(format!("{}_{pid}.ports", program())), &ports.to_string())?;
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, path: PathBuf, content: &str) -> Result<(), ServeError> {
         std::fs::write(&path, content).map_err(|source| ServeError::File { path: path.clone(), source })?;
         self.0.push(path);
         Ok(())
     }
+
+    /// Takes the place of others, of which those that are not among these are removed.
+    pub(super) fn replace(self, old: &mut Self) {
+        let mut outdated = std::mem::replace(old, self);
+        outdated.0.retain(|path| !old.0.contains(path));
+    }
+}
+
+/// What the ports file is named after: programs that start a nats-server look for one of that name.
+fn program() -> &'static str {
+    let name = std::env::args_os().next().map(PathBuf::from);
+    let is_nats = name.as_deref().and_then(|path| path.file_name()).is_some_and(|name| name == "nats-server");
+    if is_nats { "nats-server" } else { "sublog" }
 }
 
 impl Drop for Notices {
@@ -95,6 +145,7 @@ impl Drop for Notices {
 async fn serve(
     options: ServerOptions,
     log: &LogHandle,
+    mut reload: Option<Reload>,
     replay_runtime: tokio::runtime::Handle,
 ) -> Result<(), ServeError> {
     tracing::info!("Starting sublog");
@@ -127,11 +178,12 @@ async fn serve(
         stopping: AtomicBool::new(false),
         clients: Mutex::new(FxHashMap::default()),
         last_cid: AtomicU64::new(0),
+        current: RwLock::new(Arc::new(options.clone())),
+        reloads: AtomicU64::new(0),
         options,
     });
     let monitor = monitor::start(&server).await?;
-    let mut notices = Notices::default();
-    write_notices(&server, monitor, &mut notices)?;
+    let mut notices = Notices::write(&server.options, address, monitor, None)?;
     tracing::info!("Listening for client connections on {}:{}", server.options.host, address.port());
     tracing::info!("Server is ready");
     announce(log, &banner(&BannerFacts { options: &server.options, listen: address, monitor, recovered }));
@@ -145,7 +197,11 @@ async fn serve(
         .spawn(move || api::run(&answering, &requests))
         .map_err(ServeError::Runtime)?;
     let maintenance = maintenance::start(&server).map_err(ServeError::Runtime)?;
-    until_stopped(&server, listener, &mut signals, log).await;
+    let mut on_reload = |server: &Server| match &mut reload {
+        Some(reload) => reload::reload(server, reload, log, &mut notices, monitor),
+        None => tracing::warn!("Nothing to reload: the server was started without a configuration file"),
+    };
+    until_stopped(&server, listener, &mut signals, log, &mut on_reload).await;
 
     tracing::info!("Initiating Shutdown...");
     server.stopping.store(true, Ordering::Release);
@@ -239,22 +295,6 @@ fn tell_recovery(report: &RecoveryReport) {
     }
 }
 
-fn write_notices(server: &Server, monitor: Option<SocketAddr>, notices: &mut Notices) -> Result<(), ServeError> {
-    let pid = std::process::id();
-    if let Some(path) = &server.options.pid_file {
-        notices.write(path.clone(), &pid.to_string())?;
-    }
-    if let Some(dir) = &server.options.ports_file_dir {
-        let monitoring: Vec<String> = monitor.iter().map(|address| format!("http://{address}")).collect();
-        let ports = serde_json::json!({
-            "nats": [format!("nats://{}", server.address)],
-            "monitoring": monitoring,
-        });
-        notices.write(dir.join(format!("sublog_{pid}.ports")), &ports.to_string())?;
-    }
-    Ok(())
-}
-
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
@@ -276,7 +316,13 @@ impl Signals {
 }
 
 /// Accepts connections and obeys signals until one of them ends the server.
-async fn until_stopped(server: &Arc<Server>, listener: TcpListener, signals: &mut Signals, log: &LogHandle) {
+async fn until_stopped(
+    server: &Arc<Server>,
+    listener: TcpListener,
+    signals: &mut Signals,
+    log: &LogHandle,
+    reload: &mut dyn FnMut(&Server),
+) {
     {
         let accepting = accept::accept_loop(server.clone(), &listener);
         tokio::pin!(accepting);
@@ -285,9 +331,7 @@ async fn until_stopped(server: &Arc<Server>, listener: TcpListener, signals: &mu
                 () = &mut accepting => return,
                 _ = signals.interrupt.recv() => return,
                 _ = signals.terminate.recv() => return,
-                _ = signals.reload.recv() => {
-                    tracing::warn!("Nothing to reload: the server was started without a configuration file");
-                }
+                _ = signals.reload.recv() => tokio::task::block_in_place(|| reload(server)),
                 _ = signals.reopen.recv() => reopen(log),
                 _ = signals.lame_duck.recv() => break,
             }
@@ -331,7 +375,7 @@ async fn lame_duck(server: &Arc<Server>) {
     if server.connections() == 0 {
         return;
     }
-    let options = &server.options;
+    let options = server.current();
     tokio::time::sleep(options.lame_duck_grace).await;
     let clients = server.clients();
     let rest = options.lame_duck_duration.saturating_sub(options.lame_duck_grace);

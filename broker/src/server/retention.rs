@@ -58,7 +58,9 @@ pub(super) async fn expire(server: Arc<Server>) {
 }
 
 fn enforce(server: &Server, data: &DataDir) {
-    let (Some(log), options) = (server.capture.log(), &server.options.capture) else { return };
+    let Some(log) = server.capture.log() else { return };
+    let current = server.current();
+    let options = &current.capture;
     if let Some(age) = options.max_age {
         let oldest = clock::unix_ns().saturating_sub(i64::try_from(age.as_nanos()).unwrap_or(i64::MAX));
         match log.seek_time(oldest) {

@@ -12,7 +12,7 @@ use sublog_protocol::error::ServerError;
 use super::Server;
 use crate::client::outbound::Kind;
 use crate::client::{Client, CloseReason};
-use crate::config::Auth;
+use crate::config::{Auth, ClientLimits, ServerOptions};
 use crate::{clock, limits};
 
 const TICK_MAX: Duration = Duration::from_millis(250);
@@ -20,30 +20,29 @@ const TICK_MIN: Duration = Duration::from_millis(5);
 
 /// Ticks until it is dropped.
 pub(super) async fn run(server: Arc<Server>) {
-    let bounds = &server.options.limits;
-    let shortest = bounds.ping_interval.min(bounds.write_deadline).min(bounds.auth_timeout);
-    let mut interval = tokio::time::interval((shortest / 4).clamp(TICK_MIN, TICK_MAX));
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        interval.tick().await;
+        let options = server.current();
+        let bounds = &options.limits;
+        let shortest = bounds.ping_interval.min(bounds.write_deadline).min(bounds.auth_timeout);
+        tokio::time::sleep((shortest / 4).clamp(TICK_MIN, TICK_MAX)).await;
         let now = clock::ticks_ms();
         for client in server.clients() {
-            look_at(&server, &client, now);
+            look_at(&server, &options, &client, now);
         }
     }
 }
 
-fn look_at(server: &Server, client: &Client, now: u64) {
+fn look_at(server: &Server, options: &ServerOptions, client: &Client, now: u64) {
     if client.is_closing() {
         return;
     }
-    let bounds = &server.options.limits;
+    let bounds = &options.limits;
     if client.out.stuck_ms(now) > ms(bounds.write_deadline) {
         client.close(CloseReason::SlowConsumerWriteDeadline);
         return;
     }
     let age = now.saturating_sub(client.start_ms);
-    let needs_auth = !matches!(server.options.auth, Auth::None);
+    let needs_auth = !matches!(options.auth, Auth::None);
     if needs_auth && !client.ready.load(Ordering::Acquire) {
         if age > ms(bounds.auth_timeout) {
             say(client, &ServerError::AuthenticationTimeout);
@@ -52,12 +51,11 @@ fn look_at(server: &Server, client: &Client, now: u64) {
         return;
     }
     if !client.held_back.load(Ordering::Relaxed) {
-        ping(server, client, now, age);
+        ping(server, bounds, client, now, age);
     }
 }
 
-fn ping(server: &Server, client: &Client, now: u64, age: u64) {
-    let bounds = &server.options.limits;
+fn ping(server: &Server, bounds: &ClientLimits, client: &Client, now: u64, age: u64) {
     let sent = client.ping_sent_ms.load(Ordering::Relaxed);
     if sent == 0 {
         // The first one measures the round trip; nobody is measured before it said CONNECT.
@@ -93,7 +91,7 @@ fn send_ping(client: &Client, now: u64) {
     client.send_bytes(encode::PING, Kind::Control);
 }
 
-fn say(client: &Client, error: &ServerError) {
+pub(super) fn say(client: &Client, error: &ServerError) {
     let mut out = Vec::new();
     encode::err(&mut out, error);
     client.send(&mut out, Kind::Control);

@@ -8,9 +8,9 @@ use std::path::Path;
 use super::super::flags::{self, UsageError};
 use super::super::values;
 use super::{Draft, FLAGS};
-use crate::conf::Value;
 use crate::conf::settings::authorization::Authorization;
 use crate::conf::settings::{ConfigError, Finding, Honoured, Settings, address, duration, size};
+use crate::conf::{Position, Value};
 
 /// A file that can be obeyed.
 pub(super) struct Read {
@@ -19,6 +19,8 @@ pub(super) struct Read {
     /// The fingerprint of its values.
     pub(super) digest: String,
     pub(super) warnings: Vec<Finding>,
+    /// Where each key stands that has an effect.
+    pub(super) places: Vec<(String, Position)>,
 }
 
 /// Reads the file.
@@ -28,9 +30,11 @@ pub(super) fn read(path: &Path) -> Result<Read, UsageError> {
     let mut draft = Draft::default();
     let mut wrong = settings.refusals.clone();
     wrong.extend(settings.authorization().and_then(hashed));
-    wrong.extend(apply(&settings.honoured(), &mut draft));
+    let honoured = settings.honoured();
+    wrong.extend(apply(&honoured, &mut draft));
     if wrong.is_empty() {
-        Ok(Read { draft, digest: settings.digest(), warnings: settings.warnings })
+        let places = honoured.into_iter().map(|key| (key.path, key.at.clone())).collect();
+        Ok(Read { draft, digest: settings.digest(), places, warnings: settings.warnings })
     } else {
         Err(refuse(ConfigError::Settings(wrong)))
     }
@@ -213,8 +217,8 @@ fn sync_interval(all: &[Honoured<'_>], draft: &mut Draft) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conf::Node;
     use crate::conf::settings::{Block, Kind, Now, keys};
-    use crate::conf::{Node, Position};
 
     /// A value that the kind takes, and that no bound refuses.
     fn sample(kind: &Kind) -> Value {

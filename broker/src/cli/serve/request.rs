@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::super::signal::Signalled;
+use crate::conf::Position;
 use crate::conf::settings::Finding;
 use crate::config::ServerOptions;
 use crate::logging::LogOptions;
@@ -42,6 +43,8 @@ pub struct Serve {
     pub log: LogOptions,
     /// The configuration file, if there is one.
     pub config: Option<PathBuf>,
+    /// Where each of its keys stands that has an effect.
+    pub places: Vec<(String, Position)>,
     /// What has no effect in it.
     pub warnings: Vec<Finding>,
 }

@@ -18,7 +18,8 @@ use crate::conf::tree::{Map, Position};
 pub fn load(path: &Path) -> Result<Map, ParseError> {
     let env = |name: &str| std::env::var(name).ok();
     let mut shared = Shared::new(&env);
-    let nowhere = Position { file: name(path), line: 1, column: 1 };
+    // Nobody asked for it in a file.
+    let nowhere = Position { file: name(path), line: 0, column: 0 };
     read_file(path, &nowhere, &mut shared)
 }
 

@@ -1,0 +1,271 @@
+//! New options while the server runs: HUP reads the configuration again, and it is applied whole or not at all.
+//!
+//! Everything that can fail is done before the first option changes: reading the file, holding it to the options that
+//! only a restart changes, opening the new log, writing the new files. What follows cannot fail.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use sublog_protocol::error::ServerError;
+
+use super::Server;
+use super::lifecycle::Notices;
+use super::ticker::say;
+use crate::client::CloseReason;
+use crate::client::handshake::is_allowed;
+use crate::conf::Position;
+use crate::config::{Auth, ServerOptions};
+use crate::logging::{LogHandle, LogOptions};
+
+/// What a configuration says now.
+#[derive(Debug)]
+pub struct Fresh {
+    /// What the server needs to know.
+    pub server: ServerOptions,
+    /// Where and how it logs.
+    pub log: LogOptions,
+    /// Where each key stands that has an effect.
+    pub places: Vec<(String, Position)>,
+    /// What has none.
+    pub warnings: Vec<String>,
+}
+
+/// Where new options come from, and how it is logged until they do.
+pub struct Reload {
+    /// Reads the configuration again. An error has a line for each thing that is wrong.
+    pub source: Box<dyn Fn() -> Result<Fresh, String> + Send>,
+    /// How the server logs.
+    pub log: LogOptions,
+    /// The configuration as it was applied last.
+    pub places: Vec<(String, Position)>,
+}
+
+/// One option, as a reload sees it.
+struct Field {
+    /// The keys of a configuration that set it, the usual one first.
+    keys: &'static [&'static str],
+    /// A restart is needed to change it.
+    fixed: bool,
+    /// What it is, for the log and to see whether it changed. `None` hides a secret.
+    show: fn(&ServerOptions) -> String,
+}
+
+const fn live(keys: &'static [&'static str], show: fn(&ServerOptions) -> String) -> Field {
+    Field { keys, fixed: false, show }
+}
+
+const fn fixed(keys: &'static [&'static str], show: fn(&ServerOptions) -> String) -> Field {
+    Field { keys, fixed: true, show }
+}
+
+/// Every option but those of logging and authorization, which are compared as they are.
+const FIELDS: &[Field] = &[
+    fixed(&["host", "listen"], |o| o.host.clone()),
+    fixed(&["port", "listen"], |o| o.port.to_string()),
+    fixed(&["server_name"], |o| format!("{:?}", o.name)),
+    fixed(&["http_port", "http"], |o| format!("{:?} {:?}", o.monitor_host, o.monitor_port)),
+    fixed(&["store_dir", "jetstream.store_dir", "sublog.store_dir"], |o| o.store_dir.display().to_string()),
+    fixed(&["max_pending"], |o| o.limits.max_pending.to_string()),
+    fixed(&["max_subscriptions"], |o| o.limits.max_subscriptions.to_string()),
+    fixed(&["sublog.capture"], |o| o.capture.enabled.to_string()),
+    fixed(&["sublog.sync", "sublog.sync_interval"], |o| format!("{:?}", o.capture.sync)),
+    fixed(&["sublog.compress"], |o| o.capture.compress.to_string()),
+    fixed(&["sublog.scrub.interval", "sublog.scrub_interval"], |o| format!("{:?}", o.capture.scrub_interval)),
+    fixed(&["sublog.scrub.rate", "sublog.scrub_rate"], |o| o.capture.scrub_bytes_per_s.to_string()),
+    live(&["pid_file"], |o| format!("{:?}", o.pid_file)),
+    live(&["ports_file_dir"], |o| format!("{:?}", o.ports_file_dir)),
+    live(&["trace", "trace_verbose"], |o| o.trace.to_string()),
+    live(&["max_payload"], |o| o.limits.max_payload.to_string()),
+    live(&["max_control_line"], |o| o.limits.max_control_line.to_string()),
+    live(&["max_connections"], |o| o.limits.max_connections.to_string()),
+    live(&["ping_interval"], |o| format!("{:?}", o.limits.ping_interval)),
+    live(&["ping_max"], |o| o.limits.ping_max.to_string()),
+    live(&["write_deadline"], |o| format!("{:?}", o.limits.write_deadline)),
+    live(&["authorization.timeout"], |o| format!("{:?}", o.limits.auth_timeout)),
+    live(&["lame_duck_duration"], |o| format!("{:?}", o.lame_duck_duration)),
+    live(&["lame_duck_grace_period"], |o| format!("{:?}", o.lame_duck_grace)),
+    live(&["sublog.retention.max_age", "sublog.max_age"], |o| format!("{:?}", o.capture.max_age)),
+    live(&["sublog.retention.max_bytes", "sublog.max_bytes"], |o| format!("{:?}", o.capture.max_bytes)),
+    live(&["sublog.retention.disk_reserve", "sublog.disk_reserve"], |o| o.capture.disk_reserve_bytes.to_string()),
+];
+
+/// Reads the configuration again and applies it, or says why not and changes nothing.
+pub(super) fn reload(
+    server: &Server,
+    reload: &mut Reload,
+    log: &LogHandle,
+    notices: &mut Notices,
+    monitor: Option<SocketAddr>,
+) {
+    tracing::debug!("Reloading server configuration");
+    match prepare(server, reload, log, notices, monitor) {
+        Ok(prepared) => prepared.apply(server, reload, notices),
+        Err(lines) => {
+            for line in lines {
+                tracing::error!("Failed to reload server configuration: {line}");
+            }
+            tracing::error!("The configuration stays as it was");
+        }
+    }
+}
+
+/// A configuration that can be applied.
+struct Prepared {
+    fresh: Fresh,
+    changes: Vec<String>,
+    log: Option<crate::logging::Prepared>,
+    notices: Option<Notices>,
+}
+
+fn prepare(
+    server: &Server,
+    reload: &Reload,
+    log: &LogHandle,
+    notices: &Notices,
+    monitor: Option<SocketAddr>,
+) -> Result<Prepared, Vec<String>> {
+    let fresh = (reload.source)().map_err(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())?;
+    let current = server.current();
+    let (mut changes, mut refused) = (Vec::new(), Vec::new());
+    for field in FIELDS {
+        let (old, new) = ((field.show)(&current), (field.show)(&fresh.server));
+        let name = field.keys.first().copied().unwrap_or_default();
+        if old == new {
+            continue;
+        }
+        if field.fixed {
+            let place = place(field, &fresh.places)
+                .map(|at| format!("{at}: "))
+                .or_else(|| place(field, &reload.places).map(|at| format!("{at} before: ")))
+                .unwrap_or_default();
+            refused.push(format!("{place}{name} cannot change from {old} to {new} without a restart"));
+        } else {
+            changes.push(format!("{name} = {new}"));
+        }
+    }
+    if !refused.is_empty() {
+        return Err(refused);
+    }
+    if current.auth != fresh.server.auth {
+        changes.push("authorization".to_owned());
+    }
+    let mut prepared = Prepared { changes, log: None, notices: None, fresh };
+    if reload.log != prepared.fresh.log {
+        let ready = log.prepare(&prepared.fresh.log).map_err(|error| vec![error.to_string()])?;
+        prepared.log = Some(ready);
+        prepared.changes.push("logging".to_owned());
+    }
+    let new = &prepared.fresh.server;
+    if (&current.pid_file, &current.ports_file_dir) != (&new.pid_file, &new.ports_file_dir) {
+        let written = Notices::write(new, server.address, monitor, Some(notices));
+        prepared.notices = Some(written.map_err(|error| vec![error.to_string()])?);
+    }
+    Ok(prepared)
+}
+
+fn place<'p>(field: &Field, places: &'p [(String, Position)]) -> Option<&'p Position> {
+    field.keys.iter().find_map(|key| places.iter().find(|(known, _)| known == key)).map(|(_, at)| at)
+}
+
+impl Prepared {
+    fn apply(self, server: &Server, reload: &mut Reload, notices: &mut Notices) {
+        let old = server.current();
+        let new = Arc::new(self.fresh.server);
+        *server.current.write() = new.clone();
+        server.reloads.fetch_add(1, Ordering::AcqRel);
+        if let Some(log) = self.log {
+            log.apply();
+        }
+        if let Some(new) = self.notices {
+            new.replace(notices);
+        }
+        (reload.log, reload.places) = (self.fresh.log, self.fresh.places);
+        for warning in &self.fresh.warnings {
+            tracing::warn!("{warning}");
+        }
+        for change in &self.changes {
+            tracing::info!("Reloaded: {change}");
+        }
+        if old.auth != new.auth {
+            dismiss(server, &old.auth, &new.auth);
+        }
+        thin_out(server, new.limits.max_connections);
+        tracing::info!("Reloaded server configuration");
+    }
+}
+
+/// Closes the connections of those who may no longer connect.
+fn dismiss(server: &Server, old: &Auth, new: &Auth) {
+    for client in server.clients() {
+        let allowed = if client.ready.load(Ordering::Acquire) {
+            is_allowed(new, &client.identity.lock().credentials)
+        } else {
+            // Who had to say CONNECT will be asked for more then; who had not may be at work already.
+            !matches!(old, Auth::None) || matches!(new, Auth::None)
+        };
+        if !allowed {
+            say(&client, &ServerError::AuthorizationViolation);
+            client.close(CloseReason::AuthenticationFailure);
+        }
+    }
+}
+
+/// Closes the connections that came last, if there are too many.
+fn thin_out(server: &Server, most: usize) {
+    for client in server.clients().into_iter().skip(most) {
+        say(&client, &ServerError::MaxConnections);
+        client.close(CloseReason::MaximumConnections);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use sublog_storage::SyncMode;
+
+    use super::*;
+
+    /// Options of which every one differs from the default.
+    fn other() -> ServerOptions {
+        let mut o = ServerOptions {
+            host: "h".into(),
+            port: 1,
+            name: Some("n".into()),
+            store_dir: "d".into(),
+            monitor_port: Some(1),
+            monitor_host: Some("h".into()),
+            auth: Auth::Token("t".into()),
+            pid_file: Some("p".into()),
+            ports_file_dir: Some("p".into()),
+            trace: true,
+            lame_duck_duration: Duration::from_secs(1),
+            lame_duck_grace: Duration::from_secs(1),
+            ..ServerOptions::default()
+        };
+        let l = &mut o.limits;
+        (l.max_payload, l.max_control_line, l.max_pending, l.max_connections, l.max_subscriptions) = (1, 1, 1, 1, 1);
+        (l.ping_interval, l.ping_max, l.write_deadline) = (Duration::ZERO, 1, Duration::ZERO);
+        l.auth_timeout = Duration::ZERO;
+        let c = &mut o.capture;
+        (c.enabled, c.sync, c.max_age, c.max_bytes, c.compress) = (false, SyncMode::Os, None, Some(1), true);
+        (c.disk_reserve_bytes, c.scrub_interval, c.scrub_bytes_per_s) = (1, None, 1);
+        o
+    }
+
+    #[test]
+    fn every_option_is_looked_at() {
+        let (one, two) = (ServerOptions::default(), other());
+        for field in FIELDS {
+            assert_ne!((field.show)(&one), (field.show)(&two), "{:?}", field.keys);
+        }
+        // As many as the options have: a new one must be told here whether it can change.
+        let shown = format!("{one:?}");
+        let options = shown.matches(": ").count()
+            - shown.matches(": CaptureOptions").count()
+            - shown.matches(": ClientLimits").count();
+        let joined = ["monitor_host", "auth"].len();
+        assert_eq!(FIELDS.len() + joined, options, "{shown}");
+    }
+}
