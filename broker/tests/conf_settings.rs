@@ -153,6 +153,10 @@ fn what_is_wrong_is_named_with_its_place() {
             "ping_interval: '5 s'",
             "t.conf:1:16: ping_interval: expected a duration like \"250ms\", \"10s\" or \"2m\", found text",
         ),
+        (
+            "ping_interval: 2m",
+            "t.conf:1:16: ping_interval: expected a duration (with minutes in quotes, as \"2m\": without them, m is a million), found 2000000",
+        ),
         ("max_payload: 65MiB", "t.conf:1:14: max_payload: \"68157440\" is not between 1 B and 64.0 MiB"),
         ("max_payload: -1", "t.conf:1:14: max_payload: \"-1\" is not a size (like 500M, 1.5GiB or 1073741824)"),
         ("listen: host", "t.conf:1:9: listen: expected a port or \"host:port\", found text"),

@@ -30,8 +30,11 @@ impl fmt::Debug for Secret {
 /// It is none.
 pub fn duration(value: &Value) -> Result<Duration, &'static str> {
     const EXPECTED: &str = "a duration like \"250ms\", \"10s\" or \"2m\"";
+    const MINUTES: &str = "a duration (with minutes in quotes, as \"2m\": without them, m is a million)";
     match value {
         Value::Str(text) => values::duration(text).map_err(|_| EXPECTED),
+        // `2m` without quotes is two million, which nobody means in seconds.
+        Value::Int(seconds) if *seconds >= 1_000_000 => Err(MINUTES),
         Value::Int(seconds) => u64::try_from(*seconds).map(Duration::from_secs).map_err(|_| EXPECTED),
         Value::Float(seconds) => Duration::try_from_secs_f64(*seconds).map_err(|_| EXPECTED),
         _ => Err(EXPECTED),

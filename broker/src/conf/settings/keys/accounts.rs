@@ -41,7 +41,6 @@ static ACCOUNT_JETSTREAM: Block = Block {
     name: "an account's jetstream",
     keys: &[
         key(&["enabled", "enable"], Bool, Honoured),
-        key(&["disabled", "disable"], Bool, Honoured),
         key(&["max_memory", "max_mem", "mem", "memory"], Size, Honoured),
         key(&["max_store", "max_file", "max_disk", "store", "disk"], Size, Honoured),
         key(&["max_streams", "streams"], Int, Honoured),

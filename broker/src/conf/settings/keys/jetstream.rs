@@ -12,7 +12,6 @@ pub static JETSTREAM: Block = Block {
     name: "jetstream",
     keys: &[
         key(&["enabled", "enable"], Bool, Ignored(NO_LIMITS)),
-        key(&["disabled", "disable"], Bool, Ignored("messages are recorded unless sublog { capture: off }")),
         key(&["store_dir", "store", "storedir"], Text, Honoured),
         key(
             &["sync_interval", "sync"],
