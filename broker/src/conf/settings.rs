@@ -1,7 +1,7 @@
 //! What the keys of a configuration mean: from a tree to checked settings.
 //!
 //! [`keys`] lists every key that nats-server knows, and our own, with the kind of its value and what this server does
-//! about it. [`check`] holds a tree to that list and reports everything that is wrong with it, not only the first thing.
+//! about it. [`Settings::new`] holds a tree to that list and reports everything that is wrong with it, not only the first thing.
 //! Nothing is passed over in silence: a key is honoured, or named in a warning, or, where passing over it would leave a
 //! server open, unencrypted or wrong, named in a refusal.
 

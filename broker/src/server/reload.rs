@@ -47,7 +47,7 @@ struct Field {
     keys: &'static [&'static str],
     /// A restart is needed to change it.
     fixed: bool,
-    /// What it is, for the log and to see whether it changed. `None` hides a secret.
+    /// What it is, for the log and to see whether it changed.
     show: fn(&ServerOptions) -> String,
 }
 
