@@ -12,10 +12,11 @@ mod program;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use program::{Folder, PATIENCE, Server, code, error, sublog};
+use program::{Folder, PATIENCE, Server, code, error, interrupt, sublog};
 use serde_json::Value;
 
 /// A server with a configuration file that can be written anew.
@@ -281,4 +282,21 @@ fn signals_by_word_reach_a_server() {
         "{}",
         error(&output)
     );
+}
+
+#[test]
+fn under_the_name_of_nats_server_the_ports_file_is_called_so() {
+    let folder = Folder::new("named");
+    std::fs::write(folder.0.join("t.conf"), "listen: '127.0.0.1:-1', ports_file_dir: '.', sublog { capture: off }")
+        .unwrap();
+    let mut child =
+        sublog().arg0("/usr/bin/nats-server").args(["-c", "t.conf"]).current_dir(&folder.0).spawn().unwrap();
+    let ports = folder.0.join(format!("nats-server_{}.ports", child.id()));
+    let deadline = Instant::now() + PATIENCE;
+    while !ports.exists() && Instant::now() < deadline && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let found = ports.exists();
+    interrupt(&child);
+    assert!(child.wait().unwrap().success() && found && !ports.exists());
 }

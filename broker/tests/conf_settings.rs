@@ -134,6 +134,11 @@ fn flags_count_more_than_the_file() {
     assert!(matches!(&served(token, "--user u --pass p").server.auth, Auth::UserPassword { .. }));
     // Before the flag that names the file or after it.
     assert!(matches!(asked("port: 5", "-t"), Ok(Request::Checked(_))));
+    // What only several keys together get wrong is found by a check as well.
+    for flags in ["", "-t"] {
+        let error = asked("max_payload: 2MiB, max_pending: 1MiB", flags).unwrap_err();
+        assert!(error.contains("max_payload: must not be more than --max_pending"), "{error}");
+    }
 }
 
 #[test]

@@ -81,7 +81,8 @@ pub fn parse(args: &[OsString]) -> Result<Request, UsageError> {
     };
     let file = file::read(&path)?;
     if draft.check {
-        let file::Read { digest, warnings, .. } = file;
+        let file::Read { draft: alone, digest, warnings, .. } = file;
+        finish(alone)?;
         return Ok(Request::Checked(Box::new(Checked { path, digest, warnings })));
     }
     // The flags once more, over what the file says.
