@@ -321,3 +321,11 @@ fn users_and_encryption_are_checked() {
     );
     assert_eq!((accounts[1].imports[0].account.as_str(), accounts[1].imports[0].prefix.as_deref()), ("A", Some("p")));
 }
+
+#[test]
+fn a_file_that_includes_itself_is_refused() {
+    // Cargo runs tests in the folder of their package.
+    let error = settings("port: 1\ninclude 'included/cycle.conf'").unwrap_err().to_string();
+    let path = "tests/conf_golden/included/cycle.conf";
+    assert_eq!(error, format!("{path}:1:9: {path} includes itself"));
+}
