@@ -4,6 +4,7 @@ mod accept;
 pub mod api;
 mod lifecycle;
 mod maintenance;
+mod notices;
 mod reload;
 mod retention;
 mod ticker;

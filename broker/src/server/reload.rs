@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use sublog_protocol::error::ServerError;
 
 use super::Server;
-use super::lifecycle::Notices;
+use super::notices::Notices;
 use super::ticker::say;
 use crate::client::CloseReason;
 use crate::client::handshake::is_allowed;

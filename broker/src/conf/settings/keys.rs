@@ -117,7 +117,9 @@ pub static TOP: Block = Block {
         key(
             &["jetstream"],
             OneOf(&[Bool, Word(&["enabled", "enable", "disabled", "disable"]), Kind::Block(&JETSTREAM)]),
-            Partly("the JetStream API is not served yet; every message is recorded without it"),
+            Partly(
+                "streams are served whatever it says, consumers are not there yet, and only its store_dir takes effect",
+            ),
         ),
         key(&["default_js_domain"], TextMap, Ignored("there are no accounts yet")),
         // Other servers and other protocols: their ports stay closed.

@@ -4,7 +4,7 @@ use crate::conf::settings::schema::Kind::{Block as Inner, Bool, Duration, Int, O
 use crate::conf::settings::schema::Now::{Honoured, Ignored, Refused};
 use crate::conf::settings::schema::{Block, key};
 
-const NO_LIMITS: &str = "the JetStream API is not served yet";
+const NO_LIMITS: &str = "streams are bound by their own limits alone; JetStream as a whole has none yet";
 const NO_CIPHER: &str = "what is recorded would not be encrypted";
 
 /// Streams.
