@@ -26,6 +26,7 @@ pub use error::{PartError, PartWriteError};
 pub use filter::{FilterError, FilterSet, Skip, SubjectFilter};
 pub use layout::{PartInfo, Source};
 pub use merge::merge;
+pub(crate) use merge::merge_as;
 pub use part::{Part, PartCursor};
 pub use postings::{Entry, Postings};
 pub use query::{Found, Liveness, Matches, OpenSegment, Snapshot, SubjectState};

@@ -115,7 +115,7 @@ impl Log {
             counters: AtomicCounters::default(),
             watch: watch::DiskWatch::default(),
             damage: Mutex::new(damage),
-            removed: RwLock::new(opened.removed),
+            removed: RwLock::new(Arc::new(opened.removed)),
             limits: Mutex::new(limits),
             subjects: Subjects::load(&*disk_for_index, dir),
             limits_new: AtomicU8::new(LIMITS_REOPENED),

@@ -77,6 +77,8 @@ impl Log {
         if let Some(segment) = missing.first() {
             shared.make_part(segment)?;
             done.more = true;
+        } else if shared.merge_pieces()? {
+            done.more = true;
         } else if self.rewriting.lock().running.is_some() {
             // What is about to change is not worth a merge.
         } else if shared.merge_due(sealed)? {

@@ -59,6 +59,9 @@ pub struct LogOptions {
     /// Bytes of records that a packed segment's blocks hold; one that is larger has a block of its own. Larger blocks compress
     /// better, smaller ones are quicker to read one record from.
     pub block_bytes: usize,
+    /// So many new subjects of the open segment become an unchanging piece of its index in memory. That is done under a lock
+    /// that those who publish with a limit per subject wait for: 32,768, the default, take some ten milliseconds.
+    pub index_piece_subjects: u64,
     /// A write or sync that takes longer is told of, see [`crate::Health::Slow`].
     pub slow_after: Duration,
 }
@@ -80,6 +83,7 @@ impl Default for LogOptions {
             pack: None,
             zero_ahead_bytes: 1 << 20,
             block_bytes: 128 << 10,
+            index_piece_subjects: 32 << 10,
             slow_after: Duration::from_secs(1),
         }
     }
@@ -109,6 +113,9 @@ impl LogOptions {
         }
         if self.segment_records_max == 0 {
             return bad("segment_records_max must not be 0");
+        }
+        if self.index_piece_subjects == 0 {
+            return bad("index_piece_subjects must not be 0");
         }
         if self.slow_after.is_zero() {
             return bad("slow_after must not be 0");

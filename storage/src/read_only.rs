@@ -53,7 +53,7 @@ impl ReadOnlyLog {
             counters: AtomicCounters::default(),
             watch: DiskWatch::default(),
             damage: Mutex::new(damage),
-            removed: RwLock::new(looked.removed),
+            removed: RwLock::new(Arc::new(looked.removed)),
             limits: Mutex::default(),
             subjects: Subjects::default(),
             limits_new: AtomicU8::new(LIMITS_KEPT),

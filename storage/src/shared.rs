@@ -49,8 +49,8 @@ pub(crate) struct Shared {
     pub(crate) counters: AtomicCounters,
     pub(crate) watch: DiskWatch,
     pub(crate) damage: Mutex<DamageList>,
-    /// Which numbers are gone although a segment may still hold them.
-    pub(crate) removed: RwLock<Removed>,
+    /// Which numbers are gone although a segment may still hold them. Who looks for long takes a copy along.
+    pub(crate) removed: RwLock<Arc<Removed>>,
     pub(crate) limits: Mutex<Limits>,
     pub(crate) subjects: Subjects,
     /// What of the limits was not enforced yet: one of the `LIMITS_` values.

@@ -3,13 +3,17 @@
 //! ```text
 //!  segments   ▮▮▮▮▮▮▮▮ ▮▮▮▮▮▮▮▮ ▮▮▮ ▮            sealed … open
 //!  parts      [ level 1 ][ level 1 ][0][0][0]        one file each
-//!  memory                                   active   records read since the segment was begun
+//!  memory                                   [][]▪    pieces that never change, and the last records
 //! ```
+//! In memory is what was read of the open segment, and of sealed ones whose part is still to be written. No lock is held
+//! for longer than it takes to read the records of a piece: not by a question, not where a segment ends.
+//!
 //! All of it is made from the segments, by whoever asks first or by [`maintenance`](crate::Log::maintain), and never
 //! believed over them: what it names is read from a segment before it is shown.
 
 mod build;
 mod evict;
+mod memory;
 mod query;
 mod set;
 
@@ -17,26 +21,21 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
+use self::memory::{Memory, Seen};
 pub use self::query::IndexError;
 use self::set::{Cover, PartSet};
-use crate::disk::{Disk, View};
-use crate::error::ReadError;
-use crate::index::{Active, ActiveError, Liveness};
+use crate::disk::Disk;
+use crate::index::{Liveness, Part};
 use crate::removed::Removed;
-use crate::segment::Segment;
-use crate::shared::Shared;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
-use crate::walk::{Cursor, Step};
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Subjects {
     /// Parts of sealed segments. Replaced as a whole.
     parts: RwLock<Arc<PartSet>>,
-    open: RwLock<Option<Open>>,
+    memory: RwLock<Memory>,
     /// The last answer of [`PartSet::cover`], and what it was asked of.
     cover: Mutex<Option<Covering>>,
     /// One at a time makes parts.
@@ -50,94 +49,9 @@ pub(crate) struct Subjects {
 
 #[derive(Debug)]
 struct Covering {
-    segments: Arc<Vec<Arc<Segment>>>,
     parts: Arc<PartSet>,
+    seen: Seen,
     cover: Arc<Cover>,
-}
-
-/// The open segment as far as it was read.
-#[derive(Debug)]
-struct Open {
-    segment: Arc<Segment>,
-    view: View,
-    cursor: Cursor,
-    active: Active,
-}
-
-impl Open {
-    fn new(segment: &Arc<Segment>) -> Self {
-        Self {
-            segment: Arc::clone(segment),
-            view: View::copied(Bytes::new()),
-            cursor: Cursor::new(crate::format::SEGMENT_HEADER_BYTES, segment.first_seq),
-            active: Active::new(segment.first_seq),
-        }
-    }
-
-    /// Reads what the segment got since the last time.
-    fn read_on(&mut self, mut noted: Option<&mut BTreeSet<Vec<u8>>>) -> Result<(), IndexError> {
-        let bounds = self.segment.bounds();
-        if self.cursor.expected() >= bounds.next_seq {
-            return Ok(());
-        }
-        self.view = self.segment.view(bounds.limit).map_err(ReadError::from)?;
-        let file = &self.view.bytes;
-        loop {
-            match self.cursor.step(file, &bounds) {
-                Step::Record { seq, record } => {
-                    let Some(parts) = crate::format::record::parts(record) else { continue };
-                    let at = offset_in(file, parts.subject).ok_or(IndexError::Active(ActiveError::Full))?;
-                    self.active.push(file, seq, at, parts.subject)?;
-                    if let Some(noted) = noted.as_mut().filter(|noted| !noted.contains(parts.subject)) {
-                        noted.insert(parts.subject.to_vec());
-                    }
-                }
-                // Readers report it; the index does not speak of it.
-                Step::Lost { .. } => {}
-                Step::End => return Ok(()),
-            }
-        }
-    }
-}
-
-/// Where in `file` a slice of it begins.
-fn offset_in(file: &[u8], part: &[u8]) -> Option<u32> {
-    let offset = part.as_ptr().addr().checked_sub(file.as_ptr().addr())?;
-    u32::try_from(offset).ok().filter(|_| offset + part.len() <= file.len())
-}
-
-impl Shared {
-    /// Lets the index know everything that can be read. Sealed segments that were still open the last time get their
-    /// parts later, from what was read of them or from their files.
-    pub(crate) fn read_on(&self) -> Result<(), IndexError> {
-        let mut open = self.subjects.open.write();
-        let mut noted = self.subjects.notes.load(Ordering::Acquire).then(|| self.subjects.noted.lock());
-        loop {
-            let segments = self.segments();
-            let Some(last) = segments.last() else { return Ok(()) };
-            let state = open.get_or_insert_with(|| Open::new(last));
-            state.read_on(noted.as_deref_mut())?;
-            if Arc::ptr_eq(&state.segment, last) {
-                return Ok(());
-            }
-            // It was sealed, and has been read to its end now.
-            let i = segments.partition_point(|segment| segment.first_seq <= state.segment.first_seq);
-            let sealed = Arc::clone(&state.segment);
-            if segments.iter().any(|segment| Arc::ptr_eq(segment, &sealed)) {
-                let part = build::part_of_open(self, state);
-                self.take_part(part, &sealed);
-            }
-            *open = segments.get(i).map(Open::new);
-        }
-    }
-
-    fn take_part(&self, part: Result<crate::index::Part, IndexError>, segment: &Segment) {
-        match part {
-            Ok(part) => self.subjects.add(part),
-            // It is made from the segment's file when somebody needs it.
-            Err(error) => tracing::warn!(path = %segment.path.display(), %error, "no index part could be written"),
-        }
-    }
 }
 
 impl Subjects {
@@ -150,7 +64,7 @@ impl Subjects {
         Self { parts: RwLock::new(Arc::new(set)), ..Self::default() }
     }
 
-    fn add(&self, part: crate::index::Part) {
+    fn add(&self, part: Part) {
         let mut parts = self.parts.write();
         let mut set = PartSet::clone(&parts);
         set.add(Arc::new(part));
@@ -162,19 +76,21 @@ impl Subjects {
         Arc::clone(&self.parts.read())
     }
 
-    /// The parts that speak of the sealed ones of these segments.
-    fn cover(&self, segments: &Arc<Vec<Arc<Segment>>>) -> Arc<Cover> {
+    /// The parts that speak of the sealed ones of the segments, and the pieces in memory.
+    fn cover(&self, seen: &Seen) -> Arc<Cover> {
         let parts = self.set();
         let mut last = self.cover.lock();
         if let Some(last) = &*last
-            && Arc::ptr_eq(&last.segments, segments)
+            && last.seen.is_as(seen)
             && Arc::ptr_eq(&last.parts, &parts)
         {
             return Arc::clone(&last.cover);
         }
-        let sealed = segments.split_last().map_or(&[][..], |(_, sealed)| sealed);
-        let cover = Arc::new(parts.cover(sealed));
-        *last = Some(Covering { segments: Arc::clone(segments), parts, cover: Arc::clone(&cover) });
+        let sealed = seen.segments.split_last().map_or(&[][..], |(_, sealed)| sealed);
+        let mut cover = parts.cover(sealed, &seen.waiting);
+        cover.parts.extend(seen.pieces.iter().cloned());
+        let cover = Arc::new(cover);
+        *last = Some(Covering { parts, seen: seen.clone(), cover: Arc::clone(&cover) });
         cover
     }
 }

@@ -30,8 +30,14 @@ struct Life {
 }
 
 fn open(disk: &SimDisk, limits: Limits) -> (Log, Committer) {
-    let options =
-        LogOptions { segment_bytes_first: 16 << 10, segment_bytes_max: 16 << 10, limits, ..LogOptions::default() };
+    let options = LogOptions {
+        segment_bytes_first: 16 << 10,
+        segment_bytes_max: 16 << 10,
+        limits,
+        // Many pieces in a segment, now and then merged.
+        index_piece_subjects: 3,
+        ..LogOptions::default()
+    };
     let (log, mut committer, report) =
         Log::open_stepped(disk.shared(), Path::new(DIR), options, Arc::new(NoObserver)).unwrap();
     assert!(report.damage.is_empty(), "{:?}", report.damage);

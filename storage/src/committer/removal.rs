@@ -150,8 +150,9 @@ impl Committer {
                 }
             }
         }
+        let now_removed = Arc::make_mut(&mut removed);
         for &(first, last) in &plan.ranges {
-            removed.insert(first, last);
+            now_removed.insert(first, last);
         }
         drop(removed);
         self.shared.queue.lock().let_go(plan.total.messages, plan.total.bytes);

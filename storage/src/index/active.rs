@@ -73,6 +73,19 @@ pub struct Active {
     order: Mutex<Order>,
 }
 
+impl Clone for Active {
+    fn clone(&self) -> Self {
+        Self {
+            slots: self.slots.clone(),
+            table: self.table.clone(),
+            old: self.old.clone(),
+            arena: self.arena.clone(),
+            order: Mutex::new(self.order.lock().clone()),
+            ..*self
+        }
+    }
+}
+
 impl Active {
     /// Of a segment whose first number is `first_seq`.
     #[must_use]

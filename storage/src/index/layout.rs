@@ -139,7 +139,7 @@ pub(crate) fn open(file: &[u8]) -> Result<(PartInfo, Places, u32), PartError> {
     }
     let total = file.len() as u64;
     let footer_at = read_trailer(file, seed).map_err(damaged(total.saturating_sub(TRAILER_BYTES as u64)))?;
-    let content = block::open(file, seed, Kind::Footer, footer_at).map_err(damaged(footer_at))?;
+    let content = block::open(file, Some(seed), Kind::Footer, footer_at).map_err(damaged(footer_at))?;
     let (info, places) = read_footer(content, total).map_err(damaged(footer_at))?;
     if info.level != level || self::seed(level, &info.sources) != seed {
         return Err(PartError::Damaged { first_seq: 0, offset: footer_at });

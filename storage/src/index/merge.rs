@@ -20,13 +20,24 @@ use super::writer::PartWriter;
 pub fn merge<W: FnMut(&[u8]) -> io::Result<()>>(
     parts: &[&Part],
     level: u32,
-    mut keep: impl FnMut(u64) -> bool,
+    keep: impl FnMut(u64) -> bool,
     write: W,
 ) -> Result<PartInfo, PartWriteError> {
     let sources: Vec<Source> = parts.iter().flat_map(|part| part.info().sources.iter().copied()).collect();
     if !in_order(&sources) {
         return Err(PartWriteError::Order);
     }
+    merge_as(sources, parts, level, keep, write)
+}
+
+/// The same, of parts that speak of pieces of these sources.
+pub(crate) fn merge_as<W: FnMut(&[u8]) -> io::Result<()>>(
+    sources: Vec<Source>,
+    parts: &[&Part],
+    level: u32,
+    mut keep: impl FnMut(u64) -> bool,
+    write: W,
+) -> Result<PartInfo, PartWriteError> {
     let subjects = parts.iter().map(|part| part.info().subjects).fold(0, u64::saturating_add);
     let mut writer = PartWriter::new(write, level, sources, subjects)?;
     let mut cursors = parts.iter().map(|part| part.iter_from(&[])).collect::<Result<Vec<_>, _>>()?;

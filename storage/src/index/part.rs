@@ -17,6 +17,8 @@ pub struct Part {
     info: PartInfo,
     places: Places,
     seed: u32,
+    /// It was made here and is in memory: nothing happens to its bytes.
+    resident: bool,
     first_seq: u64,
     next_seq: u64,
 }
@@ -29,7 +31,17 @@ impl Part {
     pub fn open(file: Bytes) -> Result<Self, PartError> {
         let (info, places, seed) = layout::open(&file)?;
         let (first_seq, next_seq) = (info.first_seq(), info.next_seq());
-        Ok(Self { file, info, places, seed, first_seq, next_seq })
+        Ok(Self { file, info, places, seed, resident: false, first_seq, next_seq })
+    }
+
+    /// Opens one that this process has just made and keeps in memory: checksums are not looked at any more.
+    pub(crate) fn open_resident(file: Bytes) -> Result<Self, PartError> {
+        Ok(Self { resident: true, ..Self::open(file)? })
+    }
+
+    /// Whether it is in memory, and has no file.
+    pub(crate) fn is_resident(&self) -> bool {
+        self.resident
     }
 
     /// What the part says of itself.
@@ -53,7 +65,7 @@ impl Part {
     /// Whether the subject may be in the part; `false` is certain. A damaged filter says that it may.
     #[must_use]
     pub fn may_contain(&self, subject: &[u8]) -> bool {
-        self.may_contain_hash(hash(0, subject))
+        self.may_contain_hash(part_hash(subject))
     }
 
     fn may_contain_hash(&self, hash: u64) -> bool {
@@ -69,7 +81,12 @@ impl Part {
     /// # Errors
     /// If the part is damaged where the subject should be.
     pub fn get(&self, subject: &[u8]) -> Result<Option<Entry<'_>>, PartError> {
-        if !self.may_contain(subject) {
+        self.get_hashed(subject, part_hash(subject))
+    }
+
+    /// The same, with the subject's [hash](part_hash), for those who ask many parts.
+    pub(crate) fn get_hashed(&self, subject: &[u8], hash: u64) -> Result<Option<Entry<'_>>, PartError> {
+        if !self.may_contain_hash(hash) {
             return Ok(None);
         }
         let mut offset = self.places.root;
@@ -126,7 +143,8 @@ impl Part {
 
     /// The content of the block at `offset`, its checksum found right.
     pub(crate) fn block(&self, kind: Kind, offset: u64) -> Result<&[u8], PartError> {
-        block::open(&self.file, self.seed, kind, offset).map_err(|Bad| self.damaged(offset))
+        let seed = (!self.resident).then_some(self.seed);
+        block::open(&self.file, seed, kind, offset).map_err(|Bad| self.damaged(offset))
     }
 
     /// Row `i` of the table at `table`, and the offset of its block.
@@ -195,6 +213,11 @@ impl Part {
         };
         Ok(Entry { count: raw.count, first, last, list })
     }
+}
+
+/// What a part's filter knows a subject by.
+pub(crate) fn part_hash(subject: &[u8]) -> u64 {
+    hash(0, subject)
 }
 
 fn expiry(row: &[u8]) -> Result<(i64, u64), Bad> {
@@ -393,8 +416,8 @@ mod tests {
     fn blocks(file: &[u8], seed: u32) -> Vec<(usize, usize, Kind)> {
         let mut found = Vec::new();
         let mut at = 32;
-        while let Some(kind) = KINDS.into_iter().find(|kind| block::open(file, seed, *kind, at as u64).is_ok()) {
-            let len = block::open(file, seed, kind, at as u64).unwrap().len();
+        while let Some(kind) = KINDS.into_iter().find(|kind| block::open(file, Some(seed), *kind, at as u64).is_ok()) {
+            let len = block::open(file, Some(seed), kind, at as u64).unwrap().len();
             found.push((at, len, kind));
             at += BLOCK_HEADER_BYTES + len;
         }

@@ -13,7 +13,7 @@ use self::merged::{Dictionary, Merged, Scanner};
 use super::active::Active;
 use super::error::PartError;
 use super::filter::FilterSet;
-use super::part::Part;
+use super::part::{Part, part_hash};
 use super::postings::Entry;
 
 pub use self::matches::{Found, Matches};
@@ -74,9 +74,10 @@ impl<'a> Snapshot<'a> {
     /// # Errors
     /// If a part is damaged.
     pub fn subject_state(&self, subject: &[u8]) -> Result<Option<SubjectState>, PartError> {
+        let hash = part_hash(subject);
         let mut entries = Vec::new();
         for layer in self.layers() {
-            entries.extend(layer.get(subject)?);
+            entries.extend(layer.get(subject, hash)?);
         }
         self.state_of(&entries)
     }
@@ -86,11 +87,12 @@ impl<'a> Snapshot<'a> {
     /// # Errors
     /// If a part is damaged.
     pub fn last(&self, subject: &[u8], at_or_before: u64) -> Result<Option<u64>, PartError> {
+        let hash = part_hash(subject);
         for layer in self.layers().rev() {
             if layer.range().0 > at_or_before {
                 continue;
             }
-            if let Some(entry) = layer.get(subject)?
+            if let Some(entry) = layer.get(subject, hash)?
                 && let Some(seq) = live::last(&entry, self.live, at_or_before)?
             {
                 return Ok(Some(seq));
@@ -104,9 +106,10 @@ impl<'a> Snapshot<'a> {
     /// # Errors
     /// If a part is damaged.
     pub fn oldest(&self, subject: &[u8], limit: usize, into: &mut Vec<u64>) -> Result<(), PartError> {
+        let hash = part_hash(subject);
         let full = into.len().saturating_add(limit);
         for layer in self.layers() {
-            let Some(entry) = layer.get(subject)? else { continue };
+            let Some(entry) = layer.get(subject, hash)? else { continue };
             let mut postings = entry.iter_from(self.live.floor())?;
             while let Some(seq) = postings.next()? {
                 if into.len() >= full {
@@ -125,9 +128,10 @@ impl<'a> Snapshot<'a> {
     /// # Errors
     /// If a part is damaged.
     pub fn nth_newest(&self, subject: &[u8], n: u64) -> Result<Option<u64>, PartError> {
+        let hash = part_hash(subject);
         let (mut left, mut found) = (n, None);
         for layer in self.layers().rev() {
-            let Some(entry) = layer.get(subject)? else { continue };
+            let Some(entry) = layer.get(subject, hash)? else { continue };
             let mut postings = entry.iter_from(u64::MAX)?;
             while left > 0
                 && let Some(seq) = postings.back()?.filter(|seq| *seq >= self.live.floor())
@@ -155,7 +159,7 @@ impl<'a> Snapshot<'a> {
             }
             if filters.is_literal() {
                 for filter in filters.filters() {
-                    if let Some(entry) = layer.get(filter.as_bytes())? {
+                    if let Some(entry) = layer.get(filter.as_bytes(), part_hash(filter.as_bytes()))? {
                         count += live::count(&entry, self.live, from_seq, to_seq)?;
                     }
                 }
@@ -305,9 +309,9 @@ impl<'a> Layer<'a> {
         u64::try_from(u128::from(records) * wanted / span).unwrap_or(u64::MAX)
     }
 
-    fn get(&self, subject: &[u8]) -> Result<Option<Entry<'a>>, PartError> {
+    fn get(&self, subject: &[u8], hash: u64) -> Result<Option<Entry<'a>>, PartError> {
         match self {
-            Self::Part(part) => part.get(subject),
+            Self::Part(part) => part.get_hashed(subject, hash),
             Self::Open(open) => Ok(open.active.get(open.file, subject)),
         }
     }

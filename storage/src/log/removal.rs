@@ -184,7 +184,7 @@ impl Log {
             }
             self.unlink(oldest)?;
             let (messages, bytes) = oldest.live();
-            self.shared.removed.write().raise(next.first_seq);
+            Arc::make_mut(&mut self.shared.removed.write()).raise(next.first_seq);
             self.shared.queue.lock().let_go(messages, bytes);
             removed.segments += 1;
             removed.messages += messages;

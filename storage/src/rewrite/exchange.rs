@@ -61,7 +61,7 @@ impl Rewrite {
         segment.count_removed(messages.saturating_sub(dropped.len()), bytes.saturating_sub(run.dropped_bytes));
         self.shared.replace_run(&run.originals, &segment);
         if lasting {
-            removed.forget(&dropped);
+            Arc::make_mut(&mut removed).forget(&dropped);
         }
     }
 

@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::IndexError;
+use super::memory::offset_in;
 use super::set::{parse_name, path_of};
-use super::{IndexError, Open};
 use crate::cursor::Found;
 use crate::disk::{Disk, DiskFile, OpenMode, View, write_all};
 use crate::error::{LogError, Operation, ReadError};
-use crate::index::{Active, ActiveError, Part, PartInfo, PartWriteError, PartWriter, Source, merge};
+use crate::index::{Active, ActiveError, Part, PartInfo, PartWriteError, PartWriter, Source, merge, merge_as};
 use crate::segment::Segment;
 use crate::shared::Shared;
 
@@ -78,8 +79,10 @@ fn source_of(segment: &Segment) -> Source {
 }
 
 /// The part of a segment that was read while it was open, and sealed since.
-pub(super) fn part_of_open(shared: &Shared, open: &Open) -> Result<Part, IndexError> {
-    write_part(shared, &open.segment, &open.active, &open.view.bytes, &open.view)
+pub(super) fn part_of_pieces(shared: &Shared, segment: &Segment, pieces: &[Arc<Part>]) -> Result<Part, IndexError> {
+    let pieces: Vec<&Part> = pieces.iter().map(|piece| &**piece).collect();
+    let file = PartFile::create(shared, segment.first_seq, 0)?;
+    file.finish(|write| merge_as(vec![source_of(segment)], &pieces, 0, |_| true, write))
 }
 
 fn write_part(
@@ -117,7 +120,7 @@ pub(super) fn part_of_segment(shared: &Shared, segment: &Arc<Segment>) -> Result
                     let at = u32::try_from(subjects.len()).map_err(|_| ActiveError::Full)?;
                     subjects.extend_from_slice(parts.subject);
                     active.push(&subjects, seq, at, parts.subject)?;
-                } else if let Some(at) = super::offset_in(file, parts.subject) {
+                } else if let Some(at) = offset_in(file, parts.subject) {
                     active.push(file, seq, at, parts.subject)?;
                 }
             }

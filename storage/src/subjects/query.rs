@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use super::memory::{Memory, Seen, Waiting};
 use super::set::path_of;
 use super::{Live, build};
+use crate::disk::View;
 use crate::error::ReadError;
-use crate::index::{ActiveError, FilterSet, OpenSegment, PartError, PartWriteError, Snapshot, SubjectState};
+use crate::index::{Active, ActiveError, FilterSet, OpenSegment, PartError, PartWriteError, Snapshot, SubjectState};
 use crate::log::Log;
+use crate::removed::Removed;
 use crate::segment::Segment;
 use crate::shared::Shared;
 use crate::sync::atomic::Ordering;
@@ -39,6 +42,14 @@ pub enum IndexError {
     Active(#[from] ActiveError),
 }
 
+/// What a question takes along.
+struct Asked {
+    removed: Arc<Removed>,
+    seen: Seen,
+    active: Arc<Active>,
+    view: View,
+}
+
 impl Shared {
     /// Answers a question from the index as it is now.
     pub(crate) fn ask<T>(&self, question: &dyn Fn(&Snapshot<'_>) -> Result<T, PartError>) -> Result<T, IndexError> {
@@ -58,36 +69,48 @@ impl Shared {
         let mut attempts = 0;
         loop {
             self.read_on()?;
-            let open = self.subjects.open.read();
-            let segments = self.segments();
-            let Some(last) = segments.last() else {
-                return Err(IndexError::Building { segments_left: 0 });
-            };
-            let Some(state) = open.as_ref().filter(|state| Arc::ptr_eq(&state.segment, last)) else {
+            let Some(Asked { removed, seen, active, view }) = self.asked()? else {
                 // Sealed since it was read.
                 continue;
             };
-            let cover = self.subjects.cover(&segments);
+            let cover = self.subjects.cover(&seen);
             if !cover.missing.is_empty() {
-                drop(open);
                 self.make_missing(&cover.missing, built_meanwhile)?;
                 continue;
             }
             let answer = {
-                let removed = self.removed.read();
                 let live = Live(&removed);
-                let open = OpenSegment { active: &state.active, file: &state.view.bytes };
+                let open = OpenSegment { active: &active, file: &view.bytes };
                 question(&Snapshot::new(&cover.parts, Some(open), &live))
             };
             match answer {
                 Err(PartError::Damaged { first_seq, .. }) if attempts < ATTEMPTS => {
                     attempts += 1;
-                    drop(open);
                     self.forget_damaged(first_seq, &cover.parts);
                 }
                 other => return Ok(other?),
             }
         }
+    }
+
+    /// Takes along what a question needs, so that nobody waits for its answer; `None` if the open segment was sealed.
+    fn asked(&self) -> Result<Option<Asked>, IndexError> {
+        // First: a rewriting forgets removals once its segment, which is without those records, is in the list.
+        let removed = Arc::clone(&self.removed.read());
+        let memory = self.subjects.memory.read();
+        let segments = self.segments();
+        let last = segments.last().ok_or(IndexError::Building { segments_left: 0 })?;
+        let open = memory.open.as_ref().filter(|open| Arc::ptr_eq(&open.segment, last));
+        Ok(open.map(|open| Asked {
+            removed,
+            active: Arc::clone(&open.active),
+            view: open.view.clone(),
+            seen: Seen {
+                waiting: Arc::clone(&memory.waiting),
+                pieces: Arc::clone(&open.pieces),
+                segments: Arc::clone(&segments),
+            },
+        }))
     }
 
     fn make_missing(&self, missing: &[Arc<Segment>], at_most: usize) -> Result<(), IndexError> {
@@ -99,7 +122,7 @@ impl Shared {
 
     /// Sealed segments that no part speaks of.
     pub(crate) fn missing_parts(&self, sealed: &[Arc<Segment>]) -> Vec<Arc<Segment>> {
-        self.subjects.set().cover(sealed).missing
+        self.subjects.set().cover(sealed, &[]).missing
     }
 
     /// Merges parts if some are due.
@@ -126,19 +149,30 @@ impl Shared {
         self.subjects.written.load(Ordering::Relaxed)
     }
 
-    /// Makes the part of a sealed segment from its file, unless somebody did meanwhile.
+    /// Makes the part of a sealed segment, from memory or from its file, unless somebody did meanwhile.
     pub(crate) fn make_part(&self, segment: &Arc<Segment>) -> Result<(), IndexError> {
         let _one_at_a_time = self.subjects.building.lock();
         let here = std::slice::from_ref(segment);
-        if !self.subjects.set().cover(here).missing.is_empty() {
-            self.subjects.add(build::part_of_segment(self, segment)?);
+        if !self.subjects.set().cover(here, &[]).missing.is_empty() {
+            let waiting = Arc::clone(&self.subjects.memory.read().waiting);
+            let part = match waiting.iter().find(|waiting| Arc::ptr_eq(&waiting.segment, segment)) {
+                Some(Waiting { pieces, .. }) => build::part_of_pieces(self, segment, pieces)?,
+                None => build::part_of_segment(self, segment)?,
+            };
+            self.subjects.add(part);
         }
+        self.subjects.memory.write().forget(segment);
         Ok(())
     }
 
     /// A damaged part is of no use: it is taken out, and made again by whoever needs it.
     fn forget_damaged(&self, first_seq: u64, parts: &[Arc<crate::index::Part>]) {
         let Some(part) = parts.iter().find(|part| part.first_seq() == first_seq) else { return };
+        if part.is_resident() {
+            tracing::error!(first_seq, "a piece of the index in memory is wrong; all of them are made again");
+            *self.subjects.memory.write() = Memory::default();
+            return;
+        }
         let path = path_of(&self.dir, first_seq, part.info().level);
         tracing::warn!(path = %path.display(), "an index part is damaged and is made again");
         self.drop_part(part);

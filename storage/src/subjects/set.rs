@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::memory::Waiting;
 use crate::index::{Part, PartInfo};
 use crate::segment::Segment;
 
@@ -37,8 +38,8 @@ impl PartSet {
         self.parts.values()
     }
 
-    /// For each sealed segment the highest part that speaks of it as it is now.
-    pub(super) fn cover(&self, sealed: &[Arc<Segment>]) -> Cover {
+    /// For each sealed segment the highest part that speaks of it as it is now, or its pieces if they wait to become one.
+    pub(super) fn cover(&self, sealed: &[Arc<Segment>], waiting: &[Waiting]) -> Cover {
         let mut cover = Cover::default();
         let mut from = 0;
         for segment in sealed {
@@ -50,7 +51,10 @@ impl PartSet {
                     from = part.next_seq();
                     cover.parts.push(part);
                 }
-                None => cover.missing.push(Arc::clone(segment)),
+                None => match waiting.iter().find(|waiting| Arc::ptr_eq(&waiting.segment, segment)) {
+                    Some(waiting) => cover.parts.extend(waiting.pieces.iter().cloned()),
+                    None => cover.missing.push(Arc::clone(segment)),
+                },
             }
         }
         cover
@@ -66,7 +70,7 @@ impl PartSet {
 
     /// Adjacent parts of one level that are due to be merged.
     pub(super) fn due(&self, sealed: &[Arc<Segment>]) -> Option<Vec<Arc<Part>>> {
-        let cover = self.cover(sealed);
+        let cover = self.cover(sealed, &[]);
         if !cover.missing.is_empty() {
             return None;
         }
@@ -86,7 +90,7 @@ impl PartSet {
     /// Parts that speak of no segment as it is now, or that a higher one replaces. Those of single segments are kept as
     /// long as their segment is.
     pub(super) fn superfluous(&self, sealed: &[Arc<Segment>]) -> Vec<Arc<Part>> {
-        let used = self.cover(sealed).parts;
+        let used = self.cover(sealed, &[]).parts;
         let needed = |part: &Arc<Part>| {
             used.iter().any(|other| Arc::ptr_eq(part, other))
                 || (part.info().level == 0 && speaks_of(part.info(), sealed))

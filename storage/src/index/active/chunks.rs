@@ -39,7 +39,7 @@ pub(super) struct Tail {
 }
 
 /// All chunks of an index.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Arena {
     bytes: Vec<u8>,
     step: Vec<u8>,

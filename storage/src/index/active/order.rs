@@ -11,7 +11,7 @@ use crate::index::postings::Entry;
 const RUN_RATIO: usize = 4;
 
 /// Sorted runs, longest first, that together hold the ids below `ids`.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Order {
     ids: u32,
     pub(super) runs: Vec<Arc<[u32]>>,

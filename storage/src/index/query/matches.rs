@@ -6,6 +6,7 @@ use super::merged::Scanner;
 use super::{Layer, Snapshot};
 use crate::index::error::PartError;
 use crate::index::filter::FilterSet;
+use crate::index::part::part_hash;
 use crate::index::postings::{Entry, List, Postings};
 
 /// Where more than one in so many records match, looking at each record is cheaper.
@@ -138,7 +139,7 @@ impl Matches {
         };
         if self.filters.is_literal() {
             for filter in self.filters.filters() {
-                if let Some(entry) = layer.get(filter.as_bytes())?
+                if let Some(entry) = layer.get(filter.as_bytes(), part_hash(filter.as_bytes()))?
                     && !gathering.add(&entry)?
                 {
                     return Ok(false);

@@ -1,0 +1,236 @@
+//! The index in memory: of the open segment, as far as it was read, and of those sealed since whose part is not written yet.
+//!
+//! What was read becomes a piece again and again: a small part of the index that never changes, in the form of a file's. So
+//! what can change is small, and is copied rather than waited for when somebody publishes while somebody asks.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::IndexError;
+use super::set::FAN;
+use crate::disk::View;
+use crate::error::ReadError;
+use crate::index::{Active, ActiveError, Part, PartWriter, Source, merge_as};
+#[cfg(doc)]
+use crate::options::LogOptions;
+use crate::segment::Segment;
+use crate::shared::Shared;
+use crate::sync::atomic::Ordering;
+use crate::walk::{Cursor, Step};
+
+/// So many times [`LogOptions::index_piece_subjects`] records of fewer subjects become a piece as well.
+const PIECE_RECORDS_EACH: u64 = 8;
+/// So many records are read under the lock at a time.
+const READ_AT_ONCE: u64 = 32 << 10;
+/// So many sealed segments may wait for maintenance to write their part. Beyond, whoever comes by writes it.
+const WAITING_MAX: usize = 3;
+
+/// Pieces in ascending order. Replaced as a whole.
+pub(super) type Pieces = Arc<Vec<Arc<Part>>>;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    pub(super) open: Option<Open>,
+    pub(super) waiting: Arc<Vec<Waiting>>,
+}
+
+/// A sealed segment that was read while it was open.
+#[derive(Debug, Clone)]
+pub(super) struct Waiting {
+    pub(super) segment: Arc<Segment>,
+    pub(super) pieces: Pieces,
+}
+
+/// What of the log a question is about, but for what can still change.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    pub(super) segments: Arc<Vec<Arc<Segment>>>,
+    pub(super) waiting: Arc<Vec<Waiting>>,
+    pub(super) pieces: Pieces,
+}
+
+impl Seen {
+    pub(super) fn is_as(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.segments, &other.segments)
+            && Arc::ptr_eq(&self.waiting, &other.waiting)
+            && Arc::ptr_eq(&self.pieces, &other.pieces)
+    }
+}
+
+/// The open segment as far as it was read.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) segment: Arc<Segment>,
+    pub(super) view: View,
+    cursor: Cursor,
+    pub(super) pieces: Pieces,
+    /// What is behind the last piece.
+    pub(super) active: Arc<Active>,
+    /// Something could not be read, so that no part must be made of this.
+    incomplete: bool,
+}
+
+impl Open {
+    fn new(segment: &Arc<Segment>) -> Self {
+        Self {
+            segment: Arc::clone(segment),
+            view: View::copied(Bytes::new()),
+            cursor: Cursor::new(crate::format::SEGMENT_HEADER_BYTES, segment.first_seq),
+            pieces: Pieces::default(),
+            active: Arc::new(Active::new(segment.first_seq)),
+            incomplete: false,
+        }
+    }
+
+    /// Reads some of what the segment got since the last time, into pieces of so many subjects; `false` if there is more.
+    fn read_on(&mut self, piece: u64, mut noted: Option<&mut BTreeSet<Vec<u8>>>) -> Result<bool, IndexError> {
+        let bounds = self.segment.bounds();
+        if self.cursor.expected() >= bounds.next_seq {
+            return Ok(true);
+        }
+        self.view = self.segment.view(bounds.limit).map_err(ReadError::from)?;
+        // A question that is being answered keeps what it has.
+        let active = Arc::make_mut(&mut self.active);
+        let file = &self.view.bytes;
+        let mut left = READ_AT_ONCE;
+        while left > 0 && active.subjects() < piece && active.records() < piece * PIECE_RECORDS_EACH {
+            match self.cursor.step(file, &bounds) {
+                Step::Record { seq, record } => {
+                    left -= 1;
+                    let Some(parts) = crate::format::record::parts(record) else { continue };
+                    let at = offset_in(file, parts.subject).ok_or(IndexError::Active(ActiveError::Full))?;
+                    active.push(file, seq, at, parts.subject)?;
+                    if let Some(noted) = noted.as_mut().filter(|noted| !noted.contains(parts.subject)) {
+                        noted.insert(parts.subject.to_vec());
+                    }
+                }
+                // Readers report it; the index does not speak of it.
+                Step::Lost { .. } => self.incomplete = true,
+                Step::End => return Ok(true),
+            }
+        }
+        if left > 0 {
+            self.end_piece()?;
+        }
+        Ok(false)
+    }
+
+    /// Makes a piece of what is behind the last one.
+    fn end_piece(&mut self) -> Result<(), IndexError> {
+        let active = &self.active;
+        if active.records() == 0 {
+            return Ok(());
+        }
+        let (first_seq, next_seq) = (active.first_seq(), active.next_seq());
+        let source = Source { first_seq, next_seq, nonce: self.segment.nonce };
+        let mut bytes = Vec::new();
+        let write = |more: &[u8]| {
+            bytes.extend_from_slice(more);
+            Ok(())
+        };
+        let mut writer = PartWriter::new(write, 0, vec![source], active.subjects())?;
+        active.write_into(&self.view.bytes, &mut writer)?;
+        writer.finish()?;
+        let piece = Part::open_resident(Bytes::from(bytes.into_boxed_slice()))?;
+        Arc::make_mut(&mut self.pieces).push(Arc::new(piece));
+        self.active = Arc::new(Active::new(next_seq));
+        Ok(())
+    }
+}
+
+impl Memory {
+    /// Lets go of the pieces of a segment.
+    pub(super) fn forget(&mut self, segment: &Arc<Segment>) {
+        let others = self.waiting.iter().filter(|waiting| !Arc::ptr_eq(&waiting.segment, segment));
+        self.waiting = Arc::new(others.cloned().collect());
+    }
+}
+
+/// So many adjacent pieces of one level that they are to become one of the next.
+fn adjacent(pieces: &[Arc<Part>]) -> Option<Vec<Arc<Part>>> {
+    let runs = pieces.chunk_by(|a, b| a.info().level == b.info().level);
+    runs.filter_map(|run| run.get(..FAN)).next().map(<[_]>::to_vec)
+}
+
+/// Where in `file` a slice of it begins.
+pub(super) fn offset_in(file: &[u8], part: &[u8]) -> Option<u32> {
+    let offset = part.as_ptr().addr().checked_sub(file.as_ptr().addr())?;
+    u32::try_from(offset).ok().filter(|_| offset + part.len() <= file.len())
+}
+
+impl Shared {
+    /// Lets the index know everything that can be read.
+    pub(crate) fn read_on(&self) -> Result<(), IndexError> {
+        loop {
+            let mut memory = self.subjects.memory.write();
+            let mut noted = self.subjects.notes.load(Ordering::Acquire).then(|| self.subjects.noted.lock());
+            let segments = self.segments();
+            let Some(last) = segments.last() else { return Ok(()) };
+            let open = memory.open.get_or_insert_with(|| Open::new(last));
+            if !open.read_on(self.options.index_piece_subjects, noted.as_deref_mut())? {
+                continue;
+            }
+            if Arc::ptr_eq(&open.segment, last) {
+                return Ok(());
+            }
+            // It was sealed, and has been read to its end now.
+            open.end_piece()?;
+            let Some(Open { segment, view, pieces, incomplete, .. }) = memory.open.take() else { continue };
+            let i = segments.partition_point(|other| other.first_seq <= segment.first_seq);
+            memory.open = segments.get(i).map(Open::new);
+            // Of one that could not be read whole, or is gone, a part is made from its file if somebody needs it.
+            let there = |waiting: &Waiting| segments.iter().any(|segment| Arc::ptr_eq(segment, &waiting.segment));
+            let mut waiting: Vec<Waiting> = memory.waiting.iter().filter(|waiting| there(waiting)).cloned().collect();
+            let sealed = Waiting { segment, pieces };
+            if !incomplete && view.was_read().is_ok() && !sealed.pieces.is_empty() && there(&sealed) {
+                waiting.push(sealed);
+            }
+            let late = waiting.first().filter(|_| waiting.len() > WAITING_MAX).map(|late| Arc::clone(&late.segment));
+            memory.waiting = Arc::new(waiting);
+            drop((memory, noted));
+            if let Some(segment) = late {
+                self.make_late_part(&segment);
+            }
+        }
+    }
+
+    /// Makes one larger piece of several, if there are so many that it is worth it: each question looks into all of them.
+    pub(crate) fn merge_pieces(&self) -> Result<bool, IndexError> {
+        let (segment, run) = {
+            let memory = self.subjects.memory.read();
+            let Some(open) = &memory.open else { return Ok(false) };
+            let Some(run) = adjacent(&open.pieces) else { return Ok(false) };
+            (Arc::clone(&open.segment), run)
+        };
+        let (Some(first), Some(last)) = (run.first(), run.last()) else { return Ok(false) };
+        let source = Source { first_seq: first.first_seq(), next_seq: last.next_seq(), nonce: segment.nonce };
+        let mut bytes = Vec::new();
+        let write = |more: &[u8]| {
+            bytes.extend_from_slice(more);
+            Ok(())
+        };
+        let parts: Vec<&Part> = run.iter().map(|piece| &**piece).collect();
+        merge_as(vec![source], &parts, first.info().level + 1, |_| true, write)?;
+        let merged = Arc::new(Part::open_resident(Bytes::from(bytes.into_boxed_slice()))?);
+        let mut memory = self.subjects.memory.write();
+        // Unless the segment was sealed meanwhile; then its part is made of what there was.
+        if let Some(open) = memory.open.as_mut().filter(|open| Arc::ptr_eq(&open.segment, &segment))
+            && let Some(at) = open.pieces.iter().position(|piece| Arc::ptr_eq(piece, first))
+        {
+            Arc::make_mut(&mut open.pieces).splice(at..at + run.len(), [merged]);
+        }
+        Ok(true)
+    }
+
+    /// Maintenance does not keep up: memory is not to grow for that.
+    fn make_late_part(&self, segment: &Arc<Segment>) {
+        if let Err(error) = self.make_part(segment) {
+            // It is made from the segment's file when somebody needs it.
+            tracing::warn!(path = %segment.path.display(), %error, "no index part could be written");
+            self.subjects.memory.write().forget(segment);
+        }
+    }
+}
