@@ -25,7 +25,7 @@ pub(crate) const LIMITS_REOPENED: u8 = 1;
 /// They are new.
 pub(crate) const LIMITS_NEW: u8 = 2;
 
-/// Locks, in the order in which they may nest: `changing_files`, `queue`, then `limits`, the index's `open`, `removed`, `segments`, `damage`; inside a
+/// Locks, in the order in which they may nest: `changing_files`, `queue`, then `limits`, the index's `memory` and `noted`, `removed`, `segments`, `damage`; inside a
 /// segment `index`, then `totals`, then `view`. No lock is held while the disk is waited for, except `changing_files`, and a
 /// segment's `view` while it is mapped. `scrub` is taken alone.
 pub(crate) struct Shared {

@@ -91,12 +91,14 @@ impl Open {
         if self.cursor.expected() >= bounds.next_seq {
             return Ok(true);
         }
+        // What turned blank under the last steps is blank in a piece, and the next map may know nothing of it.
+        self.incomplete |= self.view.was_read().is_err();
         self.view = self.segment.view(bounds.limit).map_err(ReadError::from)?;
         // A question that is being answered keeps what it has.
         let active = Arc::make_mut(&mut self.active);
         let file = &self.view.bytes;
         let mut left = READ_AT_ONCE;
-        while left > 0 && active.subjects() < piece && active.records() < piece * PIECE_RECORDS_EACH {
+        while left > 0 && active.subjects() < piece && active.records() < piece.saturating_mul(PIECE_RECORDS_EACH) {
             match self.cursor.step(file, &bounds) {
                 Step::Record { seq, record } => {
                     left -= 1;
