@@ -4,7 +4,8 @@
 //! concatenates batches.
 
 use crate::error::RecordTooLarge;
-use crate::format::{DIR_ENTRY_BYTES, RECORD_BYTES_MAX, RECORD_HEADER_BYTES};
+use crate::format::record::FLAG_EXPIRES;
+use crate::format::{DIR_ENTRY_BYTES, EXPIRY_BYTES, RECORD_BYTES_MAX, RECORD_HEADER_BYTES};
 
 /// Largest sum of record bytes in one batch; far above what one socket read brings, far below what 32-bit offsets hold.
 const BATCH_BYTES_MAX: usize = 512 << 20;
@@ -22,6 +23,9 @@ pub struct RecordBatch {
     pub(crate) first_ts_ns: i64,
     /// Last record's timestamp, nanoseconds since 1970.
     pub(crate) last_ts_ns: i64,
+    /// How many of the records expire, and when the first of them does.
+    pub(crate) expiring: u32,
+    pub(crate) first_expiry_ns: Option<i64>,
 }
 
 impl RecordBatch {
@@ -45,7 +49,35 @@ impl RecordBatch {
     /// [`RecordTooLarge`] if the record, or the batch with it, is larger than a log takes, or the subject is longer than
     /// 65,535 bytes. The batch is unchanged then.
     pub fn push(&mut self, ts_ns: i64, subject: &[u8], headers: &[u8], payload: &[u8]) -> Result<(), RecordTooLarge> {
+        self.push_record(ts_ns, None, subject, headers, payload)
+    }
+
+    /// The same, of a record that is to go at `expires_at_ns`, nanoseconds since 1970: from then on no reader is shown it,
+    /// and [`crate::Log::expire`] removes it.
+    ///
+    /// # Errors
+    /// See [`RecordBatch::push`].
+    pub fn push_expiring(
+        &mut self,
+        ts_ns: i64,
+        subject: &[u8],
+        headers: &[u8],
+        payload: &[u8],
+        expires_at_ns: i64,
+    ) -> Result<(), RecordTooLarge> {
+        self.push_record(ts_ns, Some(expires_at_ns), subject, headers, payload)
+    }
+
+    fn push_record(
+        &mut self,
+        ts_ns: i64,
+        expires_at_ns: Option<i64>,
+        subject: &[u8],
+        headers: &[u8],
+        payload: &[u8],
+    ) -> Result<(), RecordTooLarge> {
         let len = RECORD_HEADER_BYTES
+            .saturating_add(if expires_at_ns.is_some() { EXPIRY_BYTES } else { 0 })
             .saturating_add(subject.len())
             .saturating_add(headers.len())
             .saturating_add(payload.len());
@@ -60,13 +92,19 @@ impl RecordBatch {
         }
         let start = self.body.len();
         self.body.reserve(len);
-        // Lengths and time as three words (flags are 0).
+        // Lengths, flags and time as three words.
+        let flags = if expires_at_ns.is_some() { FLAG_EXPIRES } else { 0 };
         let time = ts_ns.cast_unsigned();
         let lengths = u64::from(len32) | u64::from(headers_len) << 32;
-        let subject_and_time = u64::from(subject_len) | (time & 0xffff_ffff) << 32;
+        let subject_and_time = u64::from(subject_len) | u64::from(flags) << 16 | (time & 0xffff_ffff) << 32;
         self.body.extend_from_slice(&lengths.to_le_bytes());
         self.body.extend_from_slice(&subject_and_time.to_le_bytes());
         self.body.extend_from_slice(time.to_le_bytes().last_chunk::<4>().unwrap_or(&[0; 4]));
+        if let Some(at_ns) = expires_at_ns {
+            self.body.extend_from_slice(&at_ns.to_le_bytes());
+            self.expiring += 1;
+            self.first_expiry_ns = Some(self.first_expiry_ns.map_or(at_ns, |first| first.min(at_ns)));
+        }
         self.body.extend_from_slice(subject);
         self.body.extend_from_slice(headers);
         self.body.extend_from_slice(payload);
@@ -107,6 +145,8 @@ impl RecordBatch {
         self.max_ts_ns = i64::MIN;
         self.first_ts_ns = 0;
         self.last_ts_ns = 0;
+        self.expiring = 0;
+        self.first_expiry_ns = None;
     }
 
     /// Copies another batch's records behind these.
@@ -119,5 +159,7 @@ impl RecordBatch {
         self.directory.extend_from_slice(&other.directory);
         self.max_ts_ns = self.max_ts_ns.max(other.max_ts_ns);
         self.last_ts_ns = other.last_ts_ns;
+        self.expiring += other.expiring;
+        self.first_expiry_ns = [self.first_expiry_ns, other.first_expiry_ns].into_iter().flatten().min();
     }
 }

@@ -10,6 +10,7 @@
 //! that a test can drive it without a thread or a clock. [`run`] is the loop of the real thread.
 
 mod ending;
+mod expiry;
 mod guard;
 mod park;
 mod plan;
@@ -58,6 +59,8 @@ pub struct Committer {
     late: removal::Late,
     /// Time of the step that runs.
     now: Duration,
+    /// When the first of the records expires that were written and cannot be read yet.
+    first_expiry_ns: Option<i64>,
     /// When gathered records are to be written.
     gather_until: Option<Duration>,
     /// When written records are to be synced.
@@ -87,6 +90,7 @@ impl Committer {
             journal,
             late: removal::Late::default(),
             now: Duration::ZERO,
+            first_expiry_ns: None,
             gather_until: None,
             sync_at: None,
             retry_at: None,
@@ -103,6 +107,7 @@ impl Committer {
         if limits != LIMITS_KEPT {
             self.evict(limits == LIMITS_NEW, now);
         }
+        let more = self.expire_if_asked(limits != LIMITS_KEPT);
         if let Some(at) = self.retry_at
             && now >= at
         {
@@ -110,7 +115,7 @@ impl Committer {
         }
         let mut round = match self.take_round(now) {
             Ok(round) => round,
-            Err(next) => return next,
+            Err(next) => return if more && next != Next::Stop { Next::Now } else { next },
         };
         let wrote = !round.batches.is_empty();
         let result = self.write_round(&round).and_then(|()| self.sync_if_due(now, &round));
@@ -203,12 +208,14 @@ impl Committer {
             let (n, bytes) = self.frame_of(rest);
             let (batches, others) = rest.split_at(n);
             let records = batches.iter().map(|batch| batch.len() as u64).sum();
-            if !self.writer.has_room(&self.shared.options, writer::frame_bytes(bytes), records) {
+            let room = self.writer.has_room(&self.shared.options, writer::frame_bytes(bytes), records);
+            if !room || !self.writer.knows(batches) {
                 self.roll(writer::frame_bytes(bytes), self.writer.next_seq)?;
             }
             let busy = self.busy();
             let written = self.writer.write_frame(batches)?;
             drop(busy);
+            self.note_expiry(batches);
             self.round_bytes += written;
             let counters = &self.shared.counters;
             count(&counters.frames, 1);
@@ -280,6 +287,7 @@ impl Committer {
 
     /// Moves the published length to what was written, and releases those who waited for it.
     fn publish(&mut self) {
+        self.publish_expiry();
         self.writer.publish();
         let last = self.writer.next_seq.saturating_sub(1);
         let durable = !self.unsynced();

@@ -10,8 +10,10 @@ pub(crate) mod removal;
 pub(crate) mod segment;
 pub(crate) mod varint;
 
-/// Version of the segments that are written; those of version 1 open as well.
-pub(crate) const FORMAT_VERSION: u32 = 2;
+/// Version of the segments that are written; those of versions 1 and 2 open as well.
+pub(crate) const FORMAT_VERSION: u32 = 3;
+/// From this version on the records of a segment may have a time at which they expire.
+pub(crate) const EXPIRING_VERSION: u32 = 3;
 /// Bytes before the first frame of a segment.
 pub(crate) const SEGMENT_HEADER_BYTES: u64 = 4096;
 /// Smallest segment a log may be told to use, in bytes.
@@ -22,6 +24,8 @@ pub(crate) const SEGMENT_BYTES_LIMIT: u64 = 1 << 30;
 pub(crate) const FRAME_HEADER_BYTES: usize = 64;
 /// Bytes of a record before its subject.
 pub(crate) const RECORD_HEADER_BYTES: usize = 20;
+/// Bytes of the time at which a record expires, behind the header of one that does.
+pub(crate) const EXPIRY_BYTES: usize = 8;
 /// Bytes of one directory entry.
 pub(crate) const DIR_ENTRY_BYTES: usize = 8;
 /// Largest record, in bytes: 64 MiB of payload with headers, and its subject.

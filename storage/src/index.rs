@@ -12,6 +12,7 @@ mod block;
 mod bloom;
 mod bytes;
 mod error;
+mod expiry;
 mod filter;
 mod layout;
 mod merge;
@@ -23,6 +24,7 @@ mod writer;
 
 pub use active::{Active, ActiveError};
 pub use error::{PartError, PartWriteError};
+pub use expiry::Expired;
 pub use filter::{FilterError, FilterSet, Skip, SubjectFilter};
 pub use layout::{PartInfo, Source};
 pub use merge::merge;

@@ -5,7 +5,7 @@
 //! [`Log::when_committed`]. A [`Reader`] looks at the mapped segments, forward or backward, and checks each record's
 //! checksum before it shows it.
 //!
-//! Never here: sockets, JSON, subjects as more than bytes, tokens and wildcards, wall-clock time (callers stamp their records), an answer
+//! Never here: sockets, JSON, subjects as more than bytes, tokens and wildcards, the time of day but for what expires (callers stamp their records), an answer
 //! before its sync, a change to bytes that were acknowledged. All IO goes through [`disk`], of which [`disk::sim`] is
 //! the twin that fails. The bytes are described in `docs/storage-format.md`, and only `format` knows them.
 
@@ -16,6 +16,7 @@ mod committer;
 mod cursor;
 pub mod disk;
 mod error;
+mod expiry;
 mod format;
 pub mod index;
 mod journal;
@@ -51,6 +52,7 @@ mod watch;
 mod writer;
 
 pub use batch::RecordBatch;
+pub use clock::WallClock;
 pub use committer::pool::{CommitPool, PoolLimits};
 pub use committer::{Committer, Next};
 pub use disk::handles::{FileCache, FileCacheState};

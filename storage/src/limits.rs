@@ -1,5 +1,7 @@
 //! How much a log keeps.
 
+use std::time::Duration;
+
 /// What happens when a limit is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Discard {
@@ -19,6 +21,9 @@ pub struct Limits {
     pub max_bytes: Option<u64>,
     /// Most records of one subject, the newest of which are kept; `None` for no limit.
     pub max_per_subject: Option<u64>,
+    /// How long a record stays, by its time; `None` for ever. Taken out by [`crate::Log::expire`], oldest first: a record
+    /// whose time is before that of one before it goes with that one.
+    pub max_age: Option<Duration>,
     /// What gives way when records or bytes are at their limit.
     pub discard: Discard,
 }

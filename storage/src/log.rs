@@ -15,6 +15,7 @@ use crate::committer::pool::CommitPool;
 use crate::committer::{self, Committer};
 use crate::disk::Disk;
 use crate::error::{AppendError, LogError, OpenError, Operation, ReadError};
+use crate::expiry::Expiry;
 use crate::maintain::Rewritings;
 use crate::open;
 use crate::options::LogOptions;
@@ -99,6 +100,7 @@ impl Log {
         }
         let next_seq = opened.writer.next_seq;
         let limits = options.limits;
+        let expiry = Expiry::of(&opened.segments, limits.max_age.is_some());
         let disk_for_index = Arc::clone(&disk);
         let shared = Arc::new(Shared {
             dir: dir.to_path_buf(),
@@ -117,6 +119,7 @@ impl Log {
             damage: Mutex::new(damage),
             removed: RwLock::new(Arc::new(opened.removed)),
             limits: Mutex::new(limits),
+            expiry,
             subjects: Subjects::load(&*disk_for_index, dir),
             limits_new: AtomicU8::new(LIMITS_REOPENED),
             changing_files: Mutex::new(()),
@@ -127,7 +130,9 @@ impl Log {
             let mut queue = shared.queue.lock();
             (queue.held_messages, queue.held_bytes) = live;
         }
-        let committer = Committer::new(Arc::clone(&shared), opened.writer, opened.lock, opened.journal);
+        let mut committer = Committer::new(Arc::clone(&shared), opened.writer, opened.lock, opened.journal);
+        // Before anybody reads: what passed its age while the log was closed.
+        committer.take_old();
         let log = Self {
             shared,
             thread: Mutex::new(None),
@@ -188,6 +193,11 @@ impl Log {
         }
         let last_seq = queue.next_seq - 1;
         Ok((Appended { first_seq, last_seq }, queue))
+    }
+
+    /// Lets the committer look at what is not in the queue.
+    pub(crate) fn wake_for_limits(&self) {
+        self.wake_if(self.shared.queue.lock(), |_| true);
     }
 
     fn wake_if(&self, mut queue: MutexGuard<'_, Queue>, due: impl Fn(Park) -> bool) {

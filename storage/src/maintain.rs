@@ -27,6 +27,8 @@ pub struct Maintained {
     pub segments_rewritten: u64,
     /// Sealed segments that are not in the index yet.
     pub segments_unindexed: u64,
+    /// When the next record is past its time, in nanoseconds since 1970, or reaches the age limit.
+    pub next_expiry_ns: Option<i64>,
 }
 
 /// Why maintenance could not do its work; it may succeed another time.
@@ -56,7 +58,7 @@ impl Log {
     /// # Errors
     /// See [`MaintainError`]. The other work is done all the same.
     pub fn maintain(&self) -> Result<Maintained, MaintainError> {
-        let mut done = Maintained::default();
+        let mut done = Maintained { next_expiry_ns: self.expire(), ..Maintained::default() };
         let reclaimed = self.reclaim();
         let rewritten = self.rewrite_on(&mut done);
         self.tend_index(&mut done)?;

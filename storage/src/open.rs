@@ -15,7 +15,7 @@ pub(crate) use self::look::look;
 use self::removals::Removals;
 use crate::disk::{Disk, DiskFile, OpenMode, View, write_all};
 use crate::error::{LogError, OpenError, Operation};
-use crate::format::{RECORD_BYTES_MIN, SEGMENT_HEADER_BYTES, index64};
+use crate::format::{EXPIRING_VERSION, RECORD_BYTES_MIN, SEGMENT_HEADER_BYTES, index64};
 use crate::journal::Journal;
 use crate::options::LogOptions;
 use crate::owner::{OwnerLock, Ownership, Tenure};
@@ -305,6 +305,7 @@ impl Opening<'_> {
             // Nothing more goes into a file whose header is lost: a new one would be in the same danger.
             sealed: scan.footer.is_some() || file.header.is_none() || who.packed,
             absent: false,
+            takes_expiring: file.header.is_some_and(|(header, _)| header.version >= EXPIRING_VERSION),
         }
     }
 

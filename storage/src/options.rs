@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::clock::WallClock;
 use crate::error::OpenError;
 use crate::format;
 use crate::format::packed::Codec;
@@ -64,6 +65,8 @@ pub struct LogOptions {
     pub index_piece_subjects: u64,
     /// A write or sync that takes longer is told of, see [`crate::Health::Slow`].
     pub slow_after: Duration,
+    /// By which records expire.
+    pub clock: WallClock,
 }
 
 impl Default for LogOptions {
@@ -85,6 +88,7 @@ impl Default for LogOptions {
             block_bytes: 128 << 10,
             index_piece_subjects: 32 << 10,
             slow_after: Duration::from_secs(1),
+            clock: WallClock::System,
         }
     }
 }

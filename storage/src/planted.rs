@@ -42,6 +42,8 @@ pub enum Bug {
     CloseUnsynced,
     /// Believes a clean mark without looking whether it names the segment and its end.
     BelieveAnyCleanMark,
+    /// Shows a record that is past its time for as long as it is not removed.
+    ServeExpired,
 }
 
 thread_local! {

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::disk::Disk;
 use crate::error::{OpenError, ReadError};
+use crate::expiry::Expiry;
 use crate::open;
 use crate::options::LogOptions;
 use crate::queue::Queue;
@@ -55,6 +56,7 @@ impl ReadOnlyLog {
             damage: Mutex::new(damage),
             removed: RwLock::new(Arc::new(looked.removed)),
             limits: Mutex::default(),
+            expiry: Expiry::default(),
             subjects: Subjects::default(),
             limits_new: AtomicU8::new(LIMITS_KEPT),
             changing_files: Mutex::new(()),

@@ -108,9 +108,8 @@ impl Reader {
                         self.pass_removed(seq);
                         continue;
                     }
-                    let Some(found) = shown(Source { holder, view: &place.view, faults }, seq, record) else {
-                        continue;
-                    };
+                    let source = Source { holder, view: &place.view, faults };
+                    let Some(found) = shown(&self.shared, source, seq, record) else { continue };
                     bytes += record.len();
                     if f(Visit::Record(found)).is_break() {
                         break ReadEnd::Stopped;
@@ -244,12 +243,16 @@ enum Found {
 }
 
 /// The record as it is shown. Every record that a reader comes across passes here, in whichever direction, so this is the
-/// place for whatever keeps one from being shown.
-fn shown<'a>(source: Source<'a>, seq: u64, record: &'a [u8]) -> Option<RecordRef<'a>> {
+/// place for whatever keeps one from being shown: it may be past its time, and still to be removed.
+fn shown<'a>(shared: &Shared, source: Source<'a>, seq: u64, record: &'a [u8]) -> Option<RecordRef<'a>> {
     let parts = record::parts(record)?;
+    if parts.expires_at_ns.is_some_and(|at_ns| shared.has_expired(at_ns)) {
+        return None;
+    }
     Some(RecordRef {
         seq,
         ts_ns: parts.ts_ns,
+        expires_at_ns: parts.expires_at_ns,
         subject: parts.subject,
         headers: parts.headers,
         payload: parts.payload,
@@ -303,7 +306,7 @@ pub(crate) fn seek_time(shared: &Arc<Shared>, ts_ns: i64) -> Result<u64, ReadErr
         loop {
             match cursor.step(file, &bounds) {
                 Step::Record { seq, record, holder }
-                    if shown(Source { holder, view: &view, faults: 0 }, seq, record)
+                    if shown(shared, Source { holder, view: &view, faults: 0 }, seq, record)
                         .is_some_and(|found| found.ts_ns >= ts_ns) =>
                 {
                     return Ok(seq);

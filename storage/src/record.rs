@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::disk::View;
+use crate::format::{EXPIRY_BYTES, RECORD_HEADER_BYTES};
 
 /// A record that owns its bytes: slices of the mapped segment, nothing is copied.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub struct Record {
     pub seq: u64,
     /// Nanoseconds since 1970, as the publisher's connection stamped it.
     pub ts_ns: i64,
+    /// When it is to go, nanoseconds since 1970; `None` for one that stays.
+    pub expires_at_ns: Option<i64>,
     /// Subject.
     pub subject: Bytes,
     /// Raw header block, empty if the message has none.
@@ -26,6 +29,8 @@ pub struct RecordRef<'a> {
     pub seq: u64,
     /// Nanoseconds since 1970.
     pub ts_ns: i64,
+    /// When it is to go, nanoseconds since 1970; `None` for one that stays.
+    pub expires_at_ns: Option<i64>,
     /// Subject.
     pub subject: &'a [u8],
     /// Raw header block, empty if the message has none.
@@ -54,6 +59,7 @@ impl RecordRef<'_> {
         Record {
             seq: self.seq,
             ts_ns: self.ts_ns,
+            expires_at_ns: self.expires_at_ns,
             subject: self.share(self.subject),
             headers: self.share(self.headers),
             payload: self.share(self.payload),
@@ -88,7 +94,8 @@ impl RecordRef<'_> {
     /// Bytes that the record takes in the log.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        crate::format::RECORD_HEADER_BYTES + self.subject.len() + self.headers.len() + self.payload.len()
+        let expiry = if self.expires_at_ns.is_some() { EXPIRY_BYTES } else { 0 };
+        RECORD_HEADER_BYTES + expiry + self.subject.len() + self.headers.len() + self.payload.len()
     }
 }
 

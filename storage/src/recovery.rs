@@ -245,6 +245,7 @@ impl Walker<'_> {
         scan.totals.last_ts = sums.last_ts;
         scan.totals.messages += readable;
         scan.totals.record_bytes += sums.record_bytes;
+        scan.totals.expiring += sums.expiring;
         scan.totals.frames += 1;
         scan.totals.compressed +=
             u32::from(matches!(header.kind, FrameKind::Packed(packing) if packing.codec == Codec::Zstd));

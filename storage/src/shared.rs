@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use crate::committer::pool::PoolWaker;
 use crate::disk::Disk;
 use crate::error::LogError;
+use crate::expiry::Expiry;
 use crate::limits::Limits;
 use crate::options::LogOptions;
 use crate::queue::Queue;
@@ -52,6 +53,7 @@ pub(crate) struct Shared {
     /// Which numbers are gone although a segment may still hold them. Who looks for long takes a copy along.
     pub(crate) removed: RwLock<Arc<Removed>>,
     pub(crate) limits: Mutex<Limits>,
+    pub(crate) expiry: Expiry,
     pub(crate) subjects: Subjects,
     /// What of the limits was not enforced yet: one of the `LIMITS_` values.
     pub(crate) limits_new: AtomicU8,

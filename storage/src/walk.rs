@@ -83,6 +83,8 @@ pub(crate) struct FrameSums {
     pub(crate) last_ts: i64,
     /// Sum of record lengths.
     pub(crate) record_bytes: u64,
+    /// Records that expire.
+    pub(crate) expiring: u32,
 }
 
 /// Checks directory and every record of a frame.
@@ -93,7 +95,7 @@ pub(crate) fn check_frame(file: &[u8], header: &FrameHeader) -> (FrameCheck, Fra
         FrameKind::Footer => {
             let check =
                 if header.directory_is_right(file) { FrameCheck::Whole } else { FrameCheck::Partial(Vec::new()) };
-            (check, sums(header, &[], 0, 0))
+            (check, sums(header, &[], 0, (0, 0)))
         }
     }
 }
@@ -103,42 +105,44 @@ fn check_data(file: &[u8], header: &FrameHeader) -> (FrameCheck, FrameSums) {
     let body = header.body(file).unwrap_or_default();
     let directory = header.directory(file).unwrap_or_default();
     let mut bad = Vec::new();
-    let (mut at, mut last) = (0, 0);
+    let (mut at, mut last, mut expiring) = (0, 0, 0);
     for i in 0..header.count {
         let (slot, next) = record::slot(body, directory, directory_ok, index(i), at);
-        if slot == Slot::Lost {
-            bad.push(i);
+        match slot {
+            Slot::Good(found) => expiring += u32::from(record::expires(found)),
+            Slot::Lost => bad.push(i),
         }
         (last, at) = (at, next);
     }
     let whole = directory_ok && bad.is_empty() && at == body.len();
     let check = if whole { FrameCheck::Whole } else { FrameCheck::Partial(bad) };
-    (check, sums(header, body, last, body.len()))
+    (check, sums(header, body, last, (body.len(), expiring)))
 }
 
 fn check_packed(file: &[u8], header: &FrameHeader) -> (FrameCheck, FrameSums) {
     let stored = header.body(file).unwrap_or_default();
     let Some(block) = Block::decode_or_salvage(header, bytes::Bytes::copy_from_slice(stored)) else {
-        return (FrameCheck::Lost, sums(header, &[], 0, 0));
+        return (FrameCheck::Lost, sums(header, &[], 0, (0, 0)));
     };
     let mut bad = Vec::new();
-    let (mut at, mut last) = (0, 0);
+    let (mut at, mut last, mut expiring) = (0, 0, 0);
     for i in 0..block.count() {
         let (slot, next) = block.slot(i, at);
-        if slot == Slot::Lost {
-            bad.push(u32::try_from(block.seq(i) - header.first_seq).unwrap_or(u32::MAX));
+        match slot {
+            Slot::Good(found) => expiring += u32::from(record::expires(found)),
+            Slot::Lost => bad.push(u32::try_from(block.seq(i) - header.first_seq).unwrap_or(u32::MAX)),
         }
         (last, at) = (at, next);
     }
     let whole = block.is_whole() && bad.is_empty();
     let check = if whole { FrameCheck::Whole } else { FrameCheck::Partial(bad) };
-    (check, sums(header, block.content(), last, block.records_len()))
+    (check, sums(header, block.content(), last, (block.records_len(), expiring)))
 }
 
-/// The sums of records of which the last begins at `last`.
-fn sums(header: &FrameHeader, records: &[u8], last: usize, record_bytes: usize) -> FrameSums {
+/// The sums of records of which the last begins at `last`; their bytes and how many expire.
+fn sums(header: &FrameHeader, records: &[u8], last: usize, (record_bytes, expiring): (usize, u32)) -> FrameSums {
     let time = |at: usize| i64_at(records, at.saturating_add(12)).unwrap_or(header.max_ts);
-    FrameSums { first_ts: time(0), last_ts: time(last), record_bytes: record_bytes as u64 }
+    FrameSums { first_ts: time(0), last_ts: time(last), record_bytes: record_bytes as u64, expiring }
 }
 
 /// A position in a segment, record by record.

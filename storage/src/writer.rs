@@ -52,6 +52,8 @@ pub(crate) struct Writer {
     pub(crate) sealed: bool,
     /// There is no file: nothing was ever in the log.
     pub(crate) absent: bool,
+    /// Its version knows records that expire.
+    pub(crate) takes_expiring: bool,
 }
 
 /// A new segment file, as asked for.
@@ -105,6 +107,7 @@ impl Writer {
             zeroed: SEGMENT_HEADER_BYTES,
             sealed: true,
             absent: true,
+            takes_expiring: true,
         }
     }
 
@@ -113,6 +116,11 @@ impl Writer {
         let held = self.next_seq - self.segment.first_seq;
         let few = held == 0 || held + records <= options.segment_records_max;
         !self.sealed && few && self.pos + frame_bytes + footer::footer_bytes_max(self.capacity) <= self.capacity
+    }
+
+    /// Whether its version knows all of these records.
+    pub(crate) fn knows(&self, batches: &[RecordBatch]) -> bool {
+        self.takes_expiring || batches.iter().all(|batch| batch.expiring == 0)
     }
 
     /// Writes one frame of these batches at the end. Neither synced nor published.
@@ -166,6 +174,7 @@ impl Writer {
         self.totals.last_ts = batches.last().map_or(0, |batch| batch.last_ts_ns);
         self.totals.messages += u64::from(header.count);
         self.totals.record_bytes += u64::from(header.body_len);
+        self.totals.expiring += batches.iter().map(|batch| batch.expiring).sum::<u32>();
         self.totals.frames += 1;
         self.pos = header.end();
         self.next_seq = header.next_seq();

@@ -10,20 +10,22 @@
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, mpsc};
 
-use sublog_storage::{Codec, Log, LogOptions, NoObserver, RealDisk, RecordBatch, RewriteStep, Visit, inspect, verify};
+use sublog_storage::{
+    Codec, Log, LogOptions, NoObserver, RealDisk, RecordBatch, RewriteStep, Visit, WallClock, inspect, verify,
+};
 
 const RECORDS: u64 = 120;
-/// In version 2.
+/// In versions 2 and 3.
 const RECORDS_2: u64 = 165;
 
 fn golden(version: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(version)
 }
 
-/// Left out of the packed segments of version 2.
+/// Left out of the packed segments of versions 2 and 3.
 fn is_removed(seq: u64) -> bool {
     seq.is_multiple_of(4) || (50..56).contains(&seq)
 }
@@ -34,11 +36,21 @@ fn record(i: u64) -> (i64, String, Vec<u8>, String) {
     (ts, format!("golden.{}", i % 5), headers, format!("payload {i} {}", "-".repeat((i % 60) as usize)))
 }
 
+/// In version 3: when a record expires, in the year 2182.
+fn expires_at_ns(i: u64) -> Option<i64> {
+    i.is_multiple_of(7).then(|| record(i).0 + 5_000_000_000_000_000_000)
+}
+
 fn open(dir: &Path) -> Log {
+    open_at(dir, WallClock::System)
+}
+
+fn open_at(dir: &Path, clock: WallClock) -> Log {
     let options = LogOptions {
         segment_bytes_first: 8 << 10,
         segment_bytes_max: 8 << 10,
         block_bytes: 900,
+        clock,
         ..LogOptions::default()
     };
     Log::open(RealDisk::shared(), dir, options, Arc::new(NoObserver)).unwrap().0
@@ -51,7 +63,10 @@ fn write(dir: &Path) {
         let mut batch = RecordBatch::new();
         for _ in 0..(1 + i % 4).min(RECORDS_2 + 1 - i) {
             let (ts, subject, headers, payload) = record(i);
-            batch.push(ts, subject.as_bytes(), &headers, payload.as_bytes()).unwrap();
+            match expires_at_ns(i) {
+                Some(at) => batch.push_expiring(ts, subject.as_bytes(), &headers, payload.as_bytes(), at).unwrap(),
+                None => batch.push(ts, subject.as_bytes(), &headers, payload.as_bytes()).unwrap(),
+            }
             i += 1;
         }
         let appended = log.append(&mut batch).unwrap();
@@ -124,13 +139,9 @@ fn a_log_of_version_1_is_continued_and_rewritten() {
     assert_eq!(read(&open(dir.path())), expected);
 }
 
-#[test]
-fn version_2_still_opens() {
-    if std::env::var_os("SUBLOG_WRITE_GOLDEN").is_some() {
-        std::fs::create_dir_all(golden("v2")).unwrap();
-        write(&golden("v2"));
-    }
-    let dir = copy_of("v2");
+/// A log as [`write`] wrote it.
+fn opens(version: &str) -> (tempfile::TempDir, Vec<u64>) {
+    let dir = copy_of(version);
     let mut expected = Vec::new();
     for report in [inspect(dir.path()).unwrap(), verify(dir.path(), &mut |_| {}).unwrap()] {
         assert!(report.is_sound() && report.clean && report.strangers.is_empty(), "{report:?}");
@@ -145,4 +156,53 @@ fn version_2_still_opens() {
     assert_eq!(read(&log), expected);
     let found = log.seek_time(record(52).0).unwrap();
     assert_eq!(Some(&found), expected.iter().find(|&&seq| seq >= 52));
+    log.close().unwrap();
+    (dir, expected)
+}
+
+#[test]
+fn version_2_still_opens() {
+    opens("v2");
+}
+
+#[test]
+fn version_2_goes_on_with_records_that_expire() {
+    let (dir, mut expected) = opens("v2");
+    let log = open(dir.path());
+    let segments = log.segments().len();
+    for expires_at_ns in [i64::MAX, 1] {
+        let mut batch = RecordBatch::new();
+        let (ts, subject, headers, payload) = record(log.readable_seq() + 1);
+        batch.push_expiring(ts, subject.as_bytes(), &headers, payload.as_bytes(), expires_at_ns).unwrap();
+        log.append(&mut batch).unwrap();
+        log.sync_now().unwrap();
+    }
+    // Not in a segment of a version that does not know of them.
+    assert_eq!(log.segments().len(), segments + 1);
+    expected.push(RECORDS_2 + 1);
+    assert_eq!(read(&log), expected);
+    log.close().unwrap();
+    assert_eq!(read(&open(dir.path())), expected);
+}
+
+#[test]
+fn version_3_still_opens() {
+    if std::env::var_os("SUBLOG_WRITE_GOLDEN").is_some() {
+        std::fs::create_dir_all(golden("v3")).unwrap();
+        write(&golden("v3"));
+    }
+    let (dir, expected) = opens("v3");
+    let log = open(dir.path());
+    log.reader()
+        .visit(usize::MAX, &mut |visit| {
+            let Visit::Record(found) = visit else { panic!("{visit:?}") };
+            assert_eq!(found.expires_at_ns, expires_at_ns(found.seq));
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    log.close().unwrap();
+    // When all of those are past their time, the others are there.
+    let log = open_at(dir.path(), WallClock::Given(Arc::new(AtomicI64::new(i64::MAX))));
+    let stay: Vec<u64> = expected.into_iter().filter(|&seq| expires_at_ns(seq).is_none()).collect();
+    assert_eq!(read(&log), stay);
 }

@@ -71,6 +71,7 @@ impl StreamConfig {
             max_messages: limit(self.max_msgs),
             max_bytes: limit(self.max_bytes),
             max_per_subject: limit(self.max_msgs_per_subject),
+            max_age: limit(self.max_age).map(Duration::from_nanos),
             discard: match self.discard {
                 DiscardPolicy::Old => Discard::Old,
                 DiscardPolicy::New => Discard::New,
@@ -88,11 +89,5 @@ impl StreamConfig {
             segment_bytes_first: SEGMENT_BYTES_FIRST,
             ..LogOptions::default()
         }
-    }
-
-    /// The age at which messages are removed.
-    #[must_use]
-    pub fn max_stay(&self) -> Option<Duration> {
-        limit(self.max_age).filter(|_| !self.sealed).map(Duration::from_nanos)
     }
 }

@@ -8,7 +8,7 @@ pub mod rollup;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use sublog_protocol::headers;
@@ -18,10 +18,6 @@ use self::checks::Rules;
 use self::ingest::Ingest;
 use super::config::StreamConfig;
 use super::store::StreamLog;
-use crate::clock;
-
-/// There is nothing that will expire.
-const NEVER: i64 = i64::MAX;
 
 /// See the module.
 pub struct Stream {
@@ -38,10 +34,6 @@ pub struct Stream {
     /// Publishers get no acknowledgements.
     silent: AtomicBool,
     gone: AtomicBool,
-    /// Messages are removed at this age, in nanoseconds; 0: never.
-    max_age_ns: AtomicI64,
-    /// When the oldest message reaches it, in nanoseconds since 1970; early is no harm.
-    expires_ns: AtomicI64,
 }
 
 impl Stream {
@@ -57,8 +49,6 @@ impl Stream {
             plain_below: AtomicUsize::new(0),
             silent: AtomicBool::new(false),
             gone: AtomicBool::new(false),
-            max_age_ns: AtomicI64::new(0),
-            expires_ns: AtomicI64::new(NEVER),
         }
     }
 
@@ -87,13 +77,10 @@ impl Stream {
     /// How messages are taken from now on.
     pub fn set_rules(&self, config: &StreamConfig) {
         let rules = config.rules();
-        let max_age_ns = config.max_stay().map_or(0, |age| i64::try_from(age.as_nanos()).unwrap_or(i64::MAX));
         // Nobody is in the middle of taking messages by the old ones when this returns.
         let _none = self.ingest.lock();
         self.plain_below.store(rules.plain_below(), Ordering::Relaxed);
         self.silent.store(rules.silent, Ordering::Relaxed);
-        self.max_age_ns.store(max_age_ns, Ordering::Relaxed);
-        self.expires_ns.store(if max_age_ns > 0 { 0 } else { NEVER }, Ordering::Relaxed);
         *self.rules.write() = Arc::new(rules);
     }
 
@@ -148,49 +135,16 @@ impl Stream {
         bytes >= self.plain_below.load(Ordering::Relaxed)
     }
 
-    /// Something was appended: it will be too old some time.
-    pub(super) fn expires_after_append(&self) {
-        let age = self.max_age_ns.load(Ordering::Relaxed);
-        if age > 0 && self.expires_ns.load(Ordering::Relaxed) == NEVER {
-            self.expires_ns.fetch_min(clock::unix_ns().saturating_add(age), Ordering::Relaxed);
-        }
-    }
-
-    /// Whether messages may be too old at `now_ns`.
+    /// Whether messages are past their time.
     #[must_use]
-    pub fn is_expiry_due(&self, now_ns: i64) -> bool {
-        self.expires_ns.load(Ordering::Relaxed) <= now_ns
+    pub fn is_expiry_due(&self) -> bool {
+        self.log().is_some_and(|log| log.log().is_expiry_due())
     }
 
-    /// Removes what is too old at `now_ns`; may wait for the disk.
-    pub fn expire(&self, now_ns: i64) {
-        let (age, Some(log)) = (self.max_age_ns.load(Ordering::Relaxed), self.log()) else { return };
-        if age <= 0 {
-            self.expires_ns.store(NEVER, Ordering::Relaxed);
-            return;
-        }
-        // An append from here on finds NEVER and sets its own time.
-        self.expires_ns.store(NEVER, Ordering::Relaxed);
-        let log = log.log();
-        let removed = log.seek_time(now_ns.saturating_sub(age).saturating_add(1)).map(|first_kept| {
-            let oldest = log.state().first_seq;
-            if first_kept > oldest { log.remove_now(vec![(oldest, first_kept - 1)]).map(|_| ()) } else { Ok(()) }
-        });
-        match removed {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(stream = &*self.name, "Old messages cannot be removed: {error}"),
-            Err(error) => tracing::warn!(stream = &*self.name, "Expiry cannot read the log: {error}"),
-        }
-        let state = log.state();
-        if state.messages > 0 {
-            // Not sooner than a moment from now: one that cannot be removed would be tried all the time.
-            let next = state.first_ts_ns.saturating_add(age).max(now_ns.saturating_add(EXPIRY_PAUSE_NS));
-            self.expires_ns.fetch_min(next, Ordering::Relaxed);
-        } else if log.durable_seq() < self.ingest.lock().last_given() {
-            self.expires_ns.fetch_min(now_ns.saturating_add(EXPIRY_PAUSE_NS), Ordering::Relaxed);
+    /// Lets the log remove what is past its time; may read.
+    pub fn expire(&self) {
+        if let Some(log) = self.log() {
+            log.log().expire();
         }
     }
 }
-
-/// Expiry of one stream is looked at no more often than this.
-const EXPIRY_PAUSE_NS: i64 = 100_000_000;

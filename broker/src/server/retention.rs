@@ -42,17 +42,16 @@ pub(super) async fn run(server: Arc<Server>, data: Arc<DataDir>) {
     }
 }
 
-/// Removes messages of declared streams that are past their age, until it is dropped.
+/// Removes messages of declared streams that are past their time, until it is dropped.
 pub(super) async fn expire(server: Arc<Server>) {
     let mut interval = tokio::time::interval(EXPIRY_EVERY);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        let now_ns = clock::unix_ns();
-        let due = server.jetstream.streams.all().into_iter().filter(|found| found.stream.is_expiry_due(now_ns));
+        let due = server.jetstream.streams.all().into_iter().filter(|found| found.stream.is_expiry_due());
         for declared in due {
-            // Looking for what is too old reads, and removing it waits for a disk.
-            let _ = tokio::task::spawn_blocking(move || declared.stream.expire(clock::unix_ns())).await;
+            // Looking for what is past its time reads.
+            let _ = tokio::task::spawn_blocking(move || declared.stream.expire()).await;
         }
     }
 }

@@ -8,6 +8,8 @@
 
 use super::{Committer, Next};
 use crate::queue::{Park, Queue};
+use crate::shared::LIMITS_KEPT;
+use crate::sync::atomic::Ordering;
 
 /// How the queue is told that the committer sleeps after a step that ended like this.
 pub(super) fn way(queue: &Queue, next: Next) -> Park {
@@ -24,10 +26,14 @@ pub(super) fn comes_too_late(committer: &Committer, queue: &Queue, how: Park) ->
 }
 
 fn came(committer: &Committer, queue: &Queue, how: Park) -> bool {
+    let shared = &committer.shared;
+    if shared.limits_new.load(Ordering::Acquire) != LIMITS_KEPT || shared.expiry.is_asked() {
+        return true;
+    }
     if queue.dead.is_some() || queue.full.is_some() {
         return queue.closing || !queue.removals.is_empty();
     }
-    let options = &committer.shared.options;
+    let options = &shared.options;
     let pending = !queue.pending.is_empty();
     queue.closing
         || !queue.removals.is_empty()

@@ -163,6 +163,9 @@ impl Committer {
     /// `everything`: also what was there before the limits.
     pub(super) fn evict(&mut self, everything: bool, now: Duration) {
         let limits = *self.shared.limits.lock();
+        if limits.max_age.is_some() && !self.shared.expiry.knows_of_age() {
+            self.shared.expiry.look_at_ages();
+        }
         if let Some(max) = limits.max_per_subject {
             self.evict_by_subject(max, everything, now);
         }

@@ -31,6 +31,8 @@ pub(crate) struct Totals {
     pub(crate) frames: u32,
     /// Of these, the frames whose records are compressed.
     pub(crate) compressed: u32,
+    /// Records with a time at which they expire.
+    pub(crate) expiring: u32,
 }
 
 /// A footer without its entries, which stay where they are.
@@ -63,7 +65,7 @@ pub(crate) fn encode(mut header: FrameHeader, totals: &Totals, first_seq: u64, e
         .put(&totals.frames.to_le_bytes())
         .put(&count.to_le_bytes())
         .put(&totals.compressed.to_le_bytes())
-        .put(&[0; 4]);
+        .put(&totals.expiring.to_le_bytes());
     for entry in entries {
         out.put(&entry.seq.to_le_bytes())
             .put(&entry.max_ts_before.to_le_bytes())
@@ -112,6 +114,7 @@ pub(crate) fn decode(frame: &[u8], nonce: u64, offset: u64, file_len: u64) -> Op
             record_bytes: u64_at(body, 40)?,
             frames: u32_at(body, 48)?,
             compressed: u32_at(body, 56)?,
+            expiring: u32_at(body, 60)?,
         },
         first_seq: u64_at(body, 8)?,
         last_seq: u64_at(body, 16)?,

@@ -1,17 +1,23 @@
 //! Records inside a frame: taking one apart, and finding its borders when the directory is damaged.
 
-use super::{DIR_ENTRY_BYTES, RECORD_HEADER_BYTES, i64_at, index, u16_at, u32_at};
+use super::{DIR_ENTRY_BYTES, EXPIRY_BYTES, RECORD_HEADER_BYTES, i64_at, index, u16_at, u32_at};
+
+/// Flag of a record that has a time at which it expires.
+pub(crate) const FLAG_EXPIRES: u16 = 1;
 
 /// A record taken apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RecordParts<'a> {
     pub(crate) ts_ns: i64,
+    /// When it is to go.
+    pub(crate) expires_at_ns: Option<i64>,
     pub(crate) subject: &'a [u8],
     pub(crate) headers: &'a [u8],
     pub(crate) payload: &'a [u8],
 }
 
-/// Takes a record apart whose checksum was right; `None` if its parts do not add up to its length.
+/// Takes a record apart whose checksum was right; `None` if its parts do not add up to its length, or it has a flag that is
+/// not known.
 pub(crate) fn parts(record: &[u8]) -> Option<RecordParts<'_>> {
     if index(u32_at(record, 0)?) != record.len() {
         return None;
@@ -19,9 +25,19 @@ pub(crate) fn parts(record: &[u8]) -> Option<RecordParts<'_>> {
     let headers_len = index(u32_at(record, 4)?);
     let subject_len = usize::from(u16_at(record, 8)?);
     let ts_ns = i64_at(record, 12)?;
-    let (subject, rest) = record.get(RECORD_HEADER_BYTES..)?.split_at_checked(subject_len)?;
+    let (expires_at_ns, parts_at) = match u16_at(record, 10)? {
+        0 => (None, RECORD_HEADER_BYTES),
+        FLAG_EXPIRES => (Some(i64_at(record, RECORD_HEADER_BYTES)?), RECORD_HEADER_BYTES + EXPIRY_BYTES),
+        _ => return None,
+    };
+    let (subject, rest) = record.get(parts_at..)?.split_at_checked(subject_len)?;
     let (headers, payload) = rest.split_at_checked(headers_len)?;
-    Some(RecordParts { ts_ns, subject, headers, payload })
+    Some(RecordParts { ts_ns, expires_at_ns, subject, headers, payload })
+}
+
+/// Whether a record has a time at which it expires.
+pub(crate) fn expires(record: &[u8]) -> bool {
+    u16_at(record, 10) == Some(FLAG_EXPIRES)
 }
 
 /// One directory entry: length and checksum.

@@ -27,6 +27,8 @@ pub(crate) struct Previous {
 /// A segment header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
+    /// As it was written: what is encoded is always of the newest.
+    pub(crate) version: u32,
     pub(crate) weak: bool,
     pub(crate) nonce: u64,
     pub(crate) log_id: u128,
@@ -139,13 +141,14 @@ impl SegmentHeader {
             return None;
         }
         let version = u32_at(copy, 8)?;
-        if version != FORMAT_VERSION && version != VERSION_1 {
+        if !(VERSION_1..=FORMAT_VERSION).contains(&version) {
             return Some(HeaderFound::UnknownVersion(version));
         }
         let first_seq = u64_at(copy, 40)?;
         let flags = u32_at(copy, 12)?;
         let packed = packed_part(content, version, flags, first_seq)?;
         let header = Self {
+            version,
             weak: flags & FLAG_WEAK != 0,
             nonce: u64_at(copy, 16)?,
             log_id: u128::from_le_bytes(bytes_at(copy, 24)?),
@@ -207,6 +210,7 @@ mod tests {
 
     pub(crate) fn sample() -> SegmentHeader {
         SegmentHeader {
+            version: FORMAT_VERSION,
             weak: true,
             nonce: 0x0102_0304_0506_0708,
             log_id: 0x1111_2222_3333_4444_5555_6666_7777_8888,
@@ -260,7 +264,9 @@ mod tests {
             let all: Vec<_> = [(8, &[1_u8, 0, 0, 0][..])].into_iter().chain(changes.iter().copied()).collect();
             SegmentHeader::decode_region(&with(&sample(), &all))
         };
-        assert!(matches!(old(&[]), HeaderFound::Valid(header, _) if header == sample()));
+        assert!(
+            matches!(old(&[]), HeaderFound::Valid(header, _) if header == SegmentHeader { version: 1, ..sample() })
+        );
         assert_eq!(old(&[(12, &[3, 0, 0, 0])]), HeaderFound::Bad);
         for at in 104..124 {
             assert_eq!(old(&[(at, &[1])]), HeaderFound::Bad, "byte {at}");
@@ -289,8 +295,8 @@ mod tests {
 
     #[test]
     fn a_newer_version_is_not_damage() {
-        let region = with(&sample(), &[(8, &[3])]);
-        assert_eq!(SegmentHeader::decode_region(&region), HeaderFound::UnknownVersion(3));
+        let region = with(&sample(), &[(8, &[4])]);
+        assert_eq!(SegmentHeader::decode_region(&region), HeaderFound::UnknownVersion(4));
     }
 
     #[test]

@@ -69,6 +69,8 @@ pub struct Active {
     old: HashTable<u32>,
     moved: usize,
     arena: Arena,
+    /// Time and number of those that expire, as they came.
+    expiries: Vec<(i64, u64)>,
     seed: u64,
     order: Mutex<Order>,
 }
@@ -80,6 +82,7 @@ impl Clone for Active {
             table: self.table.clone(),
             old: self.old.clone(),
             arena: self.arena.clone(),
+            expiries: self.expiries.clone(),
             order: Mutex::new(self.order.lock().clone()),
             ..*self
         }
@@ -99,6 +102,7 @@ impl Active {
             old: HashTable::new(),
             moved: 0,
             arena: Arena::default(),
+            expiries: Vec::new(),
             // Subjects come from clients: nobody should be able to choose some that collide.
             seed: RandomState::new().hash_one(first_seq),
             order: Mutex::default(),
@@ -137,7 +141,11 @@ impl Active {
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let tables = self.table.allocation_size() + self.old.allocation_size();
-        self.slots.capacity() * size_of::<Slot>() + tables + self.arena.len() + self.order.lock().memory_bytes()
+        self.slots.capacity() * size_of::<Slot>()
+            + tables
+            + self.arena.len()
+            + self.order.lock().memory_bytes()
+            + self.expiries.capacity() * size_of::<(i64, u64)>()
     }
 
     /// Takes a record. `subject` stands at `subject_at` in the segment's file, of which `file` shows everything that was
@@ -167,6 +175,18 @@ impl Active {
         Ok(())
     }
 
+    /// Notes when the record taken last expires.
+    pub fn push_expiry(&mut self, at_ns: i64) {
+        if let Some(seq) = self.next_seq.checked_sub(1).filter(|_| self.records > 0) {
+            self.expiries.push((at_ns, seq));
+        }
+    }
+
+    /// Times and numbers of the records that expire, in no order.
+    pub(crate) fn expiries(&self) -> &[(i64, u64)] {
+        &self.expiries
+    }
+
     /// The numbers of one subject.
     #[must_use]
     pub fn get(&self, file: &[u8], subject: &[u8]) -> Option<Entry<'_>> {
@@ -174,7 +194,7 @@ impl Active {
         self.find(file, hash, subject).and_then(|id| self.entry(id))
     }
 
-    /// Writes all subjects and their numbers, sorted.
+    /// Writes all subjects and their numbers, sorted, and then what expires.
     ///
     /// # Errors
     /// If writing fails.
@@ -190,7 +210,9 @@ impl Active {
             writer.begin(self.subject(file, *id))?;
             entry.visit(&mut numbers, |seq| writer.number(seq))?;
         }
-        Ok(())
+        let mut expiries = self.expiries.clone();
+        expiries.sort_unstable();
+        expiries.into_iter().try_for_each(|(at_ns, seq)| writer.expiry(at_ns, seq))
     }
 
     /// One cursor a sorted run; each subject is in one of them. What is not sorted yet is sorted now.

@@ -1,11 +1,14 @@
 //! Reading a part: a file that maps subjects to numbers, made once, never changed, believed only block by block.
 
+use std::sync::atomic::AtomicU64;
+
 use bytes::Bytes;
 
 use super::block::{self, Entries, Kind, Value};
 use super::bloom::{may_hold, row_of};
 use super::bytes::{Bad, Scan, hash};
 use super::error::PartError;
+use super::expiry;
 use super::layout::{self, PartInfo, Places};
 use super::postings::{Entry, List};
 use super::rows::{BLOOM, EXPIRIES, Shape};
@@ -19,6 +22,8 @@ pub struct Part {
     seed: u32,
     /// It was made here and is in memory: nothing happens to its bytes.
     resident: bool,
+    /// So many of the first rows of expiry times speak of records that are removed.
+    expired_rows: AtomicU64,
     first_seq: u64,
     next_seq: u64,
 }
@@ -31,7 +36,7 @@ impl Part {
     pub fn open(file: Bytes) -> Result<Self, PartError> {
         let (info, places, seed) = layout::open(&file)?;
         let (first_seq, next_seq) = (info.first_seq(), info.next_seq());
-        Ok(Self { file, info, places, seed, resident: false, first_seq, next_seq })
+        Ok(Self { file, info, places, seed, resident: false, expired_rows: AtomicU64::new(0), first_seq, next_seq })
     }
 
     /// Opens one that this process has just made and keeps in memory: checksums are not looked at any more.
@@ -121,7 +126,7 @@ impl Part {
             return Ok(None);
         }
         let (offset, row) = self.row(EXPIRIES, self.places.expiries, i)?;
-        let (at, seq) = expiry(row).map_err(|Bad| self.damaged(offset))?;
+        let (at, seq) = expiry::read(row).map_err(|Bad| self.damaged(offset))?;
         if self.covers(seq) { Ok(Some((at, seq))) } else { Err(self.damaged(offset)) }
     }
 
@@ -130,14 +135,26 @@ impl Part {
     /// # Errors
     /// If the part is damaged there.
     pub fn expiries_before(&self, at_ns: i64) -> Result<u64, PartError> {
-        self.partition(EXPIRIES, self.places.expiries, self.info.expiries, |row| expiry(row).map(|(at, _)| at < at_ns))
+        self.partition(EXPIRIES, self.places.expiries, self.info.expiries, |row| {
+            expiry::read(row).map(|(at, _)| at < at_ns)
+        })
     }
 
     pub(crate) fn damaged(&self, offset: u64) -> PartError {
         PartError::Damaged { first_seq: self.first_seq, offset }
     }
 
-    fn covers(&self, seq: u64) -> bool {
+    /// Offset of the block that row `i` of the expiry times is in, and which one in it.
+    pub(super) fn expiry_place(&self, i: u64) -> (u64, usize) {
+        let (ahead, i) = EXPIRIES.place(i);
+        (self.places.expiries.saturating_add(ahead), i)
+    }
+
+    pub(super) fn expired_rows(&self) -> &AtomicU64 {
+        &self.expired_rows
+    }
+
+    pub(super) fn covers(&self, seq: u64) -> bool {
         (self.first_seq..self.next_seq).contains(&seq)
     }
 
@@ -218,11 +235,6 @@ impl Part {
 /// What a part's filter knows a subject by.
 pub(crate) fn part_hash(subject: &[u8]) -> u64 {
     hash(0, subject)
-}
-
-fn expiry(row: &[u8]) -> Result<(i64, u64), Bad> {
-    let mut scan = Scan::new(row);
-    Ok((scan.array().map(i64::from_le_bytes)?, scan.u64()?))
 }
 
 /// What stands behind a subject in a leaf.

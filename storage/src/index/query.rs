@@ -12,6 +12,7 @@ use std::sync::Arc;
 use self::merged::{Dictionary, Merged, Scanner};
 use super::active::Active;
 use super::error::PartError;
+use super::expiry::{self, Expired};
 use super::filter::FilterSet;
 use super::part::{Part, part_hash};
 use super::postings::Entry;
@@ -80,6 +81,21 @@ impl<'a> Snapshot<'a> {
             entries.extend(layer.get(subject, hash)?);
         }
         self.state_of(&entries)
+    }
+
+    /// Which records have expired by `now_ns` and are still there, up to `limit` of them, and when the next one does.
+    ///
+    /// # Errors
+    /// If a part is damaged.
+    pub fn expired(&self, now_ns: i64, limit: usize) -> Result<Expired, PartError> {
+        let mut found = Expired::default();
+        for part in self.parts.iter().filter(|part| part.info().expiries > 0) {
+            expiry::of_part(part, self.live, (now_ns, limit), &mut found)?;
+        }
+        if let Some(open) = &self.open {
+            expiry::of_active(open.active, self.live, (now_ns, limit), &mut found);
+        }
+        Ok(found)
     }
 
     /// The last record of a subject up to `at_or_before`.

@@ -32,8 +32,9 @@ impl Log {
     /// committer, which looks at all subjects if there is a limit per subject.
     pub fn set_limits(&self, limits: Limits) {
         *self.shared.limits.lock() = limits;
+        self.shared.expiry.look_at_ages();
         self.shared.limits_new.store(LIMITS_NEW, Ordering::Release);
-        self.wake_if(self.shared.queue.lock(), |_| true);
+        self.wake_for_limits();
     }
 
     /// Removes records for good: those of these numbers (both ends included) that are readable and still there. `f` runs

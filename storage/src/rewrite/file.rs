@@ -13,7 +13,7 @@ use crate::format::footer::{self, IndexEntry, Totals};
 use crate::format::frame::{FrameHeader, FrameKind};
 use crate::format::packed::{Block, Builder, Codec};
 use crate::format::segment::SegmentHeader;
-use crate::format::{INDEX_STEP_BYTES, SEGMENT_HEADER_BYTES};
+use crate::format::{INDEX_STEP_BYTES, SEGMENT_HEADER_BYTES, record};
 
 /// The file is synced each time this much was written, so that no sync makes the log's own ones wait for long.
 const SYNC_BYTES: u64 = 8 << 20;
@@ -87,6 +87,7 @@ impl PackedFile {
         self.totals.messages += 1;
         self.totals.record_bytes += record.len() as u64;
         self.totals.last_ts = ts_ns;
+        self.totals.expiring += u32::from(record::expires(record));
         self.max_ts = self.max_ts.max(ts_ns);
         self.builder.push(seq, record);
         Ok(())

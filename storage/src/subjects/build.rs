@@ -122,7 +122,10 @@ pub(super) fn part_of_segment(shared: &Shared, segment: &Arc<Segment>) -> Result
                     active.push(&subjects, seq, at, parts.subject)?;
                 } else if let Some(at) = offset_in(file, parts.subject) {
                     active.push(file, seq, at, parts.subject)?;
+                } else {
+                    continue;
                 }
+                parts.expires_at_ns.into_iter().for_each(|at_ns| active.push_expiry(at_ns));
             }
             Found::Lost { .. } => {}
             Found::End => break,

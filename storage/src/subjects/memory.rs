@@ -105,6 +105,7 @@ impl Open {
                     let Some(parts) = crate::format::record::parts(record) else { continue };
                     let at = offset_in(file, parts.subject).ok_or(IndexError::Active(ActiveError::Full))?;
                     active.push(file, seq, at, parts.subject)?;
+                    parts.expires_at_ns.into_iter().for_each(|at_ns| active.push_expiry(at_ns));
                     if let Some(noted) = noted.as_mut().filter(|noted| !noted.contains(parts.subject)) {
                         noted.insert(parts.subject.to_vec());
                     }

@@ -7,7 +7,9 @@ use super::set::path_of;
 use super::{Live, build};
 use crate::disk::View;
 use crate::error::ReadError;
-use crate::index::{Active, ActiveError, FilterSet, OpenSegment, PartError, PartWriteError, Snapshot, SubjectState};
+use crate::index::{
+    Active, ActiveError, Expired, FilterSet, OpenSegment, PartError, PartWriteError, Snapshot, SubjectState,
+};
 use crate::log::Log;
 use crate::removed::Removed;
 use crate::segment::Segment;
@@ -66,6 +68,16 @@ impl Shared {
         built_meanwhile: usize,
         question: &dyn Fn(&Snapshot<'_>) -> Result<T, PartError>,
     ) -> Result<T, IndexError> {
+        self.ask_of(built_meanwhile, true, question)
+    }
+
+    /// `hide`: what has expired is as good as removed.
+    fn ask_of<T>(
+        &self,
+        built_meanwhile: usize,
+        hide: bool,
+        question: &dyn Fn(&Snapshot<'_>) -> Result<T, PartError>,
+    ) -> Result<T, IndexError> {
         let mut attempts = 0;
         loop {
             self.read_on()?;
@@ -78,11 +90,11 @@ impl Shared {
                 self.make_missing(&cover.missing, built_meanwhile)?;
                 continue;
             }
-            let answer = {
-                let live = Live(&removed);
-                let open = OpenSegment { active: &active, file: &view.bytes };
-                question(&Snapshot::new(&cover.parts, Some(open), &live))
-            };
+            let answer = (|| {
+                let open = Some(OpenSegment { active: &active, file: &view.bytes });
+                let removed = if hide { self.with_expired(removed, &cover.parts, open)? } else { removed };
+                question(&Snapshot::new(&cover.parts, open, &Live(&removed)))
+            })();
             match answer {
                 Err(PartError::Damaged { first_seq, .. }) if attempts < ATTEMPTS => {
                     attempts += 1;
@@ -91,6 +103,12 @@ impl Shared {
                 other => return Ok(other?),
             }
         }
+    }
+
+    /// Which records have expired by `now_ns` and are still there, up to `limit` of them, and when the next one does.
+    /// Makes no parts: the committer is not to wait for that.
+    pub(crate) fn expired(&self, now_ns: i64, limit: usize) -> Result<Expired, IndexError> {
+        self.ask_of(0, false, &|snapshot| snapshot.expired(now_ns, limit))
     }
 
     /// Takes along what a question needs, so that nobody waits for its answer; `None` if the open segment was sealed.

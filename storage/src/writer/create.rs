@@ -8,9 +8,9 @@ use super::capacity::{zeroed_at_once, zeros};
 use super::{NewSegment, UNFINISHED, Writer, by_kind};
 use crate::disk::{Disk, OpenMode, write_all_vectored};
 use crate::error::{LogError, Operation};
-use crate::format::SEGMENT_HEADER_BYTES;
 use crate::format::footer::Totals;
 use crate::format::segment::SegmentHeader;
+use crate::format::{FORMAT_VERSION, SEGMENT_HEADER_BYTES};
 use crate::segment::{Segment, SegmentParts, SparseIndex, path_of};
 use crate::shared::Failure;
 
@@ -26,6 +26,7 @@ pub(crate) fn create(disk: &Arc<dyn Disk>, dir: &Path, new: &NewSegment) -> Resu
     let made_at = if new.replaces { path.with_extension(UNFINISHED) } else { path.clone() };
     let file = disk.open(&made_at, OpenMode::Create).map_err(|e| by_kind(failed(Operation::Open, &e)))?;
     let header = SegmentHeader {
+        version: FORMAT_VERSION,
         weak: new.weak,
         nonce,
         log_id: new.log_id,
@@ -99,6 +100,7 @@ pub(crate) fn create(disk: &Arc<dyn Disk>, dir: &Path, new: &NewSegment) -> Resu
         zeroed,
         sealed: false,
         absent: false,
+        takes_expiring: true,
     })
 }
 

@@ -37,11 +37,6 @@ impl Ingest {
         self.last_seq.max(log.log().readable_seq())
     }
 
-    /// Last number given out since the log last failed.
-    pub(super) fn last_given(&self) -> u64 {
-        self.last_seq
-    }
-
     /// Takes notice of what became of records that were given to the log.
     fn look(&mut self, log: &StreamLog) {
         if log.failures() != self.failures {
@@ -75,8 +70,6 @@ impl Stream {
         ingest.look(log);
         let appended = log.append(batch, wait_follows)?;
         ingest.appended(appended, std::mem::take(subjects));
-        drop(ingest);
-        self.expires_after_append();
         Ok(appended)
     }
 
@@ -156,8 +149,6 @@ impl Stream {
             }
             messages.pop_front();
         }
-        drop(ingest);
-        self.expires_after_append();
         Ok(())
     }
 }
