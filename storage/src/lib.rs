@@ -31,6 +31,7 @@ mod owner;
 mod packed;
 #[cfg(feature = "planted-bugs")]
 pub mod planted;
+mod purge;
 mod queue;
 mod read_only;
 mod reader;
@@ -67,6 +68,7 @@ pub use log::{Log, RemovalWaiter, Waiter};
 pub use maintain::{MaintainError, Maintained};
 pub use meta::{Definition, Meta, MetaError, ServerIdentity, StoredSync, StreamRecord};
 pub use options::{LogOptions, SyncMode};
+pub use purge::{Purge, PurgeError, Purging};
 pub use read_only::ReadOnlyLog;
 pub use reader::Reader;
 pub use record::{LostRange, LostReason, ReadEnd, ReadOutcome, Record, RecordRef, Visit};

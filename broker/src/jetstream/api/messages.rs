@@ -1,10 +1,9 @@
 //! Requests about the messages of a stream.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use sublog_storage::index::{FilterSet, SubjectFilter};
-use sublog_storage::{Log, Record, Visit};
+use sublog_storage::{Log, Purge, PurgeError, Record};
 
 use super::super::config::Time;
 use super::super::config::json::Unknown;
@@ -134,60 +133,16 @@ pub(super) fn purge(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<Pur
         return Err(ApiError::stream_purge_failed("stream purge not permitted"));
     }
     let log = declared.stream.log().ok_or_else(ApiError::stream_offline)?.log();
-    let ranges = to_purge(log, &asked).map_err(|e| unreadable(&e))?;
-    let purged = if ranges.is_empty() { Ok(0) } else { log.remove_now(ranges).map(|removed| removed.messages) };
-    match purged {
-        Ok(purged) => Ok(Purged { success: true, purged }),
-        Err(error) => {
+    let filter = if asked.filter.is_empty() { ">" } else { &asked.filter };
+    let Ok(filter) = SubjectFilter::parse(filter.as_bytes()) else { return Ok(Purged { success: true, purged: 0 }) };
+    let before_seq = Some(asked.seq).filter(|&seq| seq > 0);
+    match log.purge_now(Purge { filters: Some(FilterSet::from(filter)), before_seq, keep: asked.keep }) {
+        Ok(removed) => Ok(Purged { success: true, purged: removed.messages }),
+        Err(PurgeError::Read(error)) => Err(unreadable(&error.into())),
+        Err(PurgeError::Index(error)) => Err(unreadable(&error.into())),
+        Err(PurgeError::Log(error)) => {
             tracing::warn!(stream = name, "The stream cannot be purged: {error}");
             Err(ApiError::stream_purge_failed("the removal could not be written"))
         }
     }
-}
-
-/// The numbers that go.
-fn to_purge(log: &Log, asked: &PurgeRequest) -> Result<Vec<(u64, u64)>, Unreadable> {
-    let last = log.readable_seq();
-    let to = if asked.seq > 0 { last.min(asked.seq - 1) } else { last };
-    let filter = if asked.filter.is_empty() { ">" } else { &asked.filter };
-    let Ok(filter) = SubjectFilter::parse(filter.as_bytes()) else { return Ok(Vec::new()) };
-    if filter.is_everything() {
-        let to = if asked.keep > 0 { before_newest(log, asked.keep)? } else { to };
-        return Ok(if to == 0 { Vec::new() } else { vec![(1, to)] });
-    }
-    let mut numbers = Vec::new();
-    log.select(FilterSet::from(filter), 1).visit(usize::MAX, &mut |visit| match visit {
-        Visit::Record(record) if record.seq > to => ControlFlow::Break(()),
-        Visit::Record(record) => {
-            numbers.push(record.seq);
-            ControlFlow::Continue(())
-        }
-        Visit::Lost(_) => ControlFlow::Continue(()),
-    })?;
-    numbers.truncate(numbers.len().saturating_sub(usize::try_from(asked.keep).unwrap_or(usize::MAX)));
-    let mut ranges: Vec<(u64, u64)> = Vec::new();
-    for seq in numbers {
-        match ranges.last_mut() {
-            Some((_, last)) if *last + 1 == seq => *last = seq,
-            _ => ranges.push((seq, seq)),
-        }
-    }
-    Ok(ranges)
-}
-
-/// The number before the newest `keep` messages.
-fn before_newest(log: &Log, keep: u64) -> Result<u64, Unreadable> {
-    let mut left = keep;
-    let mut first_kept = 1;
-    log.reader().visit_backward(u64::MAX, &mut |visit| {
-        if let Visit::Record(record) = visit {
-            left -= 1;
-            if left == 0 {
-                first_kept = record.seq;
-                return ControlFlow::Break(());
-            }
-        }
-        ControlFlow::Continue(())
-    })?;
-    Ok(first_kept - 1)
 }

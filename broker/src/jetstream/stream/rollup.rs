@@ -1,10 +1,9 @@
 //! Messages that replace those before them.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use sublog_storage::index::{FilterSet, SubjectFilter};
-use sublog_storage::{AppendError, Log, Visit};
+use sublog_storage::{AppendError, Log, Purge};
 
 use super::Stream;
 use crate::jetstream::publish::{self, Replies, store_failed};
@@ -75,28 +74,14 @@ fn remove_before(
         tracing::warn!("A rollup could not remove what it replaces: {error}");
         crate::jetstream::errors::ApiError::stream_rollup_failed("what the message replaces could not be removed")
     };
-    let mut ranges = Vec::new();
-    match (rollup, SubjectFilter::parse(subject)) {
-        (Rollup::All, _) => ranges.push((1, seq.saturating_sub(1))),
-        (Rollup::Subject, Ok(filter)) => {
-            let mut older = log.select(FilterSet::from(filter), 1);
-            older
-                .visit(usize::MAX, &mut |visit| match visit {
-                    Visit::Record(record) if record.seq >= seq => ControlFlow::Break(()),
-                    Visit::Record(record) => {
-                        if record.subject == subject {
-                            ranges.push((record.seq, record.seq));
-                        }
-                        ControlFlow::Continue(())
-                    }
-                    Visit::Lost(_) => ControlFlow::Continue(()),
-                })
-                .map_err(|e| failed(&e))?;
+    let before_seq = Some(seq);
+    let purge = match (rollup, SubjectFilter::parse(subject)) {
+        (Rollup::All, _) => Purge { before_seq, ..Purge::default() },
+        // A subject may look like a filter; then it has nothing to replace.
+        (Rollup::Subject, Ok(filter)) if filter.is_literal() => {
+            Purge { filters: Some(FilterSet::from(filter)), before_seq, keep: 0 }
         }
-        (Rollup::Subject, Err(_)) => {}
-    }
-    if !ranges.is_empty() {
-        log.remove_now(ranges).map_err(|e| failed(&e))?;
-    }
-    Ok(())
+        (Rollup::Subject, _) => return Ok(()),
+    };
+    log.purge_now(purge).map(|_| ()).map_err(|e| failed(&e))
 }
