@@ -191,10 +191,16 @@ pub enum AppendError {
     /// A limit that refuses new records is reached.
     #[error("maximum {what} reached: {limit}")]
     Limit {
-        /// What is limited: `messages` or `bytes`.
+        /// What is limited: `messages`, `bytes` or `messages per subject`.
         what: &'static str,
         /// The limit.
         limit: u64,
+    },
+    /// The limit per subject refuses new records, and how many there are cannot be found out.
+    #[error("the records of a subject cannot be counted: {why}")]
+    Uncounted {
+        /// Why not.
+        why: String,
     },
     /// The log cannot write: its disk is full, a sync failed, or it is closed.
     #[error(transparent)]

@@ -24,14 +24,22 @@ pub struct Limits {
     /// How long a record stays, by its time; `None` for ever. Taken out by [`crate::Log::expire`], oldest first: a record
     /// whose time is before that of one before it goes with that one.
     pub max_age: Option<Duration>,
-    /// What gives way when records or bytes are at their limit.
+    /// What gives way when records or bytes are at their limit. Where new ones are refused there, one still comes in whose
+    /// subject is at its own limit, because the oldest of that goes; unless it is larger and there is no room for that.
     pub discard: Discard,
+    /// New records are refused also where their subject is at its limit. Only with [`Discard::New`].
+    pub discard_per_subject: bool,
 }
 
 impl Limits {
     /// Whether old records give way.
     pub(crate) fn evicts(&self) -> bool {
         self.discard == Discard::Old && (self.max_messages.is_some() || self.max_bytes.is_some())
+    }
+
+    /// Whether what a subject has must be known before a record of it comes in.
+    pub(crate) fn counts_subjects(&self) -> bool {
+        self.discard == Discard::New && self.max_per_subject.is_some()
     }
 
     /// Why a batch is refused, if it is. A batch that alone is larger than the limit is refused as well.

@@ -1,5 +1,6 @@
 //! The log as its owner sees it.
 
+mod admit;
 mod closing;
 mod removal;
 
@@ -7,6 +8,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+pub(crate) use self::admit::Flights;
 pub use self::removal::RemovalWaiter;
 use self::removal::Settling;
 use crate::batch::RecordBatch;
@@ -120,6 +122,7 @@ impl Log {
             removed: RwLock::new(Arc::new(opened.removed)),
             limits: Mutex::new(limits),
             expiry,
+            flights: Mutex::default(),
             subjects: Subjects::load(&*disk_for_index, dir),
             limits_new: AtomicU8::new(LIMITS_REOPENED),
             changing_files: Mutex::new(()),
@@ -153,7 +156,7 @@ impl Log {
     /// # Errors
     /// See [`AppendError`]; the batch is untouched then.
     pub fn append(&self, batch: &mut RecordBatch) -> Result<Appended, AppendError> {
-        let (appended, queue) = self.enqueue(batch)?;
+        let (appended, queue) = self.enqueue(batch, false)?;
         let enough = queue.pending_bytes >= self.shared.options.gather_bytes;
         self.wake_if(queue, |park| park == Park::Idle || (park == Park::Until && enough));
         Ok(appended)
@@ -166,11 +169,26 @@ impl Log {
     /// # Errors
     /// See [`AppendError`]; the batch is untouched then.
     pub fn append_then_wait(&self, batch: &mut RecordBatch) -> Result<Appended, AppendError> {
-        self.enqueue(batch).map(|(appended, _queue)| appended)
+        self.enqueue(batch, false).map(|(appended, _queue)| appended)
     }
 
-    fn enqueue(&self, batch: &mut RecordBatch) -> Result<(Appended, MutexGuard<'_, Queue>), AppendError> {
+    /// Like [`Log::append_then_wait`], for records whose publisher removes the others of their subject when they are
+    /// committed: they are not refused because the subject is at its limit.
+    ///
+    /// # Errors
+    /// See [`AppendError`]; the batch is untouched then.
+    pub fn append_replacing(&self, batch: &mut RecordBatch) -> Result<Appended, AppendError> {
+        self.enqueue(batch, true).map(|(appended, _queue)| appended)
+    }
+
+    fn enqueue(
+        &self,
+        batch: &mut RecordBatch,
+        replaces: bool,
+    ) -> Result<(Appended, MutexGuard<'_, Queue>), AppendError> {
         let bytes = batch.bytes();
+        let limits = *self.shared.limits.lock();
+        let mut admitted = self.admit(&limits, batch, replaces)?;
         let mut queue = self.shared.queue.lock();
         if let Some(error) = queue.dead.as_ref().or(queue.full.as_ref()) {
             return Err(AppendError::Failed(error.clone()));
@@ -182,13 +200,16 @@ impl Log {
             queue.refused = true;
             return Err(AppendError::QueueFull { queued_bytes, max_bytes });
         }
-        let limits = *self.shared.limits.lock();
         let (messages, body) = (queue.held_messages + batch.len() as u64, queue.held_bytes + batch.body.len() as u64);
-        if let Some((what, limit)) = limits.refuses(messages, body) {
+        let placed = admitted.as_ref().is_some_and(|admitted| admitted.takes_a_place(&queue, batch, &limits));
+        if let Some((what, limit)) = limits.refuses(messages, body).filter(|_| !placed) {
             return Err(AppendError::Limit { what, limit });
         }
         let first_seq = queue.next_seq;
         if !batch.is_empty() {
+            if let Some(admitted) = &mut admitted {
+                admitted.take(first_seq, batch);
+            }
             queue.push(batch);
         }
         let last_seq = queue.next_seq - 1;

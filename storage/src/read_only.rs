@@ -57,6 +57,7 @@ impl ReadOnlyLog {
             removed: RwLock::new(Arc::new(looked.removed)),
             limits: Mutex::default(),
             expiry: Expiry::default(),
+            flights: Mutex::default(),
             subjects: Subjects::default(),
             limits_new: AtomicU8::new(LIMITS_KEPT),
             changing_files: Mutex::new(()),

@@ -8,6 +8,7 @@ use crate::disk::Disk;
 use crate::error::LogError;
 use crate::expiry::Expiry;
 use crate::limits::Limits;
+use crate::log::Flights;
 use crate::options::LogOptions;
 use crate::queue::Queue;
 use crate::record::{LostRange, LostReason};
@@ -26,8 +27,8 @@ pub(crate) const LIMITS_REOPENED: u8 = 1;
 /// They are new.
 pub(crate) const LIMITS_NEW: u8 = 2;
 
-/// Locks, in the order in which they may nest: `changing_files`, `queue`, then `limits`, the index's `memory` and `noted`, `removed`, `segments`, `damage`; inside a
-/// segment `index`, then `totals`, then `view`. No lock is held while the disk is waited for, except `changing_files`, and a
+/// Locks, in the order in which they may nest: `changing_files`, `flights`, `queue`, then `limits`, the index's `memory` and `noted`, `removed`, `segments`, `damage`; inside a
+/// segment `index`, then `totals`, then `view`. No lock is held while the disk is waited for, except `changing_files`, `flights` (the index may have to be read), and a
 /// segment's `view` while it is mapped. `scrub` is taken alone.
 pub(crate) struct Shared {
     pub(crate) dir: PathBuf,
@@ -54,6 +55,8 @@ pub(crate) struct Shared {
     pub(crate) removed: RwLock<Arc<Removed>>,
     pub(crate) limits: Mutex<Limits>,
     pub(crate) expiry: Expiry,
+    /// Only of logs whose limit per subject refuses new records.
+    pub(crate) flights: Mutex<Flights>,
     pub(crate) subjects: Subjects,
     /// What of the limits was not enforced yet: one of the `LIMITS_` values.
     pub(crate) limits_new: AtomicU8,

@@ -153,6 +153,9 @@ pub fn refusal_bytes(error: &AppendError) -> Vec<u8> {
     let text = match error {
         AppendError::Failed(error) => failure_text(error),
         AppendError::Limit { what, .. } => ServerError::Other(format!("Message Not Stored: maximum {what} exceeded")),
+        AppendError::Uncounted { .. } => {
+            ServerError::Other("Message Not Stored: the message log cannot be read".to_owned())
+        }
         AppendError::QueueFull { .. } => ServerError::Other("Message Not Stored: the disk is too slow".to_owned()),
     };
     let mut out = Vec::new();

@@ -47,16 +47,13 @@ impl StreamConfig {
     #[must_use]
     pub fn rules(&self) -> Rules {
         let limited = self.max_msgs > 0 || self.max_bytes > 0;
-        let per_subject = limit(self.max_msgs_per_subject);
         Rules {
             max_msg_bytes: usize::try_from(self.max_msg_size).ok().filter(|bytes| *bytes > 0),
             sealed: self.sealed,
             silent: self.no_ack,
             rollup: self.allow_rollup_hdrs && !self.deny_purge,
             discards_new: self.discard == DiscardPolicy::New && limited,
-            refuses_per_subject: per_subject.filter(|_| self.discard_new_per_subject),
-            replaces_per_subject: per_subject.filter(|_| !self.discard_new_per_subject),
-            limits: self.limits(),
+            counts_subjects: self.limits().max_per_subject.is_some() && self.discard == DiscardPolicy::New,
             window_ns: self.duplicate_window,
         }
     }
@@ -76,6 +73,7 @@ impl StreamConfig {
                 DiscardPolicy::Old => Discard::Old,
                 DiscardPolicy::New => Discard::New,
             },
+            discard_per_subject: self.discard_new_per_subject,
         }
     }
 

@@ -204,6 +204,10 @@ pub fn store_failed(error: &AppendError) -> ApiError {
             return ApiError::stream_store_failed(format_args!("maximum {what} exceeded"));
         }
         AppendError::QueueFull { .. } => "the disk is too slow",
+        AppendError::Uncounted { why } => {
+            tracing::warn!("A message cannot be checked: {why}");
+            "the message log cannot be read"
+        }
         AppendError::Failed(error) => match error.kind() {
             FailureKind::NoSpace => "no space left on device",
             FailureKind::Io => "the message log has failed",

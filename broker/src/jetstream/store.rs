@@ -138,6 +138,14 @@ impl StreamLog {
         if wait_follows { self.log.append_then_wait(batch) } else { self.log.append(batch) }
     }
 
+    /// Gives records to the log that replace others of their subject, as [`append`](Self::append) with `wait_follows` does.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn append_replacing(&self, batch: &mut RecordBatch) -> Result<Appended, AppendError> {
+        self.log.append_replacing(batch)
+    }
+
     /// Calls `attempt` until it is not refused for want of room, each time after the log may have some.
     ///
     /// # Errors

@@ -117,6 +117,21 @@ impl<'a> Snapshot<'a> {
         Ok(None)
     }
 
+    /// How many records a subject has up to a number.
+    ///
+    /// # Errors
+    /// If a part is damaged.
+    pub fn count_of(&self, subject: &[u8], to_seq: u64) -> Result<u64, PartError> {
+        let hash = part_hash(subject);
+        let mut count = 0;
+        for layer in self.layers() {
+            if let Some(entry) = layer.get(subject, hash)? {
+                count += live::count(&entry, self.live, 1, to_seq)?;
+            }
+        }
+        Ok(count)
+    }
+
     /// Appends the numbers of a subject's oldest records, up to `limit` of them.
     ///
     /// # Errors

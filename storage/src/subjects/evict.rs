@@ -14,8 +14,13 @@ impl Shared {
     pub(crate) fn over_per_subject(&self, max: u64) -> Result<Vec<(u64, u64)>, IndexError> {
         self.subjects.notes.store(true, Ordering::Release);
         self.read_on()?;
-        let subjects = std::mem::take(&mut *self.subjects.noted.lock());
-        self.over_among(subjects.into_iter().collect(), max)
+        let subjects: Vec<_> = std::mem::take(&mut *self.subjects.noted.lock()).into_iter().collect();
+        let over = self.over_among(&subjects, max);
+        if over.is_err() {
+            // Not forgotten: with the next commit it is tried again.
+            self.subjects.noted.lock().extend(subjects);
+        }
+        over
     }
 
     /// The same for all subjects there are.
@@ -32,18 +37,18 @@ impl Shared {
             let Some((last, _)) = page.last() else { return Ok(over) };
             after = Some(last.clone());
             let rich = page.into_iter().filter(|(_, state)| state.count > max).map(|(subject, _)| subject);
-            over.extend(self.over_among(rich.collect(), max)?);
+            over.extend(self.over_among(&rich.collect::<Vec<_>>(), max)?);
         }
     }
 
-    fn over_among(&self, subjects: Vec<Vec<u8>>, max: u64) -> Result<Vec<(u64, u64)>, IndexError> {
+    fn over_among(&self, subjects: &[Vec<u8>], max: u64) -> Result<Vec<(u64, u64)>, IndexError> {
         if subjects.is_empty() {
             // A log without a segment has no index to ask.
             return Ok(Vec::new());
         }
         self.ask_all(&|snapshot| {
             let mut over = Vec::new();
-            for subject in &subjects {
+            for subject in subjects {
                 oldest(snapshot, subject, max, &mut over)?;
             }
             Ok(over)

@@ -3,7 +3,6 @@
 //! The order of the checks, and what is said, is nats-server's: clients compare both.
 
 use sublog_protocol::headers;
-use sublog_storage::Limits;
 use sublog_storage::index::{FilterSet, SubjectFilter};
 
 use super::ingest::Ingest;
@@ -26,12 +25,8 @@ pub struct Rules {
     pub rollup: bool,
     /// Every message is looked at by itself, since one that is too many is refused alone.
     pub discards_new: bool,
-    /// Messages of a subject from which on further ones are refused.
-    pub refuses_per_subject: Option<u64>,
-    /// Messages of a subject from which on the oldest of it gives way to a new one.
-    pub replaces_per_subject: Option<u64>,
-    /// How much the log keeps.
-    pub limits: Limits,
+    /// New messages of a subject are refused, or have to find room: the log counts what a subject has.
+    pub counts_subjects: bool,
     /// How long message ids are remembered.
     pub window_ns: i64,
 }
@@ -40,7 +35,7 @@ impl Rules {
     /// Messages below this size are taken without a look.
     #[must_use]
     pub fn plain_below(&self) -> usize {
-        if self.sealed || self.discards_new || self.refuses_per_subject.is_some() {
+        if self.sealed || self.discards_new || self.counts_subjects {
             return 0;
         }
         self.max_msg_bytes.map_or(usize::MAX, |max| max.saturating_add(1))
@@ -67,10 +62,7 @@ const UNSUPPORTED: [(&[u8], Refusal); 4] = [
 /// Whether the checks of a message ask the index.
 pub(super) fn asks_index(rules: &Rules, message: &Incoming) -> bool {
     let (head, _) = message.parts();
-    let places = rules.discards_new && rules.replaces_per_subject.is_some();
-    places
-        || rules.refuses_per_subject.is_some()
-        || headers::get(head, b"Nats-Expected-Last-Subject-Sequence").is_some()
+    rules.counts_subjects || headers::get(head, b"Nats-Expected-Last-Subject-Sequence").is_some()
 }
 
 /// Looks at one message.
@@ -103,7 +95,7 @@ fn look<'a>(
         return Err(ApiError::stream_message_exceeds_maximum());
     }
     if head.is_empty() {
-        return limits(rules, ingest, log, message, None, None);
+        return Ok(Verdict::Take { id: None, rollup: None });
     }
     if header(b"Nats-Expected-Stream").is_some_and(|expected| expected != stream.as_bytes()) {
         return Err(ApiError::stream_not_match());
@@ -141,56 +133,7 @@ fn look<'a>(
             return Err(ApiError::stream_rollup_failed(&why));
         }
     };
-    limits(rules, ingest, log, message, id, rollup)
-}
-
-/// The limit per subject; the log itself looks at the others.
-fn limits<'a>(
-    rules: &Rules,
-    ingest: &Ingest,
-    log: &StreamLog,
-    message: &Incoming,
-    id: Option<&'a [u8]>,
-    rollup: Option<Rollup>,
-) -> Result<Verdict<'a>, ApiError> {
-    if let Some(max) = rules.refuses_per_subject
-        && rollup.is_none()
-    {
-        let readable = log.log().readable_seq();
-        let flying = ingest.flights.of(readable, |subject| subject == &*message.subject).count;
-        let held = read::count_of(log.log(), &message.subject, readable).map_err(|e| store_error(&e))?;
-        if held + flying >= max {
-            return Err(ApiError::stream_store_failed("maximum messages per subject exceeded"));
-        }
-    }
     Ok(Verdict::Take { id, rollup })
-}
-
-/// Whether a message that a full stream refuses takes the place of an older one of its subject, so that the stream holds no
-/// more than before.
-pub(super) fn takes_a_place(rules: &Rules, ingest: &Ingest, log: &StreamLog, message: &Incoming) -> bool {
-    let Some(max) = rules.replaces_per_subject else { return false };
-    let readable = log.log().readable_seq();
-    let flying = ingest.flights.of(readable, |subject| subject == &*message.subject).count;
-    let older = (|| {
-        let held = read::count_of(log.log(), &message.subject, readable)?;
-        if held == 0 || held + flying < max {
-            return Ok(None);
-        }
-        let filter = SubjectFilter::parse(&message.subject).ok().filter(SubjectFilter::is_literal);
-        filter.map_or(Ok(None), |filter| read::next_matching(log.log(), FilterSet::from(filter), 1))
-    })();
-    match older {
-        Ok(Some(older)) => {
-            let grows = message.message.len().saturating_sub(older.headers.len() + older.payload.len()) as u64;
-            rules.limits.max_bytes.is_none_or(|max| grows == 0 || log.log().state().bytes + grows <= max)
-        }
-        Ok(None) => false,
-        Err(error) => {
-            tracing::warn!("A message cannot be checked: {error}");
-            false
-        }
-    }
 }
 
 /// The number of the last message that `filter` selects, 0 if there is none; what is in flight counts.

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use sublog_storage::{AppendError, Appended, Limits, RecordBatch};
+use sublog_storage::{AppendError, Appended, RecordBatch};
 
 use super::Stream;
 use super::checks::{self, Verdict};
@@ -120,15 +120,12 @@ impl Stream {
                         messages.pop_front();
                         continue;
                     }
-                    let mut result = log.append(&mut batch, true);
-                    if matches!(result, Err(AppendError::Limit { .. }))
-                        && checks::takes_a_place(&rules, &ingest, log, message)
-                    {
-                        result = append_over_limits(log, &rules.limits, &mut batch);
-                    }
+                    // Whatever else it replaces goes once it is committed.
+                    let result =
+                        if rollup.is_some() { log.append_replacing(&mut batch) } else { log.append(&mut batch, true) };
                     let appended = match result {
                         Ok(appended) => appended,
-                        Err(error @ AppendError::Limit { .. }) => {
+                        Err(error @ (AppendError::Limit { .. } | AppendError::Uncounted { .. })) => {
                             looked.refuse(message, store_failed(&error));
                             messages.pop_front();
                             continue;
@@ -151,15 +148,6 @@ impl Stream {
         }
         Ok(())
     }
-}
-
-/// Appends a record that an older one of its subject gives way to. Only then may the log hold too much, until that is
-/// committed; the caller holds the ingest lock, so that nothing else comes in meanwhile.
-fn append_over_limits(log: &StreamLog, limits: &Limits, batch: &mut RecordBatch) -> Result<Appended, AppendError> {
-    log.log().set_limits(Limits { max_messages: None, max_bytes: None, ..*limits });
-    let appended = log.append(batch, true);
-    log.log().set_limits(*limits);
-    appended
 }
 
 /// What came of messages that were looked at.
