@@ -1,9 +1,8 @@
 //! The capture stream: the log of what no declared stream takes.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use sublog_storage::{Codec, Log, LogOptions, LogState, OpenError, Reader, RecoveryReport};
+use sublog_storage::{Codec, DataDir, Log, LogOptions, LogState, OpenError, Reader, RecoveryReport};
 use tokio::sync::watch;
 
 use crate::config::CaptureOptions;
@@ -33,12 +32,12 @@ impl Capture {
         Self(None)
     }
 
-    /// Opens (and if necessary recovers) the log in `dir`.
+    /// Opens (and if necessary recovers) its log.
     ///
     /// # Errors
     /// As the storage tells.
     pub fn open(
-        dir: &Path,
+        data: &DataDir,
         options: &CaptureOptions,
         runtime: &tokio::runtime::Handle,
     ) -> Result<(Self, RecoveryReport), OpenError> {
@@ -46,9 +45,10 @@ impl Capture {
             sync: options.sync,
             queue_bytes_max: QUEUE_BYTES_MAX,
             pack: options.compress.then_some(Codec::Zstd),
+            reserve: Some(Arc::clone(data.reserve())),
             ..LogOptions::default()
         };
-        let (log, report) = StreamLog::open(CAPTURE, dir, log_options, None, runtime)?;
+        let (log, report) = StreamLog::open(CAPTURE, &data.stream(CAPTURE), log_options, None, runtime)?;
         Ok((Self(Some(log)), report))
     }
 

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::disk::{Disk, DiskFile, OpenMode, write_all};
-use crate::error::{LogError, OpenError, Operation};
+use crate::error::{FailureKind, LogError, OpenError, Operation};
 use crate::format::index64;
 use crate::format::removal::{
     self, Bodies, EntryFound, Group, JOURNAL_HEADER_BYTES, JournalFound, JournalHeader, Statement, encode_entry,
 };
 use crate::record::LostReason;
 use crate::removed::Removed;
+use crate::reserve::Reserve;
 use crate::segment::Segment;
 use crate::state::Damage;
 use crate::walk;
@@ -44,6 +45,10 @@ pub(crate) struct Journal {
     /// Where the entries that were there from the beginning end.
     initial: u64,
     unsynced: bool,
+    /// So far something lies behind the last entry that is none.
+    torn_to: u64,
+    /// Given up when there is no room for an entry.
+    spare: Option<Arc<Reserve>>,
 }
 
 /// What a journal said when it was opened.
@@ -68,6 +73,23 @@ impl Journal {
             reserved: 0,
             initial: 0,
             unsynced: false,
+            torn_to: 0,
+            spare: None,
+        }
+    }
+
+    /// What to give up when there is no room.
+    pub(crate) fn set_spare(&mut self, spare: Option<Arc<Reserve>>) {
+        self.spare = spare;
+    }
+
+    /// Does something, and once more if it found no room and some could be made.
+    fn with_spare(&mut self, act: impl Fn(&mut Self) -> Result<(), LogError>) -> Result<(), LogError> {
+        match act(self) {
+            Err(error) if error.kind() == FailureKind::NoSpace && self.spare.as_ref().is_some_and(|s| s.give_up()) => {
+                act(self)
+            }
+            done => done,
         }
     }
 
@@ -141,14 +163,15 @@ impl Journal {
             self.pos = at;
             let Some(end) = walk::last_nonzero(bytes, at) else { return };
             // What is not valid here was the last thing written, unless something valid follows.
-            loaded.rewrite = true;
             match removal::find_entry(bytes, self.nonce, at + 1) {
                 Some(next) => {
                     loaded.damage.push(self.damage(at, next - at));
+                    loaded.rewrite = true;
                     at = next;
                 }
                 None => {
                     tracing::warn!(path = %self.path.display(), offset = at, bytes = end - at, "a torn removal was cut; it was not acknowledged");
+                    self.torn_to = end;
                     return;
                 }
             }
@@ -163,6 +186,10 @@ impl Journal {
         if self.file.is_none() {
             return self.replace(bodies);
         }
+        self.with_spare(|journal| journal.append_here(bodies))
+    }
+
+    fn append_here(&mut self, bodies: &[Vec<u8>]) -> Result<(), LogError> {
         let mut bytes = Vec::new();
         for body in bodies {
             let offset = self.pos + bytes.len() as u64;
@@ -220,6 +247,10 @@ impl Journal {
     /// # Errors
     /// The old one stays then.
     pub(crate) fn replace(&mut self, bodies: &[Vec<u8>]) -> Result<(), LogError> {
+        self.with_spare(|journal| journal.replace_with(bodies))
+    }
+
+    fn replace_with(&mut self, bodies: &[Vec<u8>]) -> Result<(), LogError> {
         let tmp = self.dir.join(JOURNAL_TMP_NAME);
         let failed = |operation, e: &std::io::Error| LogError::from_io(operation, &tmp, None, e);
         let nonce = self.disk.random().map_err(|e| failed(Operation::Open, &e))?;
@@ -256,8 +287,31 @@ impl Journal {
         self.pos = end;
         self.initial = end;
         self.reserved = reserved;
-        self.unsynced = false;
+        (self.torn_to, self.unsynced) = (0, false);
         Ok(())
+    }
+
+    /// Makes what is there durable, and cuts what is behind it, where there is no room for a new file.
+    ///
+    /// # Errors
+    /// The end of writing.
+    pub(crate) fn write_again(&mut self) -> Result<(), LogError> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let failed = |operation, e: &std::io::Error| LogError::from_io(operation, &self.path, None, e);
+        let view = file.view(self.pos).map_err(|e| failed(Operation::Map, &e))?;
+        // A copy: the file is written to while it is read.
+        let mut bytes = view.bytes.to_vec();
+        view.was_read().map_err(|e| failed(Operation::Read, &e))?;
+        bytes.resize(index64(self.torn_to.max(self.pos)), 0);
+        write_all(&**file, &bytes, 0).map_err(|e| failed(Operation::Write, &e))?;
+        file.sync_data().map_err(|e| failed(Operation::Sync, &e))?;
+        (self.torn_to, self.unsynced) = (0, false);
+        Ok(())
+    }
+
+    /// Whether something lies behind the last entry that must be cut.
+    pub(crate) fn is_torn(&self) -> bool {
+        self.torn_to > 0
     }
 
     /// Whether there is a file.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::disk::{Disk, DiskFile, OpenMode, read_full, real::RealDisk, write_all};
 use crate::error::{LogError, OpenError, Operation};
+use crate::reserve::Reserve;
 
 /// Opens `path` and takes its lock, or says who has it. The first line of such a file is the owner's process number.
 pub(crate) fn take(disk: &dyn Disk, path: &Path) -> Result<Arc<dyn DiskFile>, OpenError> {
@@ -26,11 +27,15 @@ pub(crate) fn take_file(file: &dyn DiskFile, path: &Path) -> Result<(), OpenErro
     Err(OpenError::Locked { path: path.to_path_buf(), owner_pid })
 }
 
-/// The data folder of a server: `LOCK`, `meta/` and `streams/`. Held as long as the value lives.
+/// Bytes kept aside on the disk of a data folder.
+const RESERVE_BYTES: u64 = 4 << 20;
+
+/// The data folder of a server: `LOCK`, `reserve`, `meta/` and `streams/`. Held as long as the value lives.
 #[derive(Debug)]
 pub struct DataDir {
     root: PathBuf,
     lock: Arc<dyn DiskFile>,
+    reserve: Arc<Reserve>,
 }
 
 impl DataDir {
@@ -50,13 +55,20 @@ impl DataDir {
             lock.sync_data()
         };
         write().map_err(|e| LogError::from_io(Operation::Lock, &path, None, &e))?;
-        Ok(Self { root: root.to_path_buf(), lock })
+        let reserve = Arc::new(Reserve::new(RealDisk::shared(), root, RESERVE_BYTES));
+        Ok(Self { root: root.to_path_buf(), lock, reserve })
     }
 
     /// The folder.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Space kept aside for removals and metadata.
+    #[must_use]
+    pub fn reserve(&self) -> &Arc<Reserve> {
+        &self.reserve
     }
 
     /// Where the small metadata lives.

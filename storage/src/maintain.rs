@@ -60,6 +60,9 @@ impl Log {
     pub fn maintain(&self) -> Result<Maintained, MaintainError> {
         let mut done = Maintained { next_expiry_ns: self.expire(), ..Maintained::default() };
         let reclaimed = self.reclaim();
+        if let Some(reserve) = &self.shared.options.reserve {
+            reserve.remake();
+        }
         let rewritten = self.rewrite_on(&mut done);
         self.tend_index(&mut done)?;
         rewritten?;

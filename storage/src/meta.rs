@@ -4,16 +4,20 @@
 //! program can read what an earlier one wrote and an earlier one refuses what it does not know.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::options::SyncMode;
+use crate::reserve::Reserve;
 
 /// Version of every value written by this program.
 const VALUE_VERSION: u16 = 1;
 /// Largest value that is decoded, in bytes: a damaged length must not become a large allocation.
 const VALUE_BYTES_MAX: usize = 16 << 20;
+/// A change takes less room than this, in bytes: a segment of the store is 512 KiB.
+const ROOM_BYTES: u64 = 2 << 20;
 /// Prefix of the keys of stream definitions.
 const STREAM_PREFIX: &[u8] = b"stream/";
 /// Prefix of the keys of definitions.
@@ -125,6 +129,7 @@ pub struct ServerIdentity {
 pub struct Meta {
     path: PathBuf,
     db: sled::Db,
+    reserve: Option<Arc<Reserve>>,
 }
 
 impl Meta {
@@ -135,7 +140,19 @@ impl Meta {
     pub fn open(path: &Path) -> Result<Self, MetaError> {
         let open = sled::Config::new().path(path).cache_capacity(4 << 20).flush_every_ms(None).open();
         let db = open.map_err(|e| MetaError::Store { path: path.to_path_buf(), message: e.to_string() })?;
-        Ok(Self { path: path.to_path_buf(), db })
+        Ok(Self { path: path.to_path_buf(), db, reserve: None })
+    }
+
+    /// Gives this up before a change if there may be no room for it: the store does not get over a full disk.
+    #[must_use]
+    pub fn with_reserve(self, reserve: Arc<Reserve>) -> Self {
+        Self { reserve: Some(reserve), ..self }
+    }
+
+    fn make_room(&self) {
+        if let Some(reserve) = &self.reserve {
+            reserve.make_room(ROOM_BYTES);
+        }
     }
 
     /// Keeps a stream's definition; on disk when this returns.
@@ -172,6 +189,7 @@ impl Meta {
     /// # Errors
     /// What the store says.
     pub fn remove_stream(&self, name: &str) -> Result<bool, MetaError> {
+        self.make_room();
         let was = self.db.remove(stream_key(name)).map_err(|e| self.store(&e))?;
         self.db.flush().map_err(|e| self.store(&e))?;
         Ok(was.is_some())
@@ -196,6 +214,7 @@ impl Meta {
     /// # Errors
     /// What the store says.
     pub fn remove_definition(&self, name: &str) -> Result<(), MetaError> {
+        self.make_room();
         self.db.remove([DEFINITION_PREFIX, name.as_bytes()].concat()).map_err(|e| self.store(&e))?;
         self.db.flush().map_err(|e| self.store(&e))?;
         Ok(())
@@ -219,6 +238,7 @@ impl Meta {
 
     fn put<T: Serialize>(&self, key: &[u8], value: &T) -> Result<(), MetaError> {
         let encoded = encode(key, value)?;
+        self.make_room();
         self.db.insert(key, encoded).map_err(|e| self.store(&e))?;
         self.db.flush().map_err(|e| self.store(&e))?;
         Ok(())

@@ -62,7 +62,8 @@ pub(crate) fn open(
     };
     let (segments, writer) = opening.run()?;
     let Opening { removals, mut report, .. } = opening;
-    let (journal, removed) = removals.settle(disk, dir, writer.log_id, &segments, &mut report)?;
+    let (journal, removed) =
+        removals.settle(disk, dir, writer.log_id, options.reserve.as_ref(), &segments, &mut report)?;
     lock.opened(&writer, disk.boot_id())?;
     Ok(Opened { segments, writer, lock, journal, removed, report })
 }

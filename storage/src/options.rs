@@ -1,5 +1,6 @@
 //! What the owner of a log decides: when it is synced, how large its segments are, how much may wait.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::WallClock;
@@ -7,6 +8,7 @@ use crate::error::OpenError;
 use crate::format;
 use crate::format::packed::Codec;
 use crate::limits::Limits;
+use crate::reserve::Reserve;
 
 /// When the log is flushed to stable storage, and so what an acknowledgement means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +69,8 @@ pub struct LogOptions {
     pub slow_after: Duration,
     /// By which records expire.
     pub clock: WallClock,
+    /// What is given up when a removal finds no room, kept up by [`crate::Log::maintain`].
+    pub reserve: Option<Arc<Reserve>>,
 }
 
 impl Default for LogOptions {
@@ -89,6 +93,7 @@ impl Default for LogOptions {
             index_piece_subjects: 32 << 10,
             slow_after: Duration::from_secs(1),
             clock: WallClock::System,
+            reserve: None,
         }
     }
 }

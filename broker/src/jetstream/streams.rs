@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
-use sublog_storage::{CommitPool, DataDir, Definition, Log, LogError, Meta, OpenError, Operation, SyncMode};
+use sublog_storage::{
+    CommitPool, DataDir, Definition, Log, LogError, LogOptions, Meta, OpenError, Operation, SyncMode,
+};
 
 use super::config::stream::StorageType;
 use super::config::stream::admit::Creation;
@@ -147,7 +149,7 @@ impl Streams {
     }
 
     fn open_log(&self, config: &StreamConfig) -> Result<Arc<StreamLog>, OpenError> {
-        let options = config.log_options(self.sync);
+        let options = LogOptions { reserve: Some(Arc::clone(self.data.reserve())), ..config.log_options(self.sync) };
         let opened = StreamLog::open(&config.name, &self.dir(config), options, Some(&self.pool), &self.runtime);
         opened.map(|(log, _)| log)
     }

@@ -152,7 +152,7 @@ async fn serve(
 /// Takes the data directory, what is kept of small things in it, and the server's identity.
 fn open_data(options: &ServerOptions) -> Result<(Arc<DataDir>, Arc<Meta>, String), ServeError> {
     let data = DataDir::open(&options.store_dir)?;
-    let meta = Meta::open(&data.meta())?;
+    let meta = Meta::open(&data.meta())?.with_reserve(Arc::clone(data.reserve()));
     let id = match meta.identity()? {
         Some(identity) => identity.id,
         None => {
@@ -176,7 +176,7 @@ fn open_capture(options: &ServerOptions, data: &DataDir) -> Result<Opened, Serve
     if !options.capture.enabled {
         return Ok((Capture::off(), None));
     }
-    let (capture, report) = Capture::open(&data.stream(CAPTURE), &options.capture, &tokio::runtime::Handle::current())?;
+    let (capture, report) = Capture::open(data, &options.capture, &tokio::runtime::Handle::current())?;
     tell_recovery(&report);
     let recovered = capture.state().map(|state| Recovered {
         messages: state.messages,

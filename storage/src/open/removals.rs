@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use crate::cursor::Found;
 use crate::disk::{Disk, OpenMode};
-use crate::error::{LogError, OpenError};
+use crate::error::{FailureKind, LogError, OpenError};
 use crate::format::removal::{Group, Statement};
 use crate::journal::{self, Journal};
 use crate::removed::Removed;
+use crate::reserve::Reserve;
 use crate::segment::Segment;
 use crate::state::RecoveryReport;
 
@@ -18,13 +19,16 @@ pub(super) struct Removals {
     journal: Option<Journal>,
     groups: Vec<Group>,
     removed: Removed,
+    /// What it says is not, or not only, what is in it.
     rewrite: bool,
+    /// What it says may be in the page cache only.
+    unsure: bool,
 }
 
 impl Removals {
     /// Of a log without a journal.
     pub(super) fn none() -> Self {
-        Self { journal: None, groups: Vec::new(), removed: Removed::default(), rewrite: false }
+        Self { journal: None, groups: Vec::new(), removed: Removed::default(), rewrite: false, unsure: false }
     }
 
     /// Reads the journal of a log whose next number is `next_seq`, for reading only or for writing.
@@ -39,7 +43,8 @@ impl Removals {
         let (journal, loaded) = Journal::load(disk, dir, log_id, mode)?;
         report.damage.extend(loaded.damage);
         // What a dead process left may be in the page cache only, and segments may have to go because of it.
-        let mut rewrite = loaded.rewrite || (journal.exists() && !report.clean);
+        let unsure = journal.is_torn() || (journal.exists() && !report.clean);
+        let mut rewrite = loaded.rewrite;
         let mut removed = Removed::default();
         let mut groups = Vec::new();
         for statement in loaded.statements {
@@ -64,7 +69,7 @@ impl Removals {
                 }
             }
         }
-        Ok(Self { journal: Some(journal), groups, removed, rewrite })
+        Ok(Self { journal: Some(journal), groups, removed, rewrite, unsure })
     }
 
     /// Whether everything of a range was removed, or it is empty; then nobody misses a file that held it.
@@ -78,14 +83,20 @@ impl Removals {
         disk: &Arc<dyn Disk>,
         dir: &Path,
         log_id: u128,
+        spare: Option<&Arc<Reserve>>,
         segments: &[Arc<Segment>],
         report: &mut RecoveryReport,
     ) -> Result<(Journal, Removed), OpenError> {
         let removed = self.count(segments, report)?;
         let mut journal = self.journal.unwrap_or_else(|| Journal::new(disk, dir, log_id));
-        if self.rewrite {
+        journal.set_spare(spare.cloned());
+        if self.rewrite || self.unsure {
             let (floor, groups) = journal::groups_of(segments, &removed);
-            journal.replace(&journal::bodies_of(floor, &groups))?;
+            match journal.replace(&journal::bodies_of(floor, &groups)) {
+                // A full disk does not keep a log from opening.
+                Err(error) if error.kind() == FailureKind::NoSpace && !self.rewrite => journal.write_again()?,
+                done => done?,
+            }
         }
         Ok((journal, removed))
     }

@@ -5,9 +5,13 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use sublog_storage::{AppendError, Health, Log, RecordBatch, Visit};
+use std::sync::Arc;
 
-use crate::common::{content, env, open_real, report, skipped, visit_all};
+use sublog_storage::{
+    AppendError, Definition, Health, Log, LogOptions, Meta, NoObserver, RealDisk, RecordBatch, Reserve, Visit,
+};
+
+use crate::common::{content, env, open_real, report, skipped, small, visit_all};
 use crate::machine::{Fs, Volume, in_namespace, is_inside, missing};
 
 /// Room that the log finds.
@@ -176,4 +180,94 @@ fn rounds_on(root: &Path, rounds: u64) -> Outcome {
         }
     });
     outcome
+}
+
+#[test]
+fn removals_and_metadata_find_room_on_a_full_ext4() {
+    reserved(Fs::Ext4, "space::removals_and_metadata_find_room_on_a_full_ext4");
+}
+
+#[test]
+fn removals_and_metadata_find_room_on_a_full_xfs() {
+    reserved(Fs::Xfs, "space::removals_and_metadata_find_room_on_a_full_xfs");
+}
+
+#[test]
+fn removals_and_metadata_find_room_on_a_full_tmpfs() {
+    reserved(Fs::Tmpfs, "space::removals_and_metadata_find_room_on_a_full_tmpfs");
+}
+
+fn reserved(fs: Fs, test: &str) {
+    let what = format!("removing on a full {}", fs.name());
+    if !is_inside(test)
+        && let Some(why) = missing(fs, false)
+    {
+        return skipped("G6", &what, &why);
+    }
+    in_namespace(test, &[], || {
+        let mut volume = Volume::make(fs, 48);
+        let removed = remove_on_full(&volume.root());
+        volume.unmount();
+        report("G6", &what, &format!("{removed} messages removed and 40 definitions kept with nothing free"), 0);
+    });
+}
+
+/// Every last byte that files can take.
+fn stuff(mut file: std::fs::File) {
+    use std::io::Write as _;
+    let mut chunk = vec![7_u8; 1 << 20];
+    while !chunk.is_empty() {
+        if file.write_all(&chunk).is_err() || file.sync_data().is_err() {
+            chunk.truncate(chunk.len() / 2);
+        }
+    }
+}
+
+fn remove_on_full(root: &Path) -> u64 {
+    let mut outcome = Outcome::default();
+    // On a full disk there may be no room for a name.
+    let stuffing = std::fs::File::create(root.join("stuffing")).unwrap();
+    let reserve = Arc::new(Reserve::new(RealDisk::shared(), root, 4 << 20));
+    let meta = Meta::open(&root.join("meta")).unwrap().with_reserve(Arc::clone(&reserve));
+    let options = LogOptions { reserve: Some(Arc::clone(&reserve)), ..small() };
+    let open = || Log::open(RealDisk::shared(), &root.join("log"), options.clone(), Arc::new(NoObserver)).unwrap().0;
+    let log = open();
+    ballast(root);
+    fill(&log, &mut outcome);
+    stuff(stuffing);
+    assert!(reserve.is_held());
+    // Nothing was removed yet: the journal has to be made.
+    let gone: Vec<u64> = outcome.acked.iter().copied().filter(|seq| seq % 3 == 0).collect();
+    let removed = log.remove_now(gone.iter().map(|&seq| (seq, seq)).collect()).unwrap();
+    assert_eq!(removed.messages, gone.len() as u64);
+    assert!(!reserve.is_held());
+    for n in 0..40_u8 {
+        let name = format!("N{n}");
+        meta.put_definition(&Definition { name, created_ns: 1, body: vec![n; 900] }).unwrap();
+    }
+    drop(log);
+    let log = open();
+    outcome.acked.retain(|seq| !gone.contains(seq));
+    assert_eq!(readable(&log), outcome.acked);
+    // Half of what is left goes, and its segments give their room back: then publishing goes on by itself.
+    let half = outcome.acked[outcome.acked.len() / 2];
+    log.remove_now(vec![(1, half)]).unwrap();
+    outcome.acked.retain(|&seq| seq > half);
+    for _ in 0..20 {
+        log.maintain().unwrap();
+        log.remove_now(Vec::new()).unwrap();
+    }
+    resume(&log, &mut outcome);
+    assert_eq!(readable(&log), outcome.acked);
+    std::fs::remove_file(root.join("stuffing")).unwrap();
+    std::fs::remove_file(root.join("ballast")).unwrap();
+    // Some file systems have the room free a little later.
+    let start = Instant::now();
+    while !reserve.is_held() {
+        log.maintain().unwrap();
+        assert!(start.elapsed() < RESUME_WITHIN);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(meta.definitions().len(), 40);
+    gone.len() as u64
 }
