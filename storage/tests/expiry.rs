@@ -286,7 +286,8 @@ fn live(seed: u64) {
 #[test]
 fn what_is_past_its_time_is_never_shown() {
     let lives = std::env::var("SUBLOG_EXPIRY_LIVES").ok().and_then(|n| n.parse().ok()).unwrap_or(120);
-    for seed in 1..=lives {
+    // And one in which a range is removed over numbers that a rewriting left out a moment before.
+    for seed in (1..=lives).chain([297]) {
         if std::panic::catch_unwind(|| live(seed)).is_err() {
             panic!("seed {seed}");
         }

@@ -119,7 +119,7 @@ impl<'a> Scales<'a> {
 }
 
 /// The same numbers as ranges that ascend and do not touch.
-fn in_order(ranges: &[(u64, u64)]) -> Vec<(u64, u64)> {
+pub(super) fn in_order(ranges: &[(u64, u64)]) -> Vec<(u64, u64)> {
     let mut sorted: Vec<_> = ranges.iter().copied().filter(|range| range.0 <= range.1).collect();
     sorted.sort_unstable();
     let mut apart: Vec<(u64, u64)> = Vec::with_capacity(sorted.len());

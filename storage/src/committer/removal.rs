@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Committer;
-use super::plan::{Plan, Scales};
+use super::plan::{Plan, Scales, in_order};
 use crate::cursor::Found;
 use crate::error::{LogError, Operation, ReadError};
 use crate::format::removal::Group;
@@ -131,7 +131,12 @@ impl Committer {
                 into.messages += group.messages;
                 into.bytes += group.bytes;
                 into.ranges.extend(group.ranges);
-                into.ranges.sort_unstable();
+                // Numbers that a rewriting left out may be named again, by a range that goes over them.
+                into.ranges = in_order(&into.ranges);
+                if into.nonce != group.nonce {
+                    // Counted in two files: the sums are of neither.
+                    into.nonce = !group.nonce;
+                }
             }
         }
     }

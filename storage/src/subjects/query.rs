@@ -170,8 +170,10 @@ impl Shared {
     /// Makes the part of a sealed segment, from memory or from its file, unless somebody did meanwhile.
     pub(crate) fn make_part(&self, segment: &Arc<Segment>) -> Result<(), IndexError> {
         let _one_at_a_time = self.subjects.building.lock();
-        let here = std::slice::from_ref(segment);
-        if !self.subjects.set().cover(here, &[]).missing.is_empty() {
+        // Among all of them: a part of several is no more right once one of those was rewritten.
+        let segments = self.segments();
+        let sealed = segments.split_last().map_or(&[][..], |(_, sealed)| sealed);
+        if self.missing_parts(sealed).iter().any(|missing| Arc::ptr_eq(missing, segment)) {
             let waiting = Arc::clone(&self.subjects.memory.read().waiting);
             let part = match waiting.iter().find(|waiting| Arc::ptr_eq(&waiting.segment, segment)) {
                 Some(Waiting { pieces, .. }) => build::part_of_pieces(self, segment, pieces)?,
