@@ -6,6 +6,7 @@
 //! Consumers have their place beside this: requests `CONSUMER.>` go to [`api`], acknowledgements on `$JS.ACK.>` are to be
 //! taken where [`crate::server::answers`] takes requests, and [`store::StreamLog::readable`] tells what can be delivered.
 
+pub mod advisories;
 pub mod api;
 pub mod config;
 pub mod consumer;
@@ -32,6 +33,13 @@ use streams::{Declared, Streams};
 
 /// First bytes of the subjects of requests.
 pub const API_PREFIX: &[u8] = b"$JS.API.";
+
+/// First bytes of the subjects of acks.
+pub const ACK_PREFIX: &[u8] = b"$JS.ACK.";
+/// First bytes of the subjects on which subscribers say that they have kept up.
+pub const FLOW_CONTROL_PREFIX: &[u8] = b"$JS.FC.";
+/// First bytes of the subjects on which clients ask for messages.
+pub const NEXT_PREFIX: &[u8] = b"$JS.API.CONSUMER.MSG.NEXT.";
 
 /// What responses say of this server.
 #[must_use]
@@ -68,6 +76,37 @@ impl JetStream {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Declared> {
         if name == CAPTURE { self.capture.clone() } else { self.streams.get(name) }
+    }
+
+    /// A stream at work by its name, the capture stream too.
+    #[must_use]
+    pub fn stream(&self, name: &str) -> Option<Arc<Stream>> {
+        if name == CAPTURE {
+            self.capture.as_ref().map(|found| found.stream.clone())
+        } else {
+            self.streams.stream(name)
+        }
+    }
+
+    /// Keeps what a consumer is.
+    ///
+    /// # Errors
+    /// In words for clients.
+    pub fn keep_consumer(
+        &self,
+        _: &Declared,
+        _: &consumer::Consumer,
+        _: &config::ConsumerConfig,
+    ) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Forgets a consumer.
+    ///
+    /// # Errors
+    /// In words for clients.
+    pub fn forget_consumer(&self, _: &consumer::Consumer) -> Result<(), String> {
+        Ok(())
     }
 
     /// All streams by name, the capture stream among them.

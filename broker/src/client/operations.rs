@@ -165,6 +165,9 @@ impl Connection {
 
     /// Takes a request on a subject of the server's own; false when there is nothing there.
     fn serve(&mut self, message: &Publish<'_>) -> bool {
+        if let Some(taken) = jetstream::consumer::inlet::take(&self.server, message) {
+            return taken;
+        }
         if message.subject.starts_with(jetstream::API_PREFIX) {
             return self.server.jetstream.api.take(&self.server, message);
         }

@@ -1,3 +1,73 @@
 //! Consumers of a stream.
+//!
+//! What one does is decided by its [`machine`]; its [`driver`] connects that with the stream's log, the clients and the
+//! clock. [`setup`] and [`start`] say how one begins, [`info`] what is told about one.
 
+pub mod driver;
+pub mod info;
+pub mod inlet;
 pub mod machine;
+pub mod manage;
+pub mod setup;
+pub mod start;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard, RwLock};
+
+pub use driver::Consumer;
+
+/// The consumers of one stream, by name.
+#[derive(Default)]
+pub struct Consumers {
+    by_name: RwLock<BTreeMap<Box<str>, Arc<Consumer>>>,
+    /// One change at a time.
+    changing: Mutex<()>,
+}
+
+impl Consumers {
+    /// Held while consumers come, change or go.
+    pub(super) fn changing(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock()
+    }
+
+    /// A consumer by its name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Arc<Consumer>> {
+        self.by_name.read().get(name).cloned()
+    }
+
+    /// All of them, by name.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Consumer>> {
+        self.by_name.read().values().cloned().collect()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_name.read().len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_name.read().is_empty()
+    }
+
+    /// Adds one.
+    pub(super) fn add(&self, consumer: Arc<Consumer>) {
+        self.by_name.write().insert(consumer.name.clone(), consumer);
+    }
+
+    /// Takes one out, unless it is another of the same name by now.
+    pub(super) fn remove(&self, consumer: &Arc<Consumer>) -> bool {
+        let mut by_name = self.by_name.write();
+        let is_it = by_name.get(&consumer.name).is_some_and(|there| Arc::ptr_eq(there, consumer));
+        if is_it {
+            by_name.remove(&consumer.name);
+        }
+        is_it
+    }
+}

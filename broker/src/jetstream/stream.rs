@@ -17,6 +17,7 @@ use sublog_storage::{AppendError, LogError, Visit};
 use self::checks::Rules;
 use self::ingest::Ingest;
 use super::config::StreamConfig;
+use super::consumer::Consumers;
 use super::store::StreamLog;
 use crate::clock;
 
@@ -42,6 +43,8 @@ pub struct Stream {
     max_age_ns: AtomicI64,
     /// When the oldest message reaches it, in nanoseconds since 1970; early is no harm.
     expires_ns: AtomicI64,
+    /// Its consumers.
+    pub consumers: Consumers,
 }
 
 impl Stream {
@@ -59,6 +62,7 @@ impl Stream {
             gone: AtomicBool::new(false),
             max_age_ns: AtomicI64::new(0),
             expires_ns: AtomicI64::new(NEVER),
+            consumers: Consumers::default(),
         }
     }
 
@@ -123,6 +127,12 @@ impl Stream {
 
     pub(super) fn rules(&self) -> Arc<Rules> {
         self.rules.read().clone()
+    }
+
+    /// Last number given out, also to what cannot be read yet.
+    #[must_use]
+    pub fn last_seq(&self) -> u64 {
+        self.log().map_or(0, |log| self.ingest.lock().last_seq(log))
     }
 
     /// Whether it was deleted.

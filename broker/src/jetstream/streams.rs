@@ -166,6 +166,12 @@ impl Streams {
         self.by_name.read().get(name).cloned()
     }
 
+    /// A stream at work by its name.
+    #[must_use]
+    pub fn stream(&self, name: &str) -> Option<Arc<Stream>> {
+        self.by_name.read().get(name).map(|declared| declared.stream.clone())
+    }
+
     /// All streams, by name.
     #[must_use]
     pub fn all(&self) -> Vec<Declared> {

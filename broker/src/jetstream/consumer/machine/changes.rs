@@ -101,6 +101,19 @@ impl Machine {
         self.no_eligible = false;
     }
 
+    /// Messages of these ranges (ascending, both ends included) were removed: nothing waits for them from here on.
+    pub fn all_gone(&mut self, ranges: &[(u64, u64)]) {
+        let is_gone = |seq: &u64| {
+            let at = ranges.partition_point(|(_, last)| last < seq);
+            ranges.get(at).is_some_and(|(first, _)| first <= seq)
+        };
+        let out = self.unacked.entries().map(|(seq, _)| seq);
+        let listed = self.list.iter().flat_map(|list| list.seqs.iter().copied());
+        let gone: Vec<u64> =
+            out.chain(self.unacked.exhausted().map(|(seq, _)| seq)).chain(listed).filter(is_gone).collect();
+        gone.into_iter().for_each(|seq| self.gone(seq));
+    }
+
     /// The configuration has changed. Whether a consumer is pull or push, and its names, do not change.
     pub fn update(&mut self, config: MachineConfig, now: Now) {
         let old = std::mem::replace(&mut self.config, config);

@@ -1,0 +1,167 @@
+//! Advisories: what happens to streams and consumers, told to whoever listens to `$JS.EVENT.ADVISORY.>`.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::config::Time;
+use super::consumer::machine::Advisory;
+use super::consumer::{Consumer, setup};
+use crate::clock;
+use crate::server::Server;
+
+/// What all of them have.
+#[derive(Serialize)]
+struct Head {
+    #[serde(rename = "type")]
+    kind: String,
+    id: String,
+    timestamp: Time,
+}
+
+#[derive(Serialize)]
+struct OfStream<'a> {
+    #[serde(flatten)]
+    head: Head,
+    stream: &'a str,
+    action: &'a str,
+}
+
+#[derive(Serialize)]
+struct OfConsumer<'a, T> {
+    #[serde(flatten)]
+    head: Head,
+    stream: &'a str,
+    consumer: &'a str,
+    #[serde(flatten)]
+    what: T,
+}
+
+#[derive(Serialize)]
+struct Acted {
+    action: &'static str,
+}
+
+#[derive(Serialize)]
+struct MaxDeliveries {
+    stream_seq: u64,
+    deliveries: u64,
+}
+
+#[derive(Serialize)]
+struct Delivered<'a> {
+    consumer_seq: u64,
+    stream_seq: u64,
+    deliveries: u64,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    reason: &'a str,
+}
+
+#[derive(Serialize)]
+struct Paused {
+    paused: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pause_until: Option<Time>,
+}
+
+#[derive(Serialize)]
+struct Pinned<'a> {
+    group: &'a str,
+    pinned_id: &'a str,
+}
+
+#[derive(Serialize)]
+struct Unpinned<'a> {
+    group: &'a str,
+    reason: &'a str,
+}
+
+fn head(kind: &str) -> Head {
+    let id: String = (0..3).map(|_| setup::random_name()).collect();
+    Head {
+        kind: format!("io.nats.jetstream.{kind}"),
+        id: id.chars().take(22).collect(),
+        timestamp: Time::from_ns(clock::unix_ns()),
+    }
+}
+
+/// Tells it, if anybody listens. What nobody hears is not written.
+fn tell<T: Serialize>(server: &Arc<Server>, subject: &str, what: impl FnOnce() -> T) {
+    let subject = subject.as_bytes();
+    if !server.router.has_interest(subject) && server.router.sinks.of(subject).is_none() {
+        return;
+    }
+    // All keys are strings: there is nothing in an advisory that cannot be written.
+    let Ok(json) = serde_json::to_vec(&what()) else { return };
+    server.send(|sender| sender.publish(server, subject, None, 0, &json));
+}
+
+/// A stream was created, updated or deleted.
+pub fn stream_action(server: &Arc<Server>, stream: &str, event: &str, action: &str) {
+    tell(server, &format!("$JS.EVENT.ADVISORY.STREAM.{event}.{stream}"), || OfStream {
+        head: head("advisory.v1.stream_action"),
+        stream,
+        action,
+    });
+}
+
+fn about<T: Serialize>(server: &Arc<Server>, consumer: &Consumer, event: &str, kind: &str, what: impl FnOnce() -> T) {
+    let (stream, name) = (&*consumer.stream, &*consumer.name);
+    tell(server, &format!("$JS.EVENT.{event}.{stream}.{name}"), || OfConsumer {
+        head: head(kind),
+        stream,
+        consumer: name,
+        what: what(),
+    });
+}
+
+/// A consumer was created.
+pub fn consumer_created(server: &Arc<Server>, consumer: &Consumer) {
+    about(server, consumer, "ADVISORY.CONSUMER.CREATED", "advisory.v1.consumer_action", || Acted { action: "create" });
+}
+
+/// A consumer was deleted.
+pub fn consumer_deleted(server: &Arc<Server>, consumer: &Consumer) {
+    about(server, consumer, "ADVISORY.CONSUMER.DELETED", "advisory.v1.consumer_action", || Acted { action: "delete" });
+}
+
+/// Something that a consumer's machine wants told.
+pub fn of_consumer(server: &Arc<Server>, consumer: &Consumer, advisory: &Advisory) {
+    let to = |event: &str| format!("ADVISORY.CONSUMER.{event}");
+    match advisory {
+        Advisory::MaxDeliveries { stream_seq, deliveries } => {
+            let what = || MaxDeliveries { stream_seq: *stream_seq, deliveries: *deliveries };
+            about(server, consumer, &to("MAX_DELIVERIES"), "advisory.v1.max_deliver", what);
+        }
+        Advisory::Terminated { stream_seq, consumer_seq, deliveries, reason } => {
+            let what =
+                || Delivered { consumer_seq: *consumer_seq, stream_seq: *stream_seq, deliveries: *deliveries, reason };
+            about(server, consumer, &to("MSG_TERMINATED"), "advisory.v1.terminated", what);
+        }
+        Advisory::Nak { stream_seq, consumer_seq, deliveries } => {
+            let what = || Delivered {
+                consumer_seq: *consumer_seq,
+                stream_seq: *stream_seq,
+                deliveries: *deliveries,
+                reason: "",
+            };
+            about(server, consumer, &to("MSG_NAKED"), "advisory.v1.nak", what);
+        }
+        Advisory::Paused { paused, until } => {
+            let what = || Paused { paused: *paused, pause_until: until.map(Time::from_ns) };
+            about(server, consumer, &to("PAUSE"), "advisory.v1.consumer_pause", what);
+        }
+        Advisory::Pinned { group, id } => {
+            about(server, consumer, &to("PINNED"), "advisory.v1.consumer_group_pinned", || Pinned {
+                group,
+                pinned_id: id,
+            });
+        }
+        Advisory::Unpinned { group, reason } => {
+            about(server, consumer, &to("UNPINNED"), "advisory.v1.consumer_group_unpinned", || Unpinned {
+                group,
+                reason,
+            });
+        }
+    }
+}

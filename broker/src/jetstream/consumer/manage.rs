@@ -1,0 +1,131 @@
+//! How consumers come, change and go.
+
+use std::sync::Arc;
+
+use super::driver::{self, Consumer};
+use super::machine::{Closing, Machine};
+use super::{setup, start};
+use crate::capture::CAPTURE;
+use crate::clock;
+use crate::jetstream::advisories;
+use crate::jetstream::config::consumer::admit::{Action, Admission, Beside};
+use crate::jetstream::config::{ConsumerConfig, Limits, StreamConfig, Time};
+use crate::jetstream::errors::ApiError;
+use crate::jetstream::streams::Declared;
+use crate::server::Server;
+
+/// What a stream's consumers have to fit to. What the capture stream takes is none of what is sent to inboxes: nothing
+/// that is delivered comes back to it.
+fn fitted(stream: &StreamConfig) -> StreamConfig {
+    let mut config = stream.clone();
+    if config.name == CAPTURE {
+        config.subjects.clear();
+    }
+    config
+}
+
+/// The largest message that the stream can hold.
+fn burst_bytes(server: &Server, stream: &StreamConfig) -> u64 {
+    let most = server.options.limits.max_payload as u64;
+    u64::try_from(stream.max_msg_size).ok().filter(|bytes| *bytes > 0).map_or(most, |bytes| bytes.min(most))
+}
+
+/// Makes a consumer, or has one go on as it is asked for.
+///
+/// # Errors
+/// What the client is told.
+pub fn create(
+    server: &Arc<Server>,
+    declared: &Declared,
+    config: ConsumerConfig,
+    action: Action,
+    pedantic: bool,
+) -> Result<Arc<Consumer>, ApiError> {
+    let stream = &declared.stream;
+    let log = stream.log().ok_or_else(ApiError::stream_offline)?;
+    let _changing = stream.consumers.changing();
+    if stream.is_gone() {
+        return Err(ApiError::stream_not_found());
+    }
+    let there: Vec<(Arc<Consumer>, Arc<ConsumerConfig>)> =
+        stream.consumers.all().into_iter().map(|consumer| (consumer.clone(), consumer.config())).collect();
+    let existing = stream.consumers.get(config.asset_name());
+    let bound = existing.as_ref().is_some_and(|there| {
+        let config = there.config();
+        config.is_push() && server.router.has_interest(config.deliver_subject.as_bytes())
+    });
+    let (fitted, limits) = (fitted(&declared.config), Limits::default());
+    let beside = Beside {
+        stream: &fitted,
+        limits: &limits,
+        consumers: there.iter().map(|(consumer, config)| (&*consumer.name, &**config)),
+        bound,
+    };
+    let burst = burst_bytes(server, &declared.config);
+    match (config.admit(action, pedantic, &beside)?, existing) {
+        (Admission::Update(config), Some(consumer)) => {
+            if *consumer.config() != config {
+                let machine = setup::machine_config(&config, &consumer.name, &declared.config, burst);
+                server
+                    .jetstream
+                    .keep_consumer(declared, &consumer, &config)
+                    .map_err(ApiError::consumer_store_failed)?;
+                consumer.change(server, config, machine);
+            }
+            Ok(consumer)
+        }
+        (Admission::Update(mut config) | Admission::Create(mut config), _) => {
+            if config.asset_name().is_empty() {
+                config.name = setup::random_name();
+            }
+            let name = config.asset_name().to_owned();
+            if config.name.is_empty() {
+                config.name.clone_from(&name);
+            }
+            let filters = setup::filters(&config);
+            let start = start::start(log.log(), &config, &filters, stream.last_seq()).map_err(|error| {
+                tracing::error!(stream = &*stream.name, "Where a consumer begins cannot be read: {error}");
+                ApiError::consumer_create("the stream cannot be read")
+            })?;
+            let machine = setup::machine_config(&config, &name, &declared.config, burst);
+            let machine = Machine::new(machine, start, log.log().readable_seq(), driver::now());
+            let consumer = Consumer::new(&stream.name, &name, clock::unix_ns(), config, log.clone(), machine);
+            let config = consumer.config();
+            server.jetstream.keep_consumer(declared, &consumer, &config).map_err(ApiError::consumer_store_failed)?;
+            stream.consumers.add(consumer.clone());
+            server.replay_runtime.spawn(consumer.clone().run(server.clone(), stream.clone()));
+            advisories::consumer_created(server, &consumer);
+            Ok(consumer)
+        }
+    }
+}
+
+/// Ends a consumer for good. Whether it was there.
+///
+/// # Errors
+/// What the client is told: that it is gone could not be written.
+pub fn delete(server: &Arc<Server>, declared: &Declared, consumer: &Arc<Consumer>) -> Result<bool, ApiError> {
+    let consumers = &declared.stream.consumers;
+    let _changing = consumers.changing();
+    if !consumers.remove(consumer) {
+        return Ok(false);
+    }
+    consumer.end(server, Closing::Deleted);
+    advisories::consumer_deleted(server, consumer);
+    server.jetstream.forget_consumer(consumer).map_err(ApiError::consumer_store_failed)?;
+    Ok(true)
+}
+
+/// Pauses a consumer until then, or ends that. Returns the time that holds.
+///
+/// # Errors
+/// What the client is told.
+pub fn pause(server: &Arc<Server>, declared: &Declared, consumer: &Arc<Consumer>, until: Time) -> Result<(), ApiError> {
+    let _changing = declared.stream.consumers.changing();
+    let config = ConsumerConfig { pause_until: until.ns().map(|_| until), ..ConsumerConfig::clone(&consumer.config()) };
+    let burst = burst_bytes(server, &declared.config);
+    let machine = setup::machine_config(&config, &consumer.name, &declared.config, burst);
+    server.jetstream.keep_consumer(declared, consumer, &config).map_err(ApiError::consumer_store_failed)?;
+    consumer.change(server, config, machine);
+    Ok(())
+}
