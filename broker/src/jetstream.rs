@@ -28,6 +28,7 @@ use crate::server::NATS_VERSION;
 use api::Api;
 use config::StreamConfig;
 use config::metadata::ServerLevel;
+use consumer::positions::Positions;
 use stream::Stream;
 use streams::{Declared, Streams};
 
@@ -56,6 +57,8 @@ pub struct JetStream {
     pub streams: Streams,
     /// Requests.
     pub api: Api,
+    /// How far consumers are.
+    pub positions: Positions,
     /// The capture stream, as one that nobody declared.
     capture: Option<Declared>,
 }
@@ -69,7 +72,8 @@ impl JetStream {
             config: Arc::new(capture_config(options)),
             created_ns: Some(log.log().state().first_ts_ns).filter(|ns| *ns > 0).unwrap_or_else(clock::unix_ns),
         });
-        Self { streams, api, capture }
+        let positions = Positions::new(streams.meta().clone());
+        Self { streams, api, positions, capture }
     }
 
     /// A stream by its name, the capture stream too.
@@ -86,27 +90,6 @@ impl JetStream {
         } else {
             self.streams.stream(name)
         }
-    }
-
-    /// Keeps what a consumer is.
-    ///
-    /// # Errors
-    /// In words for clients.
-    pub fn keep_consumer(
-        &self,
-        _: &Declared,
-        _: &consumer::Consumer,
-        _: &config::ConsumerConfig,
-    ) -> Result<(), String> {
-        Ok(())
-    }
-
-    /// Forgets a consumer.
-    ///
-    /// # Errors
-    /// In words for clients.
-    pub fn forget_consumer(&self, _: &consumer::Consumer) -> Result<(), String> {
-        Ok(())
     }
 
     /// All streams by name, the capture stream among them.

@@ -10,6 +10,9 @@ use super::consumer::{Consumer, setup};
 use crate::clock;
 use crate::server::Server;
 
+/// The one account there is.
+const ACCOUNT: &str = "$G";
+
 /// What all of them have.
 #[derive(Serialize)]
 struct Head {
@@ -38,6 +41,14 @@ struct OfConsumer<'a, T> {
 }
 
 #[derive(Serialize)]
+struct Grouped<T> {
+    #[serde(flatten)]
+    head: Head,
+    #[serde(flatten)]
+    what: T,
+}
+
+#[derive(Serialize)]
 struct Acted {
     action: &'static str,
 }
@@ -60,18 +71,23 @@ struct Delivered<'a> {
 #[derive(Serialize)]
 struct Paused {
     paused: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pause_until: Option<Time>,
+    pause_until: Time,
 }
 
 #[derive(Serialize)]
 struct Pinned<'a> {
+    account: &'static str,
+    stream: &'a str,
+    consumer: &'a str,
     group: &'a str,
     pinned_id: &'a str,
 }
 
 #[derive(Serialize)]
 struct Unpinned<'a> {
+    account: &'static str,
+    stream: &'a str,
+    consumer: &'a str,
     group: &'a str,
     reason: &'a str,
 }
@@ -125,9 +141,17 @@ pub fn consumer_deleted(server: &Arc<Server>, consumer: &Consumer) {
     about(server, consumer, "ADVISORY.CONSUMER.DELETED", "advisory.v1.consumer_action", || Acted { action: "delete" });
 }
 
+/// About a group: alone among the advisories these name the account.
+fn grouped<T: Serialize>(server: &Arc<Server>, consumer: &Consumer, event: &str, kind: &str, what: T) {
+    let subject = format!("$JS.EVENT.ADVISORY.CONSUMER.{event}.{}.{}", consumer.stream, consumer.name);
+    let kind = format!("advisory.v1.consumer_group_{kind}");
+    tell(server, &subject, || Grouped { head: head(&kind), what });
+}
+
 /// Something that a consumer's machine wants told.
 pub fn of_consumer(server: &Arc<Server>, consumer: &Consumer, advisory: &Advisory) {
     let to = |event: &str| format!("ADVISORY.CONSUMER.{event}");
+    let (account, stream, name) = (ACCOUNT, &*consumer.stream, &*consumer.name);
     match advisory {
         Advisory::MaxDeliveries { stream_seq, deliveries } => {
             let what = || MaxDeliveries { stream_seq: *stream_seq, deliveries: *deliveries };
@@ -148,20 +172,26 @@ pub fn of_consumer(server: &Arc<Server>, consumer: &Consumer, advisory: &Advisor
             about(server, consumer, &to("MSG_NAKED"), "advisory.v1.nak", what);
         }
         Advisory::Paused { paused, until } => {
-            let what = || Paused { paused: *paused, pause_until: until.map(Time::from_ns) };
+            let what = || Paused { paused: *paused, pause_until: until.map_or(Time::NEVER, Time::from_ns) };
             about(server, consumer, &to("PAUSE"), "advisory.v1.consumer_pause", what);
         }
         Advisory::Pinned { group, id } => {
-            about(server, consumer, &to("PINNED"), "advisory.v1.consumer_group_pinned", || Pinned {
-                group,
-                pinned_id: id,
-            });
+            grouped(
+                server,
+                consumer,
+                "PINNED",
+                "pinned",
+                Pinned { account, stream, consumer: name, group, pinned_id: id },
+            );
         }
         Advisory::Unpinned { group, reason } => {
-            about(server, consumer, &to("UNPINNED"), "advisory.v1.consumer_group_unpinned", || Unpinned {
-                group,
-                reason,
-            });
+            grouped(
+                server,
+                consumer,
+                "UNPINNED",
+                "unpinned",
+                Unpinned { account, stream, consumer: name, group, reason },
+            );
         }
     }
 }

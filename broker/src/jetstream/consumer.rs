@@ -8,6 +8,9 @@ pub mod info;
 pub mod inlet;
 pub mod machine;
 pub mod manage;
+pub mod positions;
+pub mod restore;
+pub mod retention;
 pub mod setup;
 pub mod start;
 
@@ -15,6 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
+use sublog_storage::index::{FilterSet, SubjectFilter};
 
 pub use driver::Consumer;
 
@@ -22,6 +26,8 @@ pub use driver::Consumer;
 #[derive(Default)]
 pub struct Consumers {
     by_name: RwLock<BTreeMap<Box<str>, Arc<Consumer>>>,
+    /// What they are about; `None` if that is everything.
+    wanted: RwLock<Option<Arc<[FilterSet]>>>,
     /// One change at a time.
     changing: Mutex<()>,
 }
@@ -56,9 +62,34 @@ impl Consumers {
         self.by_name.read().is_empty()
     }
 
+    /// Whether any of them is about this subject.
+    #[must_use]
+    pub fn want(&self, subject: &[u8]) -> bool {
+        self.wanted.read().as_ref().is_none_or(|wanted| wanted.iter().any(|filters| filters.matches(subject)))
+    }
+
+    /// Whether there may be subjects that none of them is about.
+    #[must_use]
+    pub fn are_choosy(&self) -> bool {
+        self.wanted.read().is_some()
+    }
+
+    /// One of them has come, gone or changed.
+    pub(super) fn look_again(&self) {
+        let all: Vec<FilterSet> = self.all().iter().map(|consumer| setup::filters(&consumer.config())).collect();
+        let everything = |filters: &FilterSet| filters.filters().iter().any(SubjectFilter::is_everything);
+        let choosy = !all.iter().any(everything);
+        *self.wanted.write() = choosy.then(|| all.into());
+    }
+
     /// Adds one.
     pub(super) fn add(&self, consumer: Arc<Consumer>) {
         self.by_name.write().insert(consumer.name.clone(), consumer);
+    }
+
+    /// Takes all of them out.
+    pub(super) fn take_all(&self) -> Vec<Arc<Consumer>> {
+        std::mem::take(&mut *self.by_name.write()).into_values().collect()
     }
 
     /// Takes one out, unless it is another of the same name by now.

@@ -17,6 +17,7 @@ use sublog_storage::{AppendError, LogError, Visit};
 use self::checks::Rules;
 use self::ingest::Ingest;
 use super::config::StreamConfig;
+use super::config::stream::RetentionPolicy;
 use super::consumer::Consumers;
 use super::store::StreamLog;
 use crate::clock;
@@ -45,6 +46,9 @@ pub struct Stream {
     expires_ns: AtomicI64,
     /// Its consumers.
     pub consumers: Consumers,
+    retention: RwLock<RetentionPolicy>,
+    /// A message may be one that no consumer wants, and then it is not kept.
+    checks_interest: AtomicBool,
 }
 
 impl Stream {
@@ -63,6 +67,8 @@ impl Stream {
             max_age_ns: AtomicI64::new(0),
             expires_ns: AtomicI64::new(NEVER),
             consumers: Consumers::default(),
+            retention: RwLock::default(),
+            checks_interest: AtomicBool::new(false),
         }
     }
 
@@ -93,12 +99,35 @@ impl Stream {
         let rules = config.rules();
         let max_age_ns = config.max_stay().map_or(0, |age| i64::try_from(age.as_nanos()).unwrap_or(i64::MAX));
         // Nobody is in the middle of taking messages by the old ones when this returns.
-        let _none = self.ingest.lock();
+        let none = self.ingest.lock();
         self.plain_below.store(rules.plain_below(), Ordering::Relaxed);
         self.silent.store(rules.silent, Ordering::Relaxed);
         self.max_age_ns.store(max_age_ns, Ordering::Relaxed);
         self.expires_ns.store(if max_age_ns > 0 { 0 } else { NEVER }, Ordering::Relaxed);
         *self.rules.write() = Arc::new(rules);
+        drop(none);
+        *self.retention.write() = config.retention;
+        self.look_at_interest();
+    }
+
+    /// For whom messages are kept.
+    #[must_use]
+    pub fn retention(&self) -> RetentionPolicy {
+        *self.retention.read()
+    }
+
+    /// Its consumers, or what they are about, may be others now.
+    pub fn look_at_interest(&self) {
+        let by_interest = self.retention() == RetentionPolicy::Interest;
+        if by_interest {
+            self.consumers.look_again();
+        }
+        self.checks_interest.store(by_interest && self.consumers.are_choosy(), Ordering::Release);
+    }
+
+    /// Whether a message on this subject is kept by no consumer, and so not at all.
+    pub(super) fn is_unwanted(&self, subject: &[u8]) -> bool {
+        self.checks_interest.load(Ordering::Acquire) && !self.consumers.want(subject)
     }
 
     /// Reads the ids of the newest messages again, those of the window before `now_ns`.
@@ -155,7 +184,7 @@ impl Stream {
     /// Whether a message of that size has to be looked at even if it asks for nothing.
     #[must_use]
     pub fn looks_at(&self, bytes: usize) -> bool {
-        bytes >= self.plain_below.load(Ordering::Relaxed)
+        bytes >= self.plain_below.load(Ordering::Relaxed) || self.checks_interest.load(Ordering::Relaxed)
     }
 
     /// Something was appended: it will be too old some time.

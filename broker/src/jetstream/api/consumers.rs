@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use super::super::config::consumer::{DeliverPolicy, PriorityPolicy};
+use super::super::config::Time;
+use super::super::config::consumer::DeliverPolicy;
 use super::super::config::json::Unknown;
 use super::super::consumer::{Consumer, driver, info, manage};
 use super::super::errors::ApiError;
 use super::super::server_level;
 use super::super::streams::Declared;
-use super::super::wire::Kind;
 use super::super::wire::create::{ConsumerRequest, CreateSubject};
 use super::super::wire::info::ConsumerInfo;
 use super::super::wire::paging::{LIST_MAX, NAMES_MAX, Page};
 use super::super::wire::requests::{ConsumersRequest, PauseRequest, ResetRequest, UnpinRequest, expect_empty};
-use super::super::wire::responses::{ConsumerList, ConsumerNames, Done, Nothing, Paused, ResetDone};
+use super::super::wire::responses::{ConsumerList, ConsumerNames, Done, NotReset, Nothing, Paused, ResetDone};
+use super::super::wire::{Kind, Response};
 use super::{Answer, Request, answer};
 use crate::server::Server;
 
@@ -26,6 +27,7 @@ pub(super) fn is_offered(operation: &str) -> bool {
     let (what, names) = (tokens.next().unwrap_or_default(), tokens.count());
     match what {
         "NAMES" | "LIST" => names == 1,
+        "LEADER" => names == 3,
         "INFO" | "DELETE" | "PAUSE" | "RESET" | "UNPIN" => names == 2,
         _ => false,
     }
@@ -43,6 +45,9 @@ pub(super) fn carry_out(server: &Arc<Server>, request: &Request, operation: &str
     let (stream, name) = rest.split_once('.').unwrap_or((rest, ""));
     let found = || allowed().and_then(|()| find(server, stream, name));
     Some(match what {
+        "LEADER" if stream == "STEPDOWN" => {
+            answer(Kind::ConsumerLeaderStepDown, Err::<Done, _>(ApiError::cluster_required()))
+        }
         "NAMES" => answer(Kind::ConsumerNames, allowed().and_then(|()| names(server, stream, body))),
         "LIST" => answer(Kind::ConsumerList, allowed().and_then(|()| list(server, stream, body))),
         "INFO" => {
@@ -52,8 +57,14 @@ pub(super) fn carry_out(server: &Arc<Server>, request: &Request, operation: &str
         "DELETE" => {
             answer(Kind::ConsumerDelete, expect_empty(body).and_then(|()| found()).and_then(|at| delete(server, &at)))
         }
-        "PAUSE" => answer(Kind::ConsumerPause, pause(server, found, body)),
-        "RESET" => answer(Kind::ConsumerReset, reset(server, found, body)),
+        "PAUSE" => match pause(server, found, body) {
+            Ok(paused) => answer(Kind::ConsumerPause, Ok(paused)),
+            Err(error) => Response::with_error(Kind::ConsumerPause, error, Paused::default()).into(),
+        },
+        "RESET" => match reset(server, found, body) {
+            Ok(done) => answer(Kind::ConsumerReset, Ok(done)),
+            Err(error) => Response::with_error(Kind::ConsumerReset, error, NotReset::default()).into(),
+        },
         "UNPIN" => answer(Kind::ConsumerUnpin, unpin(server, found, body)),
         _ => return None,
     })
@@ -89,7 +100,7 @@ fn list(server: &Server, stream: &str, body: &[u8]) -> Result<ConsumerList, ApiE
     let asked = ConsumersRequest::parse(body, Unknown::Ignore)?;
     let all = stream_of(server, stream)?.stream.consumers.all();
     let page = Page::new(all.len(), asked.offset, LIST_MAX);
-    Ok(ConsumerList { page, consumers: page.pick(all.iter()).map(|consumer| info::info(server, consumer)).collect() })
+    Ok(ConsumerList { page, consumers: page.pick(all.iter()).map(|consumer| info::listed(server, consumer)).collect() })
 }
 
 fn delete(server: &Arc<Server>, (declared, consumer): &Found) -> Result<Done, ApiError> {
@@ -118,22 +129,30 @@ fn reset(
     body: &[u8],
 ) -> Result<ResetDone, ApiError> {
     let seq = if body.is_empty() { 0 } else { ResetRequest::parse(body, Unknown::Ignore)?.seq };
-    let (_, consumer) = found()?;
+    let (declared, consumer) = found()?;
     let config = consumer.config();
     match config.deliver_policy {
         DeliverPolicy::All => {}
         DeliverPolicy::ByStartSequence if seq == 0 || seq >= config.opt_start_seq => {}
         DeliverPolicy::ByStartSequence => {
-            return Err(ApiError::consumer_invalid_reset(format_args!(
-                "below start seq {}, requested {seq}",
-                config.opt_start_seq
-            )));
+            return Err(ApiError::consumer_invalid_reset("below start seq"));
         }
         _ if seq == 0 => {}
-        _ => return Err(ApiError::consumer_invalid_reset("not allowed to reset to a sequence")),
+        DeliverPolicy::ByStartTime if seq >= first_since(&declared, config.opt_start_time)? => {}
+        DeliverPolicy::ByStartTime => return Err(ApiError::consumer_invalid_reset("below start seq")),
+        _ => return Err(ApiError::consumer_invalid_reset("not allowed")),
     }
     let reset_seq = consumer.with(server, |machine, _| machine.reset(seq));
     Ok(ResetDone { info: info::info(server, &consumer), reset_seq })
+}
+
+/// The number of the stream's first message from then on.
+fn first_since(declared: &Declared, time: Option<Time>) -> Result<u64, ApiError> {
+    let log = declared.stream.log().ok_or_else(ApiError::stream_offline)?.log();
+    log.seek_time(time.and_then(Time::ns).unwrap_or(i64::MIN)).map_err(|error| {
+        tracing::warn!("A stream cannot be read: {error}");
+        ApiError::general("the stream cannot be read")
+    })
 }
 
 fn unpin(
@@ -146,9 +165,6 @@ fn unpin(
     let config = consumer.config();
     if !config.priority_groups.contains(&asked.group) {
         return Err(ApiError::consumer_invalid_priority_group());
-    }
-    if config.priority_policy != PriorityPolicy::PinnedClient {
-        return Err(ApiError::bad_request());
     }
     consumer.with(server, |machine, _| machine.unpin());
     Ok(Nothing {})

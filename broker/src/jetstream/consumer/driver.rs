@@ -16,12 +16,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::{Mutex, MutexGuard, RwLock};
+use parking_lot::{Mutex, RwLock};
 use sublog_storage::Selection;
 use sublog_storage::index::FilterSet;
 use tokio::sync::Notify;
 
-use super::machine::{AckNumbers, Closing, Machine, MachineConfig, Now, World};
+use super::machine::{AckNumbers, Closing, Machine, MachineConfig, Now, State, World};
 use super::setup;
 use crate::client::Client;
 use crate::clock;
@@ -86,7 +86,13 @@ pub struct Consumer {
     /// Whether somebody subscribed to its deliver subject, or no longer does, since it last looked.
     interest: Arc<Notify>,
     core: Mutex<Core>,
+    /// It outlives the server.
+    persists: bool,
+    /// It is in the line of those whose positions are to be written.
+    pub(super) dirty: AtomicBool,
     ended: AtomicBool,
+    deleted: AtomicBool,
+    finished: AtomicBool,
 }
 
 /// What a turn works on.
@@ -128,6 +134,7 @@ impl Consumer {
         config: ConsumerConfig,
         log: Arc<StreamLog>,
         machine: Machine,
+        persists: bool,
     ) -> Arc<Self> {
         let core = Core {
             machine,
@@ -147,7 +154,11 @@ impl Consumer {
             wake: Notify::new(),
             interest: Arc::default(),
             core: Mutex::new(core),
+            persists,
+            dirty: AtomicBool::new(false),
             ended: AtomicBool::new(false),
+            deleted: AtomicBool::new(false),
+            finished: AtomicBool::new(false),
         })
     }
 
@@ -157,9 +168,22 @@ impl Consumer {
         self.config.read().clone()
     }
 
-    /// Its stream's log.
-    pub(super) fn log(&self) -> &Arc<StreamLog> {
-        &self.log
+    /// Whether it outlives the server.
+    #[must_use]
+    pub fn persists(&self) -> bool {
+        self.persists
+    }
+
+    /// Whether it ended for good.
+    #[must_use]
+    pub fn is_deleted(&self) -> bool {
+        self.deleted.load(Ordering::Acquire)
+    }
+
+    /// Whether it has taken its last turn.
+    #[must_use]
+    pub fn has_finished(&self) -> bool {
+        self.finished.load(Ordering::Acquire)
     }
 
     /// Whether it was deleted, or the server stops.
@@ -199,9 +223,22 @@ impl Consumer {
         result
     }
 
-    /// The machine, unless a turn lasts longer than that.
-    pub(super) fn look(&self, patience: Duration) -> Option<MutexGuard<'_, Core>> {
-        self.core.try_lock_for(patience)
+    /// Whether a subject is one of those it is about.
+    #[must_use]
+    pub fn is_about(&self, subject: &[u8]) -> bool {
+        self.core.lock().filters.matches(subject)
+    }
+
+    /// Whether a message has to stay for it.
+    #[must_use]
+    pub fn needs(&self, stream_seq: u64, subject: &[u8]) -> bool {
+        let core = self.core.lock();
+        core.filters.matches(subject) && core.machine.needs(stream_seq)
+    }
+
+    /// What is to be kept of it; `None` while a turn lasts longer than that.
+    pub(super) fn save(&self, patience: Duration) -> Option<State> {
+        Some(self.core.try_lock_for(patience)?.machine.save(now()))
     }
 
     /// It is something else from now on.
@@ -229,6 +266,7 @@ impl Consumer {
         }
         drop(core);
         server.router.interest.forget(self.config().deliver_subject.as_bytes(), &self.interest);
+        self.deleted.fetch_or(closing == Closing::Deleted, Ordering::AcqRel);
         self.ended.store(true, Ordering::Release);
         self.wake.notify_one();
     }
@@ -250,7 +288,7 @@ impl Consumer {
             // Before the turn looks, so that what comes during it is noticed.
             readable.mark_unchanged();
             match self.turn(&server, &stream) {
-                Turn::Over => return,
+                Turn::Over => return self.finished.store(true, Ordering::Release),
                 Turn::More => tokio::task::yield_now().await,
                 Turn::Rest { until, reads, behind } => {
                     let left = until.map_or(SLEEP_MAX, |until| until.saturating_sub(clock::ticks()).min(SLEEP_MAX));

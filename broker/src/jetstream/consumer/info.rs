@@ -4,13 +4,19 @@ use super::Consumer;
 use super::driver;
 use super::machine::{self, Machine, World};
 use crate::clock;
-use crate::jetstream::config::Time;
+use crate::jetstream::config::{ConsumerConfig, Time};
 use crate::jetstream::server_level;
 use crate::jetstream::wire::info::{ConsumerInfo, Position, PriorityGroupState};
 use crate::server::Server;
 
 fn position(at: machine::Position, active_ns: Option<i64>) -> Position {
     Position { consumer_seq: at.consumer, stream_seq: at.stream, last_active: active_ns.map(Time::from_ns) }
+}
+
+/// The same, in a list: without what single answers say of the server.
+#[must_use]
+pub fn listed(server: &Server, consumer: &Consumer) -> ConsumerInfo {
+    ConsumerInfo { config: ConsumerConfig::clone(&consumer.config()), ..info(server, consumer) }
 }
 
 /// A consumer as it is now.

@@ -36,6 +36,7 @@ pub fn take(server: &Arc<Server>, message: &Publish<'_>) -> Option<bool> {
     let names = message.subject.strip_prefix(FLOW_CONTROL_PREFIX)?;
     let mut tokens = names.split(|byte| *byte == b'.');
     let consumer = tokens.next().zip(tokens.next()).and_then(|(stream, name)| find(server, stream, name));
+    let consumer = consumer.filter(|consumer| consumer.config().flow_control);
     if let Some(consumer) = &consumer {
         consumer.tell(Event::FlowControl { subject: message.subject.into() });
     }
@@ -43,7 +44,7 @@ pub fn take(server: &Arc<Server>, message: &Publish<'_>) -> Option<bool> {
 }
 
 fn ack(server: &Server, message: &Publish<'_>) -> bool {
-    let Some(subject) = AckSubject::parse(message.subject) else { return false };
+    let Some(subject) = AckSubject::parse(message.subject) else { return is_shaped(server, message.subject) };
     let Some(consumer) = find(server, subject.stream, subject.consumer) else { return false };
     if consumer.config().ack_policy == AckPolicy::None {
         return false;
@@ -51,6 +52,13 @@ fn ack(server: &Server, message: &Publish<'_>) -> bool {
     let reply = message.reply.map(Bytes::copy_from_slice);
     consumer.tell(Event::Ack { numbers: subject.numbers, body: body(message).into(), reply });
     true
+}
+
+/// Whether a subject is a consumer's ack subject but for the numbers: that is nobody's either, but nobody is told.
+fn is_shaped(server: &Server, subject: &[u8]) -> bool {
+    let tokens: Vec<&[u8]> = subject.split(|byte| *byte == b'.').collect();
+    let &[_, _, stream, name, _, _, _, _, _] = tokens.as_slice() else { return false };
+    find(server, stream, name).is_some_and(|consumer| consumer.config().ack_policy != AckPolicy::None)
 }
 
 fn next(server: &Arc<Server>, message: &Publish<'_>, names: &[u8]) -> bool {

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
-use super::driver::{self, Consumer};
+use super::driver::{self, Consumer, Event};
 use super::machine::{Closing, Machine};
-use super::{setup, start};
+use super::{retention, setup, start};
 use crate::capture::CAPTURE;
 use crate::clock;
 use crate::jetstream::advisories;
 use crate::jetstream::config::consumer::admit::{Action, Admission, Beside};
+use crate::jetstream::config::metadata;
+use crate::jetstream::config::stream::{RetentionPolicy, StorageType};
 use crate::jetstream::config::{ConsumerConfig, Limits, StreamConfig, Time};
 use crate::jetstream::errors::ApiError;
+use crate::jetstream::stream::Stream;
 use crate::jetstream::streams::Declared;
 use crate::server::Server;
 
@@ -25,7 +28,7 @@ fn fitted(stream: &StreamConfig) -> StreamConfig {
 }
 
 /// The largest message that the stream can hold.
-fn burst_bytes(server: &Server, stream: &StreamConfig) -> u64 {
+pub(super) fn burst_bytes(server: &Server, stream: &StreamConfig) -> u64 {
     let most = server.options.limits.max_payload as u64;
     u64::try_from(stream.max_msg_size).ok().filter(|bytes| *bytes > 0).map_or(most, |bytes| bytes.min(most))
 }
@@ -66,22 +69,17 @@ pub fn create(
         (Admission::Update(config), Some(consumer)) => {
             if *consumer.config() != config {
                 let machine = setup::machine_config(&config, &consumer.name, &declared.config, burst);
-                server
-                    .jetstream
-                    .keep_consumer(declared, &consumer, &config)
-                    .map_err(ApiError::consumer_store_failed)?;
+                server.jetstream.positions.keep(declared, &consumer, &config)?;
                 consumer.change(server, config, machine);
+                stream.look_at_interest();
             }
             Ok(consumer)
         }
-        (Admission::Update(mut config) | Admission::Create(mut config), _) => {
-            if config.asset_name().is_empty() {
-                config.name = setup::random_name();
-            }
-            let name = config.asset_name().to_owned();
-            if config.name.is_empty() {
-                config.name.clone_from(&name);
-            }
+        (Admission::Update(config) | Admission::Create(config), _) => {
+            let name = match config.asset_name() {
+                "" => setup::random_name(),
+                name => name.to_owned(),
+            };
             let filters = setup::filters(&config);
             let start = start::start(log.log(), &config, &filters, stream.last_seq()).map_err(|error| {
                 tracing::error!(stream = &*stream.name, "Where a consumer begins cannot be read: {error}");
@@ -89,10 +87,12 @@ pub fn create(
             })?;
             let machine = setup::machine_config(&config, &name, &declared.config, burst);
             let machine = Machine::new(machine, start, log.log().readable_seq(), driver::now());
-            let consumer = Consumer::new(&stream.name, &name, clock::unix_ns(), config, log.clone(), machine);
+            let persists = !config.mem_storage && declared.config.storage == StorageType::File;
+            let consumer = Consumer::new(&stream.name, &name, clock::unix_ns(), config, log.clone(), machine, persists);
             let config = consumer.config();
-            server.jetstream.keep_consumer(declared, &consumer, &config).map_err(ApiError::consumer_store_failed)?;
+            server.jetstream.positions.keep(declared, &consumer, &config)?;
             stream.consumers.add(consumer.clone());
+            stream.look_at_interest();
             server.replay_runtime.spawn(consumer.clone().run(server.clone(), stream.clone()));
             advisories::consumer_created(server, &consumer);
             Ok(consumer)
@@ -111,9 +111,51 @@ pub fn delete(server: &Arc<Server>, declared: &Declared, consumer: &Arc<Consumer
         return Ok(false);
     }
     consumer.end(server, Closing::Deleted);
+    declared.stream.look_at_interest();
+    if declared.stream.retention() == RetentionPolicy::Interest {
+        server.replay_runtime.spawn(retention::review(declared.stream.clone()));
+    }
     advisories::consumer_deleted(server, consumer);
-    server.jetstream.forget_consumer(consumer).map_err(ApiError::consumer_store_failed)?;
+    server.jetstream.positions.forget(std::slice::from_ref(consumer))?;
     Ok(true)
+}
+
+/// Ends a consumer that nobody uses.
+pub fn delete_unused(server: &Arc<Server>, consumer: &Arc<Consumer>) {
+    let Some(declared) = server.jetstream.get(&consumer.stream) else { return };
+    tracing::debug!(stream = &*consumer.stream, consumer = &*consumer.name, "Nobody uses the consumer, it is deleted");
+    // What it was is not there any more for anybody; if that could not be written, it comes back once more.
+    let _ = delete(server, &declared, consumer);
+}
+
+/// Ends all consumers of a stream that is gone.
+pub fn delete_all(server: &Arc<Server>, stream: &Stream) {
+    let consumers = stream.consumers.take_all();
+    for consumer in &consumers {
+        consumer.end(server, Closing::Deleted);
+        advisories::consumer_deleted(server, consumer);
+    }
+    // They would not come back either if this failed: their stream is another.
+    let _ = server.jetstream.positions.forget(&consumers);
+}
+
+/// A stream is something else now, which its consumers have to know.
+pub fn stream_changed(server: &Server, declared: &Declared) {
+    let burst = burst_bytes(server, &declared.config);
+    for consumer in declared.stream.consumers.all() {
+        let config = ConsumerConfig::clone(&consumer.config());
+        let machine = setup::machine_config(&config, &consumer.name, &declared.config, burst);
+        consumer.change(server, config, machine);
+    }
+    declared.stream.look_at_interest();
+}
+
+/// Messages of a stream were removed by somebody: ranges with both ends, ascending.
+pub fn removed(stream: &Stream, ranges: &[(u64, u64)]) {
+    let ranges: Arc<[(u64, u64)]> = ranges.into();
+    for consumer in stream.consumers.all() {
+        consumer.tell(Event::Removed { ranges: ranges.clone() });
+    }
 }
 
 /// Pauses a consumer until then, or ends that. Returns the time that holds.
@@ -122,10 +164,13 @@ pub fn delete(server: &Arc<Server>, declared: &Declared, consumer: &Arc<Consumer
 /// What the client is told.
 pub fn pause(server: &Arc<Server>, declared: &Declared, consumer: &Arc<Consumer>, until: Time) -> Result<(), ApiError> {
     let _changing = declared.stream.consumers.changing();
-    let config = ConsumerConfig { pause_until: until.ns().map(|_| until), ..ConsumerConfig::clone(&consumer.config()) };
+    let pause_until = until.ns().map(|_| until);
+    let mut config = ConsumerConfig { pause_until, ..ConsumerConfig::clone(&consumer.config()) };
+    let level = config.required_level();
+    metadata::store(&mut config.metadata, level);
     let burst = burst_bytes(server, &declared.config);
     let machine = setup::machine_config(&config, &consumer.name, &declared.config, burst);
-    server.jetstream.keep_consumer(declared, consumer, &config).map_err(ApiError::consumer_store_failed)?;
+    server.jetstream.positions.keep(declared, consumer, &config)?;
     consumer.change(server, config, machine);
     Ok(())
 }

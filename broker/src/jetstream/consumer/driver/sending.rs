@@ -12,6 +12,7 @@ use super::{Consumer, Event};
 use crate::client::sender::Sender;
 use crate::jetstream::advisories;
 use crate::jetstream::consumer::machine::{Action, Advisory, Delivery, FLOW_CONTROL_BLOCK};
+use crate::jetstream::consumer::{manage, retention};
 use crate::jetstream::stream::Stream;
 use crate::server::Server;
 
@@ -158,7 +159,7 @@ impl Parcel {
     }
 
     /// Sends everything. `changed`: what is kept of the consumer is not what it was before the turn.
-    pub(super) fn send(self, server: &Arc<Server>, stream: &Arc<Stream>, consumer: &Consumer, changed: bool) {
+    pub(super) fn send(self, server: &Arc<Server>, stream: &Arc<Stream>, consumer: &Arc<Consumer>, changed: bool) {
         if !self.items.is_empty() {
             server.send(|sender| {
                 for item in &self.items {
@@ -169,16 +170,17 @@ impl Parcel {
                 }
             });
         }
-        let _ = (stream, changed);
-        if !self.answers.is_empty() {
-            server.send(|sender| {
-                for to in &self.answers {
-                    sender.publish(server, to, None, 0, b"");
-                }
-            });
+        if !self.settled.is_empty() {
+            retention::settled(stream, consumer, self.settled);
         }
+        server.jetstream.positions.changed(server, consumer, changed, self.answers);
         for advisory in &self.advisories {
             advisories::of_consumer(server, consumer, advisory);
+        }
+        if self.inactive {
+            let (server, consumer) = (server.clone(), consumer.clone());
+            // That waits for a disk.
+            tokio::task::spawn_blocking(move || manage::delete_unused(&server, &consumer));
         }
     }
 }

@@ -28,7 +28,7 @@ pub(super) enum Turn {
 }
 
 impl Consumer {
-    pub(super) fn turn(&self, server: &Arc<Server>, stream: &Arc<Stream>) -> Turn {
+    pub(super) fn turn(self: &Arc<Self>, server: &Arc<Server>, stream: &Arc<Stream>) -> Turn {
         let events = std::mem::take(&mut *self.inbox.lock());
         let mut parcel = Parcel::default();
         let (turn, changed) = {
