@@ -85,8 +85,7 @@ fn find(server: &Server, stream: &str, name: &str) -> Result<Found, ApiError> {
 fn create(server: &Arc<Server>, subject: &CreateSubject<'_>, body: &[u8]) -> Result<ConsumerInfo, ApiError> {
     let asked = ConsumerRequest::parse(subject, body, Unknown::Ignore)?;
     let declared = stream_of(server, subject.stream())?;
-    let consumer = manage::create(server, &declared, asked.config, asked.action, asked.pedantic)?;
-    Ok(info::info(server, &consumer))
+    manage::create(server, &declared, asked.config, asked.action, asked.pedantic)
 }
 
 fn names(server: &Server, stream: &str, body: &[u8]) -> Result<ConsumerNames, ApiError> {

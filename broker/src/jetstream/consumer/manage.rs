@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::driver::{self, Consumer, Event};
 use super::machine::{Closing, Machine};
-use super::{retention, setup, start};
+use super::{info, retention, setup, start};
 use crate::capture::CAPTURE;
 use crate::clock;
 use crate::jetstream::advisories;
@@ -15,6 +15,7 @@ use crate::jetstream::config::{ConsumerConfig, Limits, StreamConfig, Time};
 use crate::jetstream::errors::ApiError;
 use crate::jetstream::stream::Stream;
 use crate::jetstream::streams::Declared;
+use crate::jetstream::wire::info::ConsumerInfo;
 use crate::server::Server;
 
 /// What a stream's consumers have to fit to. What the capture stream takes is none of what is sent to inboxes: nothing
@@ -43,7 +44,7 @@ pub fn create(
     config: ConsumerConfig,
     action: Action,
     pedantic: bool,
-) -> Result<Arc<Consumer>, ApiError> {
+) -> Result<ConsumerInfo, ApiError> {
     let stream = &declared.stream;
     let log = stream.log().ok_or_else(ApiError::stream_offline)?;
     let _changing = stream.consumers.changing();
@@ -73,7 +74,7 @@ pub fn create(
                 consumer.change(server, config, machine);
                 stream.look_at_interest();
             }
-            Ok(consumer)
+            Ok(info::info(server, &consumer))
         }
         (Admission::Update(config) | Admission::Create(config), _) => {
             let name = match config.asset_name() {
@@ -93,9 +94,11 @@ pub fn create(
             server.jetstream.positions.keep(declared, &consumer, &config)?;
             stream.consumers.add(consumer.clone());
             stream.look_at_interest();
+            // What is told is how it is before it delivers anything.
+            let created = info::info(server, &consumer);
             server.replay_runtime.spawn(consumer.clone().run(server.clone(), stream.clone()));
             advisories::consumer_created(server, &consumer);
-            Ok(consumer)
+            Ok(created)
         }
     }
 }

@@ -20,7 +20,7 @@ pub fn start(log: &Log, config: &ConsumerConfig, filters: &FilterSet, last_seq: 
     let wanted = match config.deliver_policy {
         DeliverPolicy::All => first,
         DeliverPolicy::New => last_seq.saturating_add(1),
-        DeliverPolicy::Last => read::last_matching(log, filters, u64::MAX)?.unwrap_or(last_seq.saturating_add(1)),
+        DeliverPolicy::Last => read::last_matching(log, filters, u64::MAX)?.unwrap_or(first),
         // A message that is still to come may be what is asked for.
         DeliverPolicy::ByStartSequence => return Ok(Start::At(config.opt_start_seq.max(first))),
         DeliverPolicy::ByStartTime => {

@@ -175,7 +175,9 @@ impl Eyes<'_> {
         let to = self.log.readable_seq();
         let known = self.memory.counted.get().filter(|counted| counted.from == from && counted.to <= to);
         let counted = match known {
-            Some(counted) => Counted { to, count: counted.count + self.count(counted.to + 1, to)?, ..counted },
+            Some(counted) => {
+                Counted { to, count: counted.count + self.count(from.max(counted.to + 1), to)?, ..counted }
+            }
             None => Counted {
                 from,
                 to,
