@@ -16,6 +16,7 @@ pub mod start;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use sublog_storage::index::{FilterSet, SubjectFilter};
@@ -28,6 +29,8 @@ pub struct Consumers {
     by_name: RwLock<BTreeMap<Box<str>, Arc<Consumer>>>,
     /// What they are about; `None` if that is everything.
     wanted: RwLock<Option<Arc<[FilterSet]>>>,
+    /// Messages are being removed of which they are about to be told.
+    telling: AtomicUsize,
     /// One change at a time.
     changing: Mutex<()>,
 }
@@ -60,6 +63,11 @@ impl Consumers {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.by_name.read().is_empty()
+    }
+
+    /// Whether messages are missing of which they will be told in a moment.
+    pub(super) fn are_being_told(&self) -> bool {
+        self.telling.load(Ordering::Acquire) > 0
     }
 
     /// Whether any of them is about this subject.

@@ -8,6 +8,7 @@ use sublog_storage::{Log, Record, Visit};
 
 use super::super::config::Time;
 use super::super::config::json::Unknown;
+use super::super::consumer::machine::Removal;
 use super::super::consumer::manage;
 use super::super::errors::ApiError;
 use super::super::read::{self, Unreadable};
@@ -111,11 +112,9 @@ pub(super) fn delete(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<Do
     if seq > log.readable_seq() {
         return Err(ApiError::stream_msg_delete_failed("stream store EOF"));
     }
-    match log.remove_now(vec![(seq, seq)]) {
-        Ok(removed) if removed.messages > 0 => {
-            manage::removed(&declared.stream, &[(seq, seq)]);
-            Ok(Done::YES)
-        }
+    let range = [(seq, seq)];
+    match manage::removing(&declared.stream, &range, Removal::Limits, || log.remove_now(range.to_vec())) {
+        Ok(removed) if removed.messages > 0 => Ok(Done::YES),
         Ok(_) => Err(ApiError::sequence_not_found(seq)),
         Err(error) => {
             tracing::warn!(stream = name, "A message cannot be removed: {error}");
@@ -139,12 +138,11 @@ pub(super) fn purge(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<Pur
     }
     let log = declared.stream.log().ok_or_else(ApiError::stream_offline)?.log();
     let ranges = to_purge(log, &asked).map_err(|e| unreadable(&e))?;
-    let purged = if ranges.is_empty() { Ok(0) } else { log.remove_now(ranges.clone()).map(|removed| removed.messages) };
+    let remove = || log.remove_now(ranges.clone()).map(|removed| removed.messages);
+    let purged =
+        if ranges.is_empty() { Ok(0) } else { manage::removing(&declared.stream, &ranges, Removal::Purge, remove) };
     match purged {
-        Ok(purged) => {
-            manage::removed(&declared.stream, &ranges);
-            Ok(Purged { success: true, purged })
-        }
+        Ok(purged) => Ok(Purged { success: true, purged }),
         Err(error) => {
             tracing::warn!(stream = name, "The stream cannot be purged: {error}");
             Err(ApiError::stream_purge_failed("the removal could not be written"))

@@ -21,7 +21,7 @@ use sublog_storage::Selection;
 use sublog_storage::index::FilterSet;
 use tokio::sync::Notify;
 
-use super::machine::{AckNumbers, Closing, Machine, MachineConfig, Now, State, World};
+use super::machine::{AckNumbers, Closing, Machine, MachineConfig, Now, Removal, State, World};
 use super::setup;
 use crate::client::Client;
 use crate::clock;
@@ -63,6 +63,8 @@ pub(super) enum Event {
     Removed {
         /// The numbers, both ends included.
         ranges: Arc<[(u64, u64)]>,
+        /// Many at once, or one by one.
+        removal: Removal,
     },
     /// A delivery reached nobody.
     NotDelivered {

@@ -1,9 +1,10 @@
 //! How consumers come, change and go.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::driver::{self, Consumer, Event};
-use super::machine::{Closing, Machine};
+use super::machine::{Closing, Machine, Removal};
 use super::{info, retention, setup, start};
 use crate::capture::CAPTURE;
 use crate::clock;
@@ -153,12 +154,28 @@ pub fn stream_changed(server: &Server, declared: &Declared) {
     declared.stream.look_at_interest();
 }
 
-/// Messages of a stream were removed by somebody: ranges with both ends, ascending.
-pub fn removed(stream: &Stream, ranges: &[(u64, u64)]) {
-    let ranges: Arc<[(u64, u64)]> = ranges.into();
-    for consumer in stream.consumers.all() {
-        consumer.tell(Event::Removed { ranges: ranges.clone() });
+/// Has messages of a stream removed by `remove`, and tells its consumers: ranges with both ends, ascending. Many at once are
+/// a purge, of which nobody else is told.
+///
+/// # Errors
+/// What `remove` says; nothing is removed then.
+pub fn removing<T, E>(
+    stream: &Stream,
+    ranges: &[(u64, u64)],
+    removal: Removal,
+    remove: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E> {
+    let consumers = &stream.consumers;
+    consumers.telling.fetch_add(1, Ordering::AcqRel);
+    let removed = remove();
+    if removed.is_ok() {
+        let ranges: Arc<[(u64, u64)]> = ranges.into();
+        for consumer in consumers.all() {
+            consumer.tell(Event::Removed { ranges: ranges.clone(), removal });
+        }
     }
+    consumers.telling.fetch_sub(1, Ordering::AcqRel);
+    removed
 }
 
 /// Pauses a consumer until then, or ends that. Returns the time that holds.

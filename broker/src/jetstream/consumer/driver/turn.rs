@@ -34,12 +34,13 @@ impl Consumer {
         let (turn, changed) = {
             let mut core = self.core.lock();
             core.memory.begin(self.log.log());
-            core.look_at_stream(self);
             core.look_at_interest(server, self);
+            core.machine.new_messages(self.log.log().readable_seq());
             for event in events {
                 core.take(server, self, event);
                 core.drain(&mut parcel);
             }
+            core.look_at_stream(self, stream);
             let turn = if core.closed { Turn::Over } else { core.work(server, self, &mut parcel) };
             core.drain(&mut parcel);
             core.memory.end(self.log.log());
@@ -53,10 +54,10 @@ impl Consumer {
 
 impl Core {
     /// What the stream holds now.
-    fn look_at_stream(&mut self, consumer: &Consumer) {
+    fn look_at_stream(&mut self, consumer: &Consumer, stream: &Stream) {
         let log = consumer.log.log();
         let first = log.first_seq();
-        if first != self.first_seq {
+        if first != self.first_seq && !stream.consumers.are_being_told() {
             self.first_seq = first;
             self.machine.stream_starts_at(first, Removal::Limits);
         }
@@ -81,8 +82,8 @@ impl Core {
                 machine.flow_control_response(&subject);
             }
             Event::NotDelivered { stream_seq } => machine.not_delivered(stream_seq),
-            Event::Removed { ranges } => {
-                machine.all_gone(&ranges);
+            Event::Removed { ranges, removal } => {
+                machine.all_gone(&ranges, removal);
                 drop(world);
                 let first = consumer.log.log().first_seq();
                 self.first_seq = first;
