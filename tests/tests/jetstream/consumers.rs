@@ -60,7 +60,7 @@ impl Asking {
     /// Acks a delivery, and is told that this is kept.
     fn ack(&mut self, delivery: &Message, body: &str) {
         let answer = self.request(&reply(delivery), &[], body.as_bytes());
-        assert_eq!((answer.text(), answer.headers), ("", None));
+        assert_eq!((answer.text(), &answer.headers), ("", &None));
     }
 
     /// What is told of a consumer.

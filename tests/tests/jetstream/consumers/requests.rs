@@ -16,7 +16,7 @@ fn a_consumer_is_asked_for_in_three_ways() {
     let unnamed = create(&mut js, "CONSUMER.CREATE.S", json!({}), "");
     let name = unnamed["name"].as_str().unwrap().to_owned();
     assert_eq!((name.len(), &unnamed["config"]["inactive_threshold"]), (8, &json!(5_000_000_000_u64)), "{unnamed}");
-    let filtered = json!({ "name": "F", "filter_subject": "s.1" });
+    let filtered = json!({ "name": "F", "durable_name": "F", "filter_subject": "s.1" });
     let answer = create(&mut js, "CONSUMER.CREATE.S.F.s.1", filtered.clone(), "create");
     assert_eq!(answer["num_pending"], json!(1), "{answer}");
     assert!(error(&create(&mut js, "CONSUMER.CREATE.S.F.s.1", filtered, "create")).0 == 0, "it is there, just so");
