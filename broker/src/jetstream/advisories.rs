@@ -1,11 +1,12 @@
 //! Advisories: what happens to streams and consumers, told to whoever listens to `$JS.EVENT.ADVISORY.>`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::config::Time;
-use super::consumer::machine::Advisory;
+use super::consumer::machine::{AckNumbers, Advisory};
 use super::consumer::{Consumer, setup};
 use crate::clock;
 use crate::server::Server;
@@ -66,6 +67,15 @@ struct Delivered<'a> {
     deliveries: u64,
     #[serde(skip_serializing_if = "str::is_empty")]
     reason: &'a str,
+}
+
+#[derive(Serialize)]
+struct Sample {
+    consumer_seq: u64,
+    stream_seq: u64,
+    /// Nanoseconds.
+    ack_time: i64,
+    deliveries: u64,
 }
 
 #[derive(Serialize)]
@@ -139,6 +149,16 @@ pub fn consumer_created(server: &Arc<Server>, consumer: &Consumer) {
 /// A consumer was deleted.
 pub fn consumer_deleted(server: &Arc<Server>, consumer: &Consumer) {
     about(server, consumer, "ADVISORY.CONSUMER.DELETED", "advisory.v1.consumer_action", || Acted { action: "delete" });
+}
+
+/// A message was acked, so long after it was sent.
+pub fn acked(server: &Arc<Server>, consumer: &Consumer, numbers: &AckNumbers, took: Duration) {
+    about(server, consumer, "METRIC.CONSUMER.ACK", "metric.v1.consumer_ack", || Sample {
+        consumer_seq: numbers.consumer_seq,
+        stream_seq: numbers.stream_seq,
+        ack_time: i64::try_from(took.as_nanos()).unwrap_or(i64::MAX),
+        deliveries: numbers.deliveries,
+    });
 }
 
 /// About a group: alone among the advisories these name the account.

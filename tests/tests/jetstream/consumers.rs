@@ -70,7 +70,7 @@ impl Asking {
 
     /// Asks about the stream until `is` says so.
     fn wait_for_state(&mut self, is: impl Fn(&Value) -> bool) {
-        let begun = std::time::Instant::now();
+        let begun = sublog_tests::clock::now();
         loop {
             let state = self.state("S");
             if is(&state) {

@@ -143,10 +143,10 @@ impl Positions {
     pub fn run(&self, server: &Arc<Server>) {
         let mut pause = Duration::ZERO;
         loop {
-            let (dirty, answers, closing) = self.next(pause);
+            let next = self.next(pause);
             let begin = clock::now();
-            let left = self.write(server, dirty, answers);
-            if closing {
+            let left = self.write(server, next.dirty, next.answers);
+            if next.closing {
                 let mut line = self.line.lock();
                 line.closed = true;
                 self.moved.notify_all();
@@ -157,7 +157,7 @@ impl Positions {
     }
 
     /// Waits for something to write, for `pause` if nobody wants an answer.
-    fn next(&self, pause: Duration) -> (Vec<Arc<Consumer>>, Vec<(Arc<Consumer>, Bytes)>, bool) {
+    fn next(&self, pause: Duration) -> Line {
         let mut line = self.line.lock();
         let until = clock::now() + pause;
         while !line.closing {
@@ -170,7 +170,8 @@ impl Positions {
                 break;
             }
         }
-        (std::mem::take(&mut line.dirty), std::mem::take(&mut line.answers), line.closing)
+        let closing = line.closing;
+        Line { closing, ..std::mem::replace(&mut *line, Line { closing, ..Line::default() }) }
     }
 
     /// Writes these consumers and gives their answers. Whether that failed: then they are in the line again.

@@ -136,7 +136,7 @@ fn a_client_that_does_not_read_holds_up_nobody_but_itself() {
     let body = json!({ "batch": 60 }).to_string();
     slow.send(format!("PUB $JS.API.CONSUMER.MSG.NEXT.S.C _INBOX.slow {}\r\n{body}\r\n", body.len()));
     // It got all that its socket and the server keep for it.
-    let begun = std::time::Instant::now();
+    let begun = sublog_tests::clock::now();
     let mut out = 0;
     loop {
         let now = js.consumer_info("C")["num_ack_pending"].as_u64().unwrap();

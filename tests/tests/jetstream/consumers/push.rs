@@ -39,8 +39,8 @@ fn heartbeats_and_flow_control() {
     for _ in 0..20 {
         js.publish("s.0", &[], &large);
     }
-    js.raw.subscribe("to.me", "2");
     js.consumer("C", json!({ "deliver_subject": "to.me", "flow_control": true, "idle_heartbeat": 100_000_000 }));
+    js.raw.subscribe("to.me", "2");
     let (mut got, mut question) = (0, None);
     let stalled = loop {
         let message = js.raw.message();
@@ -76,8 +76,8 @@ fn headers_only_tells_how_large_a_message_is() {
     js.create(json!({ "name": "S", "subjects": ["s.*"] }));
     js.publish("s.0", &[], "12345");
     js.publish("s.0", &[("Key", "value")], "1234567");
-    js.raw.subscribe("to.me", "2");
     js.consumer("C", json!({ "deliver_subject": "to.me", "headers_only": true, "ack_policy": "none" }));
+    js.raw.subscribe("to.me", "2");
     let got = js.raw.messages(2);
     let sizes: Vec<_> = got.iter().map(|message| (message.text(), message.header("Nats-Msg-Size"))).collect();
     assert_eq!(sizes, [("", Some("5".to_owned())), ("", Some("7".to_owned()))]);
@@ -98,7 +98,7 @@ fn a_queue_group_shares_and_another_stream_records() {
     js.consumer("G", json!({ "deliver_subject": "to.us", "deliver_group": "group", "ack_policy": "none" }));
     js.consumer("R", json!({ "deliver_subject": "copy", "ack_policy": "none" }));
     js.wait_for_state(|_| true);
-    let begun = std::time::Instant::now();
+    let begun = sublog_tests::clock::now();
     while js.state("COPY")["messages"] != json!(50) || js.consumer_info("G")["num_pending"] != json!(0) {
         assert!(begun.elapsed() < crate::PATIENCE);
     }

@@ -105,7 +105,7 @@ fn what_was_done_of_a_work_queue_stays_done() {
         js.stream_of(json!({ "retention": "workqueue" }), 20);
         js.consumer("C", json!({ "ack_wait": 500_000_000 }));
         for message in js.there("C", 12) {
-            if seq(&message) % 2 == 0 {
+            if seq(&message).is_multiple_of(2) {
                 js.ack(&message, "");
             }
         }

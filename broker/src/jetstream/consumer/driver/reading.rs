@@ -12,6 +12,15 @@ use crate::jetstream::consumer::machine::{Machine, Record, Step, World};
 use crate::limits::{DELIVERY_LOOK_BYTES, DELIVERY_TURN_BYTES};
 use crate::server::Server;
 
+/// How messages are sent.
+#[derive(Clone, Copy)]
+pub(super) struct Style {
+    /// Without payloads.
+    pub(super) headers_only: bool,
+    /// Of so many acks in a hundred it is told how long they took.
+    pub(super) sample_percent: u8,
+}
+
 /// What became of a record that was offered.
 enum Offered {
     Sent,
@@ -26,10 +35,10 @@ fn offer(
     eyes: &Eyes<'_>,
     record: &RecordRef<'_>,
     num_pending: u64,
-    headers_only: bool,
+    style: Style,
     parcel: &mut Parcel,
 ) -> Offered {
-    let mark = parcel.copy(record, headers_only);
+    let mark = parcel.copy(record, style.headers_only);
     if !record.is_intact() {
         parcel.take_back(mark);
         return Offered::Again;
@@ -43,6 +52,7 @@ fn offer(
         }
         Some(delivery) => {
             parcel.deliver(mark, record.seq, &delivery, machine.ack_prefix());
+            eyes.memory.sent(record.seq, style.sample_percent);
             while let Some(action) = machine.pop_action() {
                 parcel.actions(action);
             }
@@ -58,7 +68,7 @@ impl Core {
         server: &Server,
         consumer: &Consumer,
         stream_seq: u64,
-        headers_only: bool,
+        style: Style,
         parcel: &mut Parcel,
     ) {
         let log = consumer.log.log();
@@ -73,7 +83,7 @@ impl Core {
                     && record.seq == stream_seq
                 {
                     let num_pending = eyes.pending(machine.next_seq());
-                    found = Some(offer(machine, &eyes, &record, num_pending, headers_only, parcel));
+                    found = Some(offer(machine, &eyes, &record, num_pending, style, parcel));
                 }
                 ControlFlow::Break(())
             });
@@ -101,7 +111,7 @@ impl Core {
         server: &Server,
         consumer: &Consumer,
         from_seq: u64,
-        headers_only: bool,
+        style: Style,
         parcel: &mut Parcel,
     ) -> bool {
         let log = consumer.log.log();
@@ -118,7 +128,7 @@ impl Core {
         let read = selection.visit(DELIVERY_LOOK_BYTES, &mut |visit| {
             let Visit::Record(record) = visit else { return ControlFlow::Continue(()) };
             let num_pending = eyes.pending(machine.next_seq()).saturating_sub(1);
-            match offer(machine, &eyes, &record, num_pending, headers_only, parcel) {
+            match offer(machine, &eyes, &record, num_pending, style, parcel) {
                 Offered::Sent => memory.passed(record.seq),
                 Offered::Refused | Offered::Again => {
                     again = Some(record.seq);

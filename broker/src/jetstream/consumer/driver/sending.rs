@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use sublog_protocol::decode::Publish;
@@ -11,7 +12,7 @@ use sublog_storage::RecordRef;
 use super::{Consumer, Event};
 use crate::client::sender::Sender;
 use crate::jetstream::advisories;
-use crate::jetstream::consumer::machine::{Action, Advisory, Delivery, FLOW_CONTROL_BLOCK};
+use crate::jetstream::consumer::machine::{AckNumbers, Action, Advisory, Delivery, FLOW_CONTROL_BLOCK};
 use crate::jetstream::consumer::{manage, retention};
 use crate::jetstream::stream::Stream;
 use crate::server::Server;
@@ -34,6 +35,8 @@ pub(super) struct Parcel {
     data: Vec<u8>,
     items: Vec<Item>,
     advisories: Vec<Advisory>,
+    /// Acks to tell of, and how long they took.
+    pub(super) samples: Vec<(AckNumbers, Duration)>,
     /// Answers to acks that wait for the disk.
     answers: Vec<Bytes>,
     /// Messages that this consumer needs no longer.
@@ -176,6 +179,9 @@ impl Parcel {
         server.jetstream.positions.changed(server, consumer, changed, self.answers);
         for advisory in &self.advisories {
             advisories::of_consumer(server, consumer, advisory);
+        }
+        for (numbers, took) in &self.samples {
+            advisories::acked(server, consumer, numbers, *took);
         }
         if self.inactive {
             let (server, consumer) = (server.clone(), consumer.clone());

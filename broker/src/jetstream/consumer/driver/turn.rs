@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::reading::Style;
 use super::sending::Parcel;
 use super::{Consumer, Core, Event, now};
 use crate::client::Client;
-use crate::jetstream::consumer::machine::{Action, Removal, Stall, Step, World};
+use crate::jetstream::consumer::machine::{AckBody, Action, Removal, Stall, Step, World};
 use crate::jetstream::stream::Stream;
 use crate::limits::DELIVERY_TURN_BYTES;
 use crate::server::Server;
@@ -37,7 +38,7 @@ impl Consumer {
             core.look_at_interest(server, self);
             core.machine.new_messages(self.log.log().readable_seq());
             for event in events {
-                core.take(server, self, event);
+                core.take(server, self, event, &mut parcel);
                 core.drain(&mut parcel);
             }
             core.look_at_stream(self, stream);
@@ -73,7 +74,13 @@ impl Core {
         }
     }
 
-    fn take(&mut self, server: &Server, consumer: &Consumer, event: Event) {
+    fn take(&mut self, server: &Server, consumer: &Consumer, event: Event, parcel: &mut Parcel) {
+        if let Event::Ack { numbers, body, .. } = &event
+            && let AckBody::Ack | AckBody::Next(_) = AckBody::parse(body)
+            && let Some(took) = self.memory.acked(numbers.stream_seq)
+        {
+            parcel.samples.push((*numbers, took));
+        }
         let (machine, world) = self.split(server, &consumer.log);
         match event {
             Event::Pull { reply, body } => machine.pull(reply, &body, &world, now()),
@@ -105,7 +112,7 @@ impl Core {
     /// Asks the machine what to do, and does it, until it has to wait or has had its share.
     fn work(&mut self, server: &Server, consumer: &Consumer, parcel: &mut Parcel) -> Turn {
         let config = consumer.config();
-        let headers_only = config.headers_only;
+        let style = Style { headers_only: config.headers_only, sample_percent: config.sample_percent() };
         loop {
             if parcel.bytes() >= DELIVERY_TURN_BYTES {
                 return Turn::More;
@@ -122,11 +129,11 @@ impl Core {
                 _ if waits_for_client => (None, false),
                 Step::Wait { until } => (until, self.machine.stall(now) == Stall::UpToDate),
                 Step::Redeliver { stream_seq } | Step::FetchOne { stream_seq } => {
-                    self.read_one(server, consumer, stream_seq, headers_only, parcel);
+                    self.read_one(server, consumer, stream_seq, style, parcel);
                     continue;
                 }
                 Step::Fetch { from_seq } => {
-                    if self.read_on(server, consumer, from_seq, headers_only, parcel) {
+                    if self.read_on(server, consumer, from_seq, style, parcel) {
                         continue;
                     }
                     return Turn::More;

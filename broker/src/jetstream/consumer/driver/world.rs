@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
@@ -10,7 +11,9 @@ use sublog_storage::index::{FilterSet, SubjectFilter};
 use sublog_storage::{Log, Visit};
 
 use crate::client::Client;
+use crate::clock;
 use crate::jetstream::consumer::machine::World;
+use crate::jetstream::consumer::setup;
 use crate::jetstream::read::{self, Unreadable};
 use crate::limits::{DELIVERY_PENDING_BYTES, LISTENERS_KEPT_MAX};
 use crate::router::trie::Matches;
@@ -18,6 +21,9 @@ use crate::router::{Router, shard_of};
 
 /// So few new messages are counted by looking at them: that is quicker than asking the index.
 const COUNTED_BY_READING: u64 = 256;
+
+/// Messages whose acks are waited for to be told of.
+const SAMPLES_MAX: usize = 100_000;
 
 /// Who listens to one subject.
 struct Listeners {
@@ -50,9 +56,29 @@ pub(super) struct Memory {
     counted: Cell<Option<Counted>>,
     /// A client that was passed over because it does not keep up.
     behind: RefCell<Option<Arc<Client>>>,
+    /// When messages were sent whose acks may be told of.
+    sent: RefCell<FxHashMap<u64, Duration>>,
 }
 
 impl Memory {
+    /// A message was sent, `percent` of a hundred acks are to be told of.
+    pub(super) fn sent(&self, seq: u64, percent: u8) {
+        if percent == 0 || setup::random() % 100 >= u64::from(percent) {
+            return;
+        }
+        let mut sent = self.sent.borrow_mut();
+        if sent.len() >= SAMPLES_MAX {
+            // Most of these will not be acked any more.
+            sent.clear();
+        }
+        sent.insert(seq, clock::ticks());
+    }
+
+    /// A message was acked: how long that took, if it is to be told.
+    pub(super) fn acked(&self, seq: u64) -> Option<Duration> {
+        Some(clock::ticks().saturating_sub(self.sent.borrow_mut().remove(&seq)?))
+    }
+
     /// The filters or the log's beginning are others now.
     pub(super) fn forget_count(&self) {
         self.counted.set(None);
