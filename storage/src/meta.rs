@@ -237,6 +237,20 @@ impl Meta {
         }
     }
 
+    /// Makes changes together; on disk when this returns.
+    fn write(&self, changes: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<(), MetaError> {
+        let mut batch = sled::Batch::default();
+        for (key, value) in changes {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        self.db.apply_batch(batch).map_err(|e| self.store(&e))?;
+        self.db.flush().map_err(|e| self.store(&e))?;
+        Ok(())
+    }
+
     fn store(&self, error: &sled::Error) -> MetaError {
         MetaError::Store { path: self.path.clone(), message: error.to_string() }
     }

@@ -14,7 +14,8 @@ const POSITION_BYTES_MAX: usize = 1 << 30;
 /// Changes that are written together.
 #[derive(Debug, Default)]
 pub struct ConsumerBatch {
-    batch: sled::Batch,
+    /// Keys with what they get; `None`: they go.
+    changes: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     bytes: usize,
 }
 
@@ -42,8 +43,8 @@ impl ConsumerBatch {
 
     /// Forgets a consumer.
     pub fn remove(&mut self, stream: &str, consumer: &str) {
-        self.batch.remove(key(CONSUMER_PREFIX, stream, consumer));
-        self.batch.remove(key(POSITION_PREFIX, stream, consumer));
+        self.changes.push((key(CONSUMER_PREFIX, stream, consumer), None));
+        self.changes.push((key(POSITION_PREFIX, stream, consumer), None));
         self.bytes += VERSION_BYTES;
     }
 
@@ -56,7 +57,7 @@ impl ConsumerBatch {
     fn put<T: Serialize>(&mut self, key: Vec<u8>, value: &T) -> Result<(), MetaError> {
         let value = encode(&key, value)?;
         self.bytes += key.len() + value.len();
-        self.batch.insert(key, value);
+        self.changes.push((key, Some(value)));
         Ok(())
     }
 }
@@ -67,12 +68,7 @@ impl Meta {
     /// # Errors
     /// What the store says.
     pub fn write_consumers(&self, batch: ConsumerBatch) -> Result<(), MetaError> {
-        if batch.bytes == 0 {
-            return Ok(());
-        }
-        self.db.apply_batch(batch.batch).map_err(|e| self.store(&e))?;
-        self.db.flush().map_err(|e| self.store(&e))?;
-        Ok(())
+        if batch.changes.is_empty() { Ok(()) } else { self.write(batch.changes) }
     }
 
     /// Definitions of a stream's consumers by name, and those that do not decode as the errors they are.
@@ -121,6 +117,6 @@ mod tests {
         type Position = (String, Vec<u64>);
         assert_eq!(meta.position::<Position>("SS", "C").unwrap(), Some(("C".to_owned(), vec![5; 3])));
         assert_eq!(meta.position::<Position>("S", "gone").unwrap(), None);
-        assert!(meta.position::<(String, String)>("S", "A").is_err());
+        assert!(meta.position::<(String, Vec<u64>, u64)>("S", "A").is_err());
     }
 }

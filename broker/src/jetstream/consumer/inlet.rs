@@ -24,6 +24,12 @@ fn body<'a>(message: &Publish<'a>) -> &'a [u8] {
     message.message.get(message.header_len..).unwrap_or_default()
 }
 
+/// Whether a subject is one that is hardly used twice: nobody should remember who gets what is sent there.
+#[must_use]
+pub fn is_unlike_others(subject: &[u8]) -> bool {
+    subject.starts_with(ACK_PREFIX) || subject.starts_with(FLOW_CONTROL_PREFIX)
+}
+
 /// Takes a message that is for a consumer. `None`: it is for none; `Some(false)`: the consumer does not exist, or takes no
 /// such messages.
 pub fn take(server: &Arc<Server>, message: &Publish<'_>) -> Option<bool> {

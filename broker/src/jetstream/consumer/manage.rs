@@ -144,7 +144,7 @@ pub fn delete_all(server: &Arc<Server>, stream: &Stream) {
 }
 
 /// A stream is something else now, which its consumers have to know.
-pub fn stream_changed(server: &Server, declared: &Declared) {
+pub fn stream_changed(server: &Arc<Server>, declared: &Declared) {
     let burst = burst_bytes(server, &declared.config);
     for consumer in declared.stream.consumers.all() {
         let config = ConsumerConfig::clone(&consumer.config());
@@ -152,6 +152,8 @@ pub fn stream_changed(server: &Server, declared: &Declared) {
         consumer.change(server, config, machine);
     }
     declared.stream.look_at_interest();
+    // It may keep less than before.
+    server.replay_runtime.spawn(retention::review(declared.stream.clone()));
 }
 
 /// Has messages of a stream removed by `remove`, and tells its consumers: ranges with both ends, ascending. Many at once are

@@ -159,3 +159,14 @@ fn the_capture_stream_has_consumers_too() {
     assert_eq!(got.iter().filter(|message| message.subject == "captured").count(), 5, "{got:?}");
     assert_eq!(js.state("CAPTURE")["messages"], json!(5), "deliveries are not captured");
 }
+
+#[test]
+fn what_is_delivered_asks_nothing_of_the_server() {
+    let server = server(&[]);
+    let mut js = Asking::new(&server);
+    js.stream_of(json!({}), 3);
+    js.raw.subscribe("$JS.API.STREAM.DELETE.S", "2");
+    js.consumer("C", json!({ "deliver_subject": "$JS.API.STREAM.DELETE.S" }));
+    assert_eq!(seqs(&js.raw.messages(3)), [1, 2, 3]);
+    assert_eq!(js.state("S")["messages"], json!(3));
+}

@@ -127,7 +127,8 @@ impl Core {
             self.drain(parcel);
             let (until, reads) = match step {
                 _ if waits_for_client => (None, false),
-                Step::Wait { until } => (until, self.machine.stall(now) == Stall::UpToDate),
+                // Some requests are served only when enough has come together.
+                Step::Wait { until } => (until, matches!(self.machine.stall(now), Stall::UpToDate | Stall::Priority)),
                 Step::Redeliver { stream_seq } | Step::FetchOne { stream_seq } => {
                     self.read_one(server, consumer, stream_seq, style, parcel);
                     continue;
