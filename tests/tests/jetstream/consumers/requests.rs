@@ -165,8 +165,8 @@ fn what_is_delivered_asks_nothing_of_the_server() {
     let server = server(&[]);
     let mut js = Asking::new(&server);
     js.stream_of(json!({}), 3);
-    js.raw.subscribe("$JS.API.STREAM.DELETE.S", "2");
     js.consumer("C", json!({ "deliver_subject": "$JS.API.STREAM.DELETE.S" }));
+    js.raw.subscribe("$JS.API.STREAM.DELETE.S", "2");
     assert_eq!(seqs(&js.raw.messages(3)), [1, 2, 3]);
     assert_eq!(js.state("S")["messages"], json!(3));
 }
