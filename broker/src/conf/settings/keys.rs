@@ -118,7 +118,7 @@ pub static TOP: Block = Block {
             &["jetstream"],
             OneOf(&[Bool, Word(&["enabled", "enable", "disabled", "disable"]), Kind::Block(&JETSTREAM)]),
             Partly(
-                "streams are served whatever it says, consumers are not there yet, and only its store_dir takes effect",
+                "streams and consumers are served whatever it says, and only its store_dir takes effect",
             ),
         ),
         key(&["default_js_domain"], TextMap, Ignored("there are no accounts yet")),
