@@ -82,6 +82,8 @@ pub const API_REQUESTS_MAX: usize = 10_000;
 pub const DIRECT_GETS_MAX: usize = 10_000;
 /// Events of one consumer that may wait for its turn; more are dropped, which costs a redelivery or a request's answer.
 pub const CONSUMER_EVENTS_MAX: usize = 100_000;
+/// Bytes of those events; as above.
+pub const CONSUMER_EVENTS_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Bytes a consumer sends before others have a turn.
 pub const DELIVERY_TURN_BYTES: usize = 256 * 1024;
 /// Bytes of the log that a consumer looks at in one turn.

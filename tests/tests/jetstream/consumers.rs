@@ -1,5 +1,6 @@
 //! Consumers as clients see them.
 
+mod counts;
 mod pull;
 mod push;
 mod requests;

@@ -28,7 +28,7 @@ use crate::clock;
 use crate::jetstream::config::ConsumerConfig;
 use crate::jetstream::store::StreamLog;
 use crate::jetstream::stream::Stream;
-use crate::limits::{CONSUMER_EVENTS_MAX, DELIVERY_PENDING_BYTES};
+use crate::limits::{CONSUMER_EVENTS_BYTES_MAX, CONSUMER_EVENTS_MAX, DELIVERY_PENDING_BYTES};
 use crate::server::Server;
 use turn::Turn;
 use world::{Eyes, Memory};
@@ -73,6 +73,33 @@ pub(super) enum Event {
     },
 }
 
+impl Event {
+    /// Bytes that it takes while it waits.
+    fn bytes(&self) -> usize {
+        let more = match self {
+            Self::Pull { reply, body } => reply.len() + body.len(),
+            Self::Ack { body, reply, .. } => reply.as_ref().map_or(0, Bytes::len) + body.len(),
+            Self::FlowControl { subject } => subject.len(),
+            Self::Removed { .. } | Self::NotDelivered { .. } => 0,
+        };
+        size_of::<Self>() + more
+    }
+
+    /// Whether it may be dropped: then something is delivered again, or a request is not answered.
+    fn is_from_client(&self) -> bool {
+        matches!(self, Self::Pull { .. } | Self::Ack { .. } | Self::FlowControl { .. })
+    }
+}
+
+/// Events that wait for a turn.
+#[derive(Default)]
+struct Inbox {
+    events: VecDeque<Event>,
+    bytes: usize,
+    /// Some were dropped since the last turn, and that was told.
+    dropped: bool,
+}
+
 /// See the module.
 pub struct Consumer {
     /// Its stream's name.
@@ -83,7 +110,7 @@ pub struct Consumer {
     pub created_ns: i64,
     config: RwLock<Arc<ConsumerConfig>>,
     log: Arc<StreamLog>,
-    inbox: Mutex<VecDeque<Event>>,
+    inbox: Mutex<Inbox>,
     wake: Notify,
     /// Whether somebody subscribed to its deliver subject, or no longer does, since it last looked.
     interest: Arc<Notify>,
@@ -196,17 +223,20 @@ impl Consumer {
 
     /// Leaves something for its next turn.
     pub(super) fn tell(&self, event: Event) {
+        let bytes = event.bytes();
         let mut inbox = self.inbox.lock();
-        if inbox.len() >= CONSUMER_EVENTS_MAX {
+        let full = inbox.events.len() >= CONSUMER_EVENTS_MAX || inbox.bytes + bytes > CONSUMER_EVENTS_BYTES_MAX;
+        if full && event.is_from_client() {
+            let told = std::mem::replace(&mut inbox.dropped, true);
             drop(inbox);
-            tracing::warn!(
-                stream = &*self.stream,
-                consumer = &*self.name,
-                "A request or an ack was dropped, {CONSUMER_EVENTS_MAX} wait"
-            );
+            if !told {
+                let (stream, consumer) = (&*self.stream, &*self.name);
+                tracing::warn!(stream, consumer, "Requests and acks are dropped, too many wait for the consumer");
+            }
             return;
         }
-        inbox.push_back(event);
+        inbox.bytes += bytes;
+        inbox.events.push_back(event);
         drop(inbox);
         self.wake.notify_one();
     }

@@ -30,7 +30,7 @@ pub(super) enum Turn {
 
 impl Consumer {
     pub(super) fn turn(self: &Arc<Self>, server: &Arc<Server>, stream: &Arc<Stream>) -> Turn {
-        let events = std::mem::take(&mut *self.inbox.lock());
+        let events = std::mem::take(&mut *self.inbox.lock()).events;
         let mut parcel = Parcel::default();
         let (turn, changed) = {
             let mut core = self.core.lock();
