@@ -337,7 +337,9 @@ impl Consumer {
     }
 
     fn look_again(&self) {
-        self.core.lock().machine.look_again();
+        let mut core = self.core.lock();
+        core.memory.look_again();
+        core.machine.look_again();
     }
 }
 

@@ -140,7 +140,7 @@ impl Core {
                     return Turn::More;
                 }
             };
-            return Turn::Rest { until, reads, behind: self.memory.take_behind() };
+            return Turn::Rest { until, reads, behind: self.memory.behind() };
         }
     }
 }

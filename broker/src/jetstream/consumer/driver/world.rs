@@ -84,9 +84,14 @@ impl Memory {
         self.counted.set(None);
     }
 
-    /// A client that was passed over since this was last asked.
-    pub(super) fn take_behind(&self) -> Option<Arc<Client>> {
-        self.behind.borrow_mut().take()
+    /// A client that was passed over since [`look_again`](Self::look_again).
+    pub(super) fn behind(&self) -> Option<Arc<Client>> {
+        self.behind.borrow().clone()
+    }
+
+    /// The client may keep up now.
+    pub(super) fn look_again(&self) {
+        self.behind.take();
     }
 
     /// Lets go of clients: between turns nothing is known of them.
