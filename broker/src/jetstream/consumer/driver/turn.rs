@@ -140,6 +140,10 @@ impl Core {
                     return Turn::More;
                 }
             };
+            if !reads {
+                // Nobody knows for how long: what is removed meanwhile should not stay open for it.
+                self.selection = None;
+            }
             return Turn::Rest { until, reads, behind: self.memory.behind() };
         }
     }
