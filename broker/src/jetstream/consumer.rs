@@ -16,7 +16,7 @@ pub mod start;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use sublog_storage::index::{FilterSet, SubjectFilter};
@@ -31,6 +31,8 @@ pub struct Consumers {
     wanted: RwLock<Option<Arc<[FilterSet]>>>,
     /// Messages are being removed of which they are about to be told.
     telling: AtomicUsize,
+    /// There is one more that could not be made again: nobody knows what it needs.
+    incomplete: AtomicBool,
     /// One change at a time.
     changing: Mutex<()>,
 }
@@ -70,6 +72,16 @@ impl Consumers {
         self.telling.load(Ordering::Acquire) > 0
     }
 
+    /// One of them could not be made again.
+    pub(super) fn set_incomplete(&self) {
+        self.incomplete.store(true, Ordering::Release);
+    }
+
+    /// Whether there is one more, of which nothing is known.
+    pub(super) fn are_incomplete(&self) -> bool {
+        self.incomplete.load(Ordering::Acquire)
+    }
+
     /// Whether any of them is about this subject.
     #[must_use]
     pub fn want(&self, subject: &[u8]) -> bool {
@@ -86,7 +98,7 @@ impl Consumers {
     pub(super) fn look_again(&self) {
         let all: Vec<FilterSet> = self.all().iter().map(|consumer| setup::filters(&consumer.config())).collect();
         let everything = |filters: &FilterSet| filters.filters().iter().any(SubjectFilter::is_everything);
-        let choosy = !all.iter().any(everything);
+        let choosy = !self.are_incomplete() && !all.iter().any(everything);
         *self.wanted.write() = choosy.then(|| all.into());
     }
 

@@ -25,12 +25,19 @@ pub fn all(server: &Arc<Server>) {
     for declared in server.jetstream.all() {
         let Some(log) = declared.stream.log() else { continue };
         for definition in server.jetstream.positions.meta().consumers(&declared.config.name) {
-            match definition {
+            let made = match definition {
                 Ok(definition) => again(server, &declared, log, &definition),
-                Err(error) => tracing::error!(
-                    stream = declared.config.name,
-                    "A consumer's definition cannot be read, it is left alone: {error}"
-                ),
+                Err(error) => {
+                    tracing::error!(
+                        stream = declared.config.name,
+                        "A consumer's definition cannot be read, it is left alone: {error}"
+                    );
+                    false
+                }
+            };
+            if !made {
+                // Whatever it needs is kept.
+                declared.stream.consumers.set_incomplete();
             }
         }
         declared.stream.look_at_interest();
@@ -38,7 +45,8 @@ pub fn all(server: &Arc<Server>) {
     }
 }
 
-fn again(server: &Arc<Server>, declared: &Declared, log: &Arc<StreamLog>, definition: &Definition) {
+/// Makes one again, if it still has its stream; false when that cannot be done.
+fn again(server: &Arc<Server>, declared: &Declared, log: &Arc<StreamLog>, definition: &Definition) -> bool {
     let (stream, name) = (&declared.config.name, &definition.name);
     let kept: Result<Kept, _> = serde_json::from_slice(&definition.body);
     let config = kept.map_err(|e| e.to_string()).and_then(|kept| {
@@ -49,23 +57,24 @@ fn again(server: &Arc<Server>, declared: &Declared, log: &Arc<StreamLog>, defini
         Ok(config) => config,
         Err(error) => {
             tracing::error!(stream, consumer = name, "The consumer's definition cannot be read: {error}");
-            return;
+            return false;
         }
     };
     if stream_created_ns != stream_created(declared) {
         tracing::debug!(stream, consumer = name, "A consumer of an earlier stream of that name is not made again");
-        return;
+        return true;
     }
     let machine = match machine(server, declared, log, definition, &config) {
         Ok(machine) => machine,
         Err(error) => {
             tracing::error!(stream, consumer = name, "The consumer cannot be made again: {error}");
-            return;
+            return false;
         }
     };
     let consumer = Consumer::new(stream, name, definition.created_ns, config, log.clone(), machine, true);
     declared.stream.consumers.add(consumer.clone());
     server.replay_runtime.spawn(consumer.run(server.clone(), declared.stream.clone()));
+    true
 }
 
 fn machine(

@@ -19,7 +19,7 @@ const REVIEW_TURN_BYTES: usize = 1 << 20;
 
 /// Removes messages, each of which was settled by `by`, that nobody else needs.
 pub fn settled(stream: &Stream, by: &Arc<Consumer>, mut seqs: Vec<u64>) {
-    let Some(log) = stream.log() else { return };
+    let Some(log) = stream.log().filter(|_| !stream.consumers.are_incomplete()) else { return };
     match stream.retention() {
         RetentionPolicy::Limits => return,
         RetentionPolicy::WorkQueue => {}
@@ -65,7 +65,7 @@ fn remove(stream: &str, log: &Log, mut seqs: Vec<u64>) {
 pub async fn review(stream: Arc<Stream>) {
     let Some(log) = stream.log().cloned() else { return };
     let retention = stream.retention();
-    if retention == RetentionPolicy::Limits {
+    if retention == RetentionPolicy::Limits || stream.consumers.are_incomplete() {
         return;
     }
     let (mut reader, end) = (log.log().reader(), log.log().readable_seq());
