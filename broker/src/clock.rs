@@ -12,11 +12,16 @@ pub fn now() -> Instant {
     Instant::now()
 }
 
+/// Time since the process first asked, for deadlines.
+#[must_use]
+pub fn ticks() -> Duration {
+    now().duration_since(*START.get_or_init(now))
+}
+
 /// Milliseconds since the process first asked, for activity marks that live in atomics.
 #[must_use]
 pub fn ticks_ms() -> u64 {
-    let start = *START.get_or_init(now);
-    u64::try_from(now().duration_since(start).as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(ticks().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Nanoseconds since the Unix epoch, as stored with every message.

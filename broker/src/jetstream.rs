@@ -6,6 +6,7 @@
 //! Consumers have their place beside this: requests `CONSUMER.>` go to [`api`], acknowledgements on `$JS.ACK.>` are to be
 //! taken where [`crate::server::answers`] takes requests, and [`store::StreamLog::readable`] tells what can be delivered.
 
+pub mod advisories;
 pub mod api;
 pub mod config;
 pub mod consumer;
@@ -27,11 +28,19 @@ use crate::server::NATS_VERSION;
 use api::Api;
 use config::StreamConfig;
 use config::metadata::ServerLevel;
+use consumer::positions::Positions;
 use stream::Stream;
 use streams::{Declared, Streams};
 
 /// First bytes of the subjects of requests.
 pub const API_PREFIX: &[u8] = b"$JS.API.";
+
+/// First bytes of the subjects of acks.
+pub const ACK_PREFIX: &[u8] = b"$JS.ACK.";
+/// First bytes of the subjects on which subscribers say that they have kept up.
+pub const FLOW_CONTROL_PREFIX: &[u8] = b"$JS.FC.";
+/// First bytes of the subjects on which clients ask for messages.
+pub const NEXT_PREFIX: &[u8] = b"$JS.API.CONSUMER.MSG.NEXT.";
 
 /// What responses say of this server.
 #[must_use]
@@ -48,6 +57,8 @@ pub struct JetStream {
     pub streams: Streams,
     /// Requests.
     pub api: Api,
+    /// How far consumers are.
+    pub positions: Positions,
     /// The capture stream, as one that nobody declared.
     capture: Option<Declared>,
 }
@@ -61,13 +72,24 @@ impl JetStream {
             config: Arc::new(capture_config(options)),
             created_ns: Some(log.log().state().first_ts_ns).filter(|ns| *ns > 0).unwrap_or_else(clock::unix_ns),
         });
-        Self { streams, api, capture }
+        let positions = Positions::new(streams.meta().clone());
+        Self { streams, api, positions, capture }
     }
 
     /// A stream by its name, the capture stream too.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Declared> {
         if name == CAPTURE { self.capture.clone() } else { self.streams.get(name) }
+    }
+
+    /// A stream at work by its name, the capture stream too.
+    #[must_use]
+    pub fn stream(&self, name: &str) -> Option<Arc<Stream>> {
+        if name == CAPTURE {
+            self.capture.as_ref().map(|found| found.stream.clone())
+        } else {
+            self.streams.stream(name)
+        }
     }
 
     /// All streams by name, the capture stream among them.

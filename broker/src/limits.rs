@@ -80,6 +80,18 @@ pub const IDLE_SENDERS_MAX: usize = 32;
 pub const API_REQUESTS_MAX: usize = 10_000;
 /// Direct gets that may wait or run; as above.
 pub const DIRECT_GETS_MAX: usize = 10_000;
+/// Events of one consumer that may wait for its turn; more are dropped, which costs a redelivery or a request's answer.
+pub const CONSUMER_EVENTS_MAX: usize = 100_000;
+/// Bytes of those events; as above.
+pub const CONSUMER_EVENTS_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes a consumer sends before others have a turn.
+pub const DELIVERY_TURN_BYTES: usize = 256 * 1024;
+/// Bytes of the log that a consumer looks at in one turn.
+pub const DELIVERY_LOOK_BYTES: usize = 1024 * 1024;
+/// A client with more bytes than this waiting for its socket gets no deliveries of consumers until it has caught up.
+pub const DELIVERY_PENDING_BYTES: usize = 4 * 1024 * 1024;
+/// Subjects of which a consumer remembers who listens.
+pub const LISTENERS_KEPT_MAX: usize = 1024;
 
 const _: () = assert!(MATCH_CACHE_MIN.is_power_of_two() && MATCH_CACHE_MAX.is_power_of_two());
 const _: () = assert!(READ_BUFFER_IDLE_BYTES <= READ_BUFFER_BYTES);

@@ -6,6 +6,7 @@
 
 pub mod batches;
 pub mod cache;
+pub mod interest;
 pub mod sinks;
 pub mod trie;
 
@@ -73,6 +74,8 @@ pub struct Router {
     pub batches: batches::Batches,
     /// Declared streams by their subjects; changed with [`Router::change_sink`].
     pub sinks: sinks::Sinks,
+    /// Who wants to know about subscriptions.
+    pub interest: interest::Interest,
 }
 
 impl Default for Router {
@@ -85,6 +88,7 @@ impl Default for Router {
             next_id: AtomicU64::new(1),
             batches: batches::Batches::default(),
             sinks: sinks::Sinks::default(),
+            interest: interest::Interest::default(),
         }
     }
 }
@@ -110,6 +114,7 @@ impl Router {
     pub fn insert(&self, subscription: &Arc<Subscription>) {
         self.trie.write().insert(&subscription.subject, subscription.queue.as_deref(), subscription.clone());
         self.bump(&subscription.subject);
+        self.interest.changed(&subscription.subject);
     }
 
     /// Removes a subscription; true if it was still there, and nobody else removed it.
@@ -119,6 +124,7 @@ impl Router {
         }
         self.trie.write().remove(&subscription.subject, subscription.queue.as_deref(), subscription.id);
         self.bump(&subscription.subject);
+        self.interest.changed(&subscription.subject);
         true
     }
 
@@ -127,6 +133,7 @@ impl Router {
     pub fn change_sink(&self, stream: &Arc<Stream>, before: &[String], after: &[String]) {
         self.sinks.change(stream, before, after);
         self.bump(b">");
+        self.interest.changed(b">");
     }
 
     /// Makes publishers look again at what they know of subjects that `filter` may match.

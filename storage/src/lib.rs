@@ -67,7 +67,7 @@ pub use limits::{Discard, Limits};
 pub use lock::DataDir;
 pub use log::{Log, RemovalWaiter, Waiter};
 pub use maintain::{MaintainError, Maintained};
-pub use meta::{Definition, Meta, MetaError, ServerIdentity, StoredSync, StreamRecord};
+pub use meta::{ConsumerBatch, Definition, Meta, MetaError, ServerIdentity, StoredSync, StreamRecord};
 pub use options::{LogOptions, SyncMode};
 pub use purge::{Purge, PurgeError, Purging};
 pub use read_only::ReadOnlyLog;

@@ -3,17 +3,23 @@
 //! A value is a `u16` version (little-endian) followed by the bincode encoding of that version's type, so that a later
 //! program can read what an earlier one wrote and an earlier one refuses what it does not know.
 
+mod consumers;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+pub use consumers::ConsumerBatch;
+
 use crate::options::SyncMode;
 use crate::reserve::Reserve;
 
 /// Version of every value written by this program.
 const VALUE_VERSION: u16 = 1;
+/// Bytes of a value before its body.
+const VERSION_BYTES: usize = 2;
 /// Largest value that is decoded, in bytes: a damaged length must not become a large allocation.
 const VALUE_BYTES_MAX: usize = 16 << 20;
 /// A change takes less room than this, in bytes: a segment of the store is 512 KiB.
@@ -251,6 +257,20 @@ impl Meta {
         }
     }
 
+    /// Makes changes together; on disk when this returns.
+    fn write(&self, changes: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<(), MetaError> {
+        let mut batch = sled::Batch::default();
+        for (key, value) in changes {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        self.db.apply_batch(batch).map_err(|e| self.store(&e))?;
+        self.db.flush().map_err(|e| self.store(&e))?;
+        Ok(())
+    }
+
     fn store(&self, error: &sled::Error) -> MetaError {
         MetaError::Store { path: self.path.clone(), message: error.to_string() }
     }
@@ -267,15 +287,19 @@ fn encode<T: Serialize>(key: &[u8], value: &T) -> Result<Vec<u8>, MetaError> {
 }
 
 fn decode<T: DeserializeOwned>(key: &[u8], value: &[u8]) -> Result<T, MetaError> {
+    decode_up_to::<T, VALUE_BYTES_MAX>(key, value)
+}
+
+fn decode_up_to<T: DeserializeOwned, const MAX: usize>(key: &[u8], value: &[u8]) -> Result<T, MetaError> {
     let key = || String::from_utf8_lossy(key).into_owned();
-    let Some((version, body)) = value.split_first_chunk::<2>() else {
+    let Some((version, body)) = value.split_first_chunk::<VERSION_BYTES>() else {
         return Err(MetaError::Value { key: key(), message: "shorter than its version".to_owned() });
     };
     let found = u16::from_le_bytes(*version);
     if found != VALUE_VERSION {
         return Err(MetaError::UnknownVersion { key: key(), found });
     }
-    let config = bincode::config::standard().with_limit::<VALUE_BYTES_MAX>();
+    let config = bincode::config::standard().with_limit::<MAX>();
     let (decoded, used) = bincode::serde::decode_from_slice(body, config)
         .map_err(|e| MetaError::Value { key: key(), message: e.to_string() })?;
     if used != body.len() {

@@ -112,6 +112,12 @@ impl Life {
         assert_eq!(state.messages, expected.len() as u64);
         assert_eq!(state.bytes, bytes, "bytes of what is there");
         assert_eq!(state.first_seq, expected.first().copied().unwrap_or(state.last_seq + 1));
+        assert_eq!(self.log.first_seq(), state.first_seq);
+        for (first, last) in [(1, u64::MAX), (2, 1), (9, 205), (300, 300), (4, 480), (state.first_seq, state.last_seq)]
+        {
+            let within = if first > last { 0 } else { expected.range(first..=last).count() as u64 };
+            assert_eq!(self.log.live_count(first, last), within, "{first} to {last}");
+        }
         state
     }
 }
@@ -127,6 +133,7 @@ fn removed_records_stay_removed() {
     assert_eq!(life.remove(&[(3, 5), (200, 200)]).messages, 4);
     assert_eq!(life.remove(&[(4, 8), (4, 6), (900, 950)]).messages, 3, "only what is there, and once");
     assert_eq!(life.remove(&[(4, 8)]).messages, 0);
+    assert_eq!((life.log.removed_count(1, u64::MAX), life.log.removed_count(5, 200)), (7, 5));
     let expected = numbers(&[(1, 2), (9, 199), (201, 500)]);
     life.assert_holds(&expected);
     let mut life = life.killed();

@@ -98,6 +98,9 @@ class Server:
 
     def command(self):
         command = [self.binary, "-a", HOST, "-p", str(self.port), "-sd", str(self.folder / "data")]
+        if not self.remembers:
+            # Sublog always has it.
+            command.append("-js")
         command += self.flavour.arguments
         if self.flavour.config is not None and self.remembers:
             command += self.flavour.flags

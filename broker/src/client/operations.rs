@@ -116,6 +116,13 @@ impl Connection {
         if self.options.pedantic && !subject::is_valid_literal(message.subject) {
             self.tell(&ServerError::InvalidPublishSubject);
         }
+        if jetstream::consumer::inlet::is_unlike_others(message.subject)
+            && !self.server.router.has_interest(message.subject)
+        {
+            self.ok();
+            self.serve_or_say(message, false);
+            return Ok(());
+        }
         let origin = Origin {
             router: &self.server.router,
             except: (!self.options.echo).then_some(self.client.id),
@@ -139,16 +146,26 @@ impl Connection {
             Sink::Server => delivered |= self.serve(message),
         }
         // Recording a message does not answer it: a request that only the log takes has no responder.
+        self.say_if_nobody_answers(message, delivered);
+        if stored {
+            self.ok();
+        }
+        Ok(())
+    }
+
+    /// Takes a request to the server, or says that there is nobody for it.
+    fn serve_or_say(&mut self, message: &Publish<'_>, delivered: bool) {
+        let delivered = self.serve(message) || delivered;
+        self.say_if_nobody_answers(message, delivered);
+    }
+
+    fn say_if_nobody_answers(&mut self, message: &Publish<'_>, delivered: bool) {
         if !delivered
             && let Some(reply) = message.reply
             && self.options.no_responders
         {
             self.no_responders(reply, message.subject);
         }
-        if stored {
-            self.ok();
-        }
-        Ok(())
     }
 
     /// Adds a message to what its log gets of this batch; false when it cannot be, and the client was told.
@@ -165,6 +182,9 @@ impl Connection {
 
     /// Takes a request on a subject of the server's own; false when there is nothing there.
     fn serve(&mut self, message: &Publish<'_>) -> bool {
+        if let Some(taken) = jetstream::consumer::inlet::take(&self.server, message) {
+            return taken;
+        }
         if message.subject.starts_with(jetstream::API_PREFIX) {
             return self.server.jetstream.api.take(&self.server, message);
         }

@@ -41,12 +41,19 @@ impl Sender {
         message: &[u8],
     ) -> bool {
         let message = Publish { subject, reply, header_len, has_headers: header_len > 0, message };
+        self.deliver(server, subject, &message)
+    }
+
+    /// Stages a message for everybody who gets what is sent to `to`, under its own subject; false when nobody does, and no
+    /// stream records it.
+    pub fn deliver(&mut self, server: &Server, to: &[u8], message: &Publish<'_>) -> bool {
         let origin = Origin { router: &server.router, except: None, desks: &mut self.desks };
-        let Some((slot, sink)) = self.fanout.route(origin, subject) else { return false };
-        let delivered = self.fanout.publish(&server.router, slot, &message);
+        let Some((slot, sink)) = self.fanout.route(origin, to) else { return false };
+        let mut delivered = self.fanout.publish(&server.router, slot, message);
         if let Sink::Log(desk) = sink {
             // A record that no log takes is none that the server makes up.
-            let _ = self.desks.record(desk, clock::unix_ns(), &message);
+            let recorded = self.desks.record(desk, clock::unix_ns(), &Publish { subject: to, ..*message });
+            delivered |= recorded.is_ok();
         }
         delivered
     }

@@ -3,6 +3,7 @@
 //! They come from publishers' connections, which only copy them. One thread carries them out in the order they came, since
 //! they may wait for a disk; direct gets have threads that read, and wait for nothing else.
 
+mod consumers;
 mod direct;
 mod info;
 mod messages;
@@ -114,6 +115,7 @@ impl Api {
 fn is_offered(operation: &str) -> bool {
     let mut tokens = operation.split('.');
     match (tokens.next(), tokens.next()) {
+        (Some("CONSUMER"), Some(_)) => consumers::is_offered(operation.get("CONSUMER.".len()..).unwrap_or_default()),
         (Some("INFO"), None) | (Some("DIRECT"), Some("GET")) => true,
         (Some("STREAM"), Some(what)) => {
             matches!(what, "NAMES" | "LIST" | "MSG" | "CREATE" | "UPDATE" | "DELETE" | "INFO" | "PURGE")
@@ -153,6 +155,9 @@ impl<T: Serialize> From<Response<T>> for Answer {
 
 /// Does what a request asks for. `None`: there is no such request.
 fn carry_out(server: &Arc<Server>, request: &Request) -> Option<Answer> {
+    if let Some(operation) = request.operation.strip_prefix("CONSUMER.") {
+        return consumers::carry_out(server, request, operation);
+    }
     let mut parts = request.operation.split('.');
     let operation = match (parts.next()?, parts.next(), parts.next()) {
         ("INFO", None, _) => return Some(Response::new(Kind::AccountInfo, Ok(info::account(server))).into()),

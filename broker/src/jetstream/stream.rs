@@ -17,6 +17,8 @@ use sublog_storage::{AppendError, LogError, Visit};
 use self::checks::Rules;
 use self::ingest::Ingest;
 use super::config::StreamConfig;
+use super::config::stream::RetentionPolicy;
+use super::consumer::Consumers;
 use super::store::StreamLog;
 
 /// See the module.
@@ -34,6 +36,11 @@ pub struct Stream {
     /// Publishers get no acknowledgements.
     silent: AtomicBool,
     gone: AtomicBool,
+    /// Its consumers.
+    pub consumers: Consumers,
+    retention: RwLock<RetentionPolicy>,
+    /// A message may be one that no consumer wants, and then it is not kept.
+    checks_interest: AtomicBool,
 }
 
 impl Stream {
@@ -49,6 +56,9 @@ impl Stream {
             plain_below: AtomicUsize::new(0),
             silent: AtomicBool::new(false),
             gone: AtomicBool::new(false),
+            consumers: Consumers::default(),
+            retention: RwLock::default(),
+            checks_interest: AtomicBool::new(false),
         }
     }
 
@@ -78,10 +88,33 @@ impl Stream {
     pub fn set_rules(&self, config: &StreamConfig) {
         let rules = config.rules();
         // Nobody is in the middle of taking messages by the old ones when this returns.
-        let _none = self.ingest.lock();
+        let none = self.ingest.lock();
         self.plain_below.store(rules.plain_below(), Ordering::Relaxed);
         self.silent.store(rules.silent, Ordering::Relaxed);
         *self.rules.write() = Arc::new(rules);
+        drop(none);
+        *self.retention.write() = config.retention;
+        self.look_at_interest();
+    }
+
+    /// For whom messages are kept.
+    #[must_use]
+    pub fn retention(&self) -> RetentionPolicy {
+        *self.retention.read()
+    }
+
+    /// Its consumers, or what they are about, may be others now.
+    pub fn look_at_interest(&self) {
+        let by_interest = self.retention() == RetentionPolicy::Interest;
+        if by_interest {
+            self.consumers.look_again();
+        }
+        self.checks_interest.store(by_interest && self.consumers.are_choosy(), Ordering::Release);
+    }
+
+    /// Whether a message on this subject is kept by no consumer, and so not at all.
+    pub(super) fn is_unwanted(&self, subject: &[u8]) -> bool {
+        self.checks_interest.load(Ordering::Acquire) && !self.consumers.want(subject)
     }
 
     /// Reads the ids of the newest messages again, those of the window before `now_ns`.
@@ -112,6 +145,12 @@ impl Stream {
         self.rules.read().clone()
     }
 
+    /// Last number given out, also to what cannot be read yet.
+    #[must_use]
+    pub fn last_seq(&self) -> u64 {
+        self.log().map_or(0, |log| self.ingest.lock().last_seq(log))
+    }
+
     /// Whether it was deleted.
     #[must_use]
     pub fn is_gone(&self) -> bool {
@@ -132,7 +171,7 @@ impl Stream {
     /// Whether a message of that size has to be looked at even if it asks for nothing.
     #[must_use]
     pub fn looks_at(&self, bytes: usize) -> bool {
-        bytes >= self.plain_below.load(Ordering::Relaxed)
+        bytes >= self.plain_below.load(Ordering::Relaxed) || self.checks_interest.load(Ordering::Relaxed)
     }
 
     /// Whether messages are past their time.

@@ -162,10 +162,21 @@ impl Streams {
         Declared { stream, config: Arc::new(config), created_ns }
     }
 
+    /// Where definitions are kept.
+    pub(super) fn meta(&self) -> &Arc<Meta> {
+        &self.meta
+    }
+
     /// A stream by its name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Declared> {
         self.by_name.read().get(name).cloned()
+    }
+
+    /// A stream at work by its name.
+    #[must_use]
+    pub fn stream(&self, name: &str) -> Option<Arc<Stream>> {
+        self.by_name.read().get(name).map(|declared| declared.stream.clone())
     }
 
     /// All streams, by name.
@@ -217,7 +228,9 @@ impl Streams {
         let found = self.get(&config.name).ok_or_else(ApiError::stream_not_found)?;
         let all = self.all();
         let existing = all.iter().map(|declared| &*declared.config);
-        let config = found.config.update(config, &Limits::default(), pedantic, existing, std::iter::empty())?;
+        let consumers: Vec<_> = found.stream.consumers.all().into_iter().map(|it| (it.clone(), it.config())).collect();
+        let consumers = consumers.iter().map(|(consumer, config)| (&*consumer.name, &**config));
+        let config = found.config.update(config, &Limits::default(), pedantic, existing, consumers)?;
         definition::check_update(&found.config, &config)?;
         self.keep(&config, found.created_ns).map_err(ApiError::stream_update)?;
         found.stream.set_config(&config);

@@ -24,6 +24,7 @@ use crate::client::sender::Senders;
 use crate::config::ServerOptions;
 use crate::jetstream::JetStream;
 use crate::jetstream::api::{self, Api};
+use crate::jetstream::consumer::restore;
 use crate::jetstream::streams::Streams;
 use crate::logging::LogHandle;
 use crate::router::Router;
@@ -112,6 +113,12 @@ async fn serve(
         reloads: AtomicU64::new(0),
         options,
     });
+    tokio::task::block_in_place(|| restore::all(&server));
+    let writing = server.clone();
+    std::thread::Builder::new()
+        .name("sublog-consumers".to_owned())
+        .spawn(move || writing.jetstream.positions.run(&writing))
+        .map_err(ServeError::Runtime)?;
     let monitor = monitor::start(&server).await?;
     let mut notices = Notices::write(&server.options, address, monitor, None)?;
     tracing::info!("Listening for client connections on {}:{}", server.options.host, address.port());
@@ -139,6 +146,7 @@ async fn serve(
     drop(maintenance);
     retention.abort();
     expiry.abort();
+    restore::stop(&server).await;
     disconnect(&server).await;
     tokio::task::block_in_place(|| server.jetstream.streams.close()).map_err(ServeError::Close)?;
     if let Some(log) = server.capture.log() {

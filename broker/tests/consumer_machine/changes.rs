@@ -81,6 +81,26 @@ fn a_purge_settles_what_it_took() {
 }
 
 #[test]
+fn what_is_removed_in_the_middle_is_not_waited_for() {
+    for (removal, told) in [(Removal::Purge, 0), (Removal::Limits, 2)] {
+        let mut sim = Sim::new(MachineConfig { max_deliver: Some(1), ..pull_config() }, 10);
+        let first = acks(&sim.pull("a", "6"));
+        sim.ack(first[1], "-NAK");
+        assert!(sim.machine.needs(2), "it was delivered as often as it may be");
+        sim.stream.messages.retain(|seq, _| ![2, 3, 4, 8].contains(seq));
+        sim.machine.all_gone(&[(2, 4), (8, 8)], removal);
+        assert_eq!(advisories(&sim.run()).len(), told, "{removal:?}");
+        assert_eq!((sim.machine.num_ack_pending(), sim.machine.needs(2)), (3, false));
+        assert_eq!(seqs(&sim.pull("a", "9")), [7, 9, 10]);
+    }
+    let start = Start::List { seqs: vec![2, 5, 7], resume: 9 };
+    let mut sim = Sim::starting(pull_config(), start, 1..=10);
+    sim.stream.messages.retain(|seq, _| ![2, 5, 7].contains(seq));
+    sim.machine.all_gone(&[(1, 5), (7, 7)], Removal::Purge);
+    assert_eq!(seqs(&sim.pull("a", "9")), [10]);
+}
+
+#[test]
 fn limits_tell_of_what_was_out() {
     let mut sim = Sim::new(pull_config(), 10);
     sim.pull("a", "4");

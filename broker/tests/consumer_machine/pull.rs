@@ -2,7 +2,9 @@
 
 use sublog_broker::jetstream::consumer::machine::{Closing, MachineConfig, Stall, Step};
 
-use crate::support::{MS, SECOND, START, Sim, acks, pull_config, push_config, receivers, seqs, statuses, with_pull};
+use crate::support::{
+    MS, Out, SECOND, START, Sim, acks, pull_config, push_config, receivers, seqs, statuses, with_pull,
+};
 
 const NOTHING: [&str; 0] = [];
 
@@ -192,4 +194,17 @@ fn asking_twice_changes_nothing_and_what_was_not_asked_for_is_not_sent() {
         sublog_broker::jetstream::consumer::machine::Record { stream_seq: 2, size: 1, time_ns: 0, num_pending: 0 };
     sim.machine.pull("a".into(), b"1", &sim.stream, sim.now);
     assert_eq!(sim.machine.deliver(&record, &sim.stream, sim.now), None);
+}
+
+#[test]
+fn a_slow_client_is_passed_over_until_it_is_looked_at_again() {
+    let mut sim = Sim::new(pull_config(), 3);
+    sim.stream.slow.insert("slow".into());
+    assert_eq!(seqs(&sim.pull("slow", "2")), [0_u64; 0]);
+    let out = sim.pull("a", "1");
+    assert!(matches!(&out[..], [Out::Delivery(delivery)] if delivery.to == "a"), "{out:?}");
+    sim.stream.slow.clear();
+    assert_eq!(sim.run(), [], "nothing has happened that it knows of");
+    sim.machine.look_again();
+    assert_eq!(seqs(&sim.run()), [2, 3]);
 }

@@ -20,11 +20,17 @@ pub(crate) struct Stream {
     pub(crate) messages: BTreeMap<u64, i64>,
     pub(crate) last: u64,
     pub(crate) deaf: BTreeSet<Bytes>,
+    /// Who does not keep up.
+    pub(crate) slow: BTreeSet<Bytes>,
 }
 
 impl World for Stream {
     fn interested(&self, subject: &[u8]) -> bool {
         !self.deaf.contains(subject)
+    }
+
+    fn keeps_up(&self, subject: &[u8]) -> bool {
+        !self.slow.contains(subject)
     }
 
     fn pending(&self, from_seq: u64) -> u64 {
@@ -106,7 +112,7 @@ impl Sim {
     pub(crate) fn starting(config: MachineConfig, start: Start, messages: impl IntoIterator<Item = u64>) -> Self {
         let messages: BTreeMap<u64, i64> = messages.into_iter().map(|seq| (seq, START.wall_ns)).collect();
         let last = messages.keys().last().copied().unwrap_or(0);
-        let stream = Stream { messages, last, deaf: BTreeSet::new() };
+        let stream = Stream { messages, last, deaf: BTreeSet::new(), slow: BTreeSet::new() };
         let machine = Machine::new(config, start, last, START);
         Self { machine, stream, now: START, size: SIZE, wait: None }
     }

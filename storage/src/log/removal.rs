@@ -76,6 +76,36 @@ impl Log {
         self.shared.removed.read().contains(seq)
     }
 
+    /// How many numbers of a range, both ends included, were removed. Over all numbers it only ever grows, so that it tells
+    /// whether anything was removed since.
+    #[must_use]
+    pub fn removed_count(&self, first: u64, last: u64) -> u64 {
+        self.shared.removed.read().count(first, last)
+    }
+
+    /// How many records with numbers of a range, both ends included, are readable, without asking the index. Those that the
+    /// disk lost are among them.
+    #[must_use]
+    pub fn live_count(&self, first: u64, last: u64) -> u64 {
+        let last = last.min(self.readable_seq());
+        let segments = self.shared.segments();
+        let removed = self.shared.removed.read();
+        let from = segments.partition_point(|segment| segment.next_seq() <= first);
+        let within = segments.iter().skip(from).take_while(|segment| segment.first_seq <= last);
+        let live = within.map(|segment| {
+            let (a, b) = (segment.first_seq.max(first), last.min(segment.next_seq().saturating_sub(1)));
+            if a > b { 0 } else { (b - a + 1).saturating_sub(removed.count(a, b)) }
+        });
+        live.sum()
+    }
+
+    /// The first number that may be there: everything before it was removed. At most one more than the last readable one.
+    #[must_use]
+    pub fn first_seq(&self) -> u64 {
+        let floor = self.shared.removed.read().next_live(self.oldest_seq());
+        floor.min(self.readable_seq().saturating_add(1)).max(1)
+    }
+
     /// Removes whole sealed segments, oldest first, all of whose records are before `seq`. The open segment stays.
     /// Whoever is reading a removed segment may finish it.
     ///

@@ -120,7 +120,7 @@ fn what_is_not_offered_has_no_responders() {
     let server = server(&[]);
     let mut js = Asking::new(&server);
     for operation in
-        ["CONSUMER.CREATE.S", "CONSUMER.MSG.NEXT.S.C", "CONSUMER.NAMES.S", "STREAM.SNAPSHOT.S", "NOTHING", "INFO.more"]
+        ["CONSUMER.MSG.NEXT.S.C", "CONSUMER.NAMES", "CONSUMER.INFO.S", "STREAM.SNAPSHOT.S", "NOTHING", "INFO.more"]
     {
         assert_eq!(js.request(&format!("$JS.API.{operation}"), &[], b"{}").status(), Some(503), "{operation}");
     }

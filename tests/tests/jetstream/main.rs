@@ -7,6 +7,7 @@
 
 mod api;
 mod capture;
+mod consumers;
 mod direct;
 mod headers;
 mod limits;
@@ -17,6 +18,9 @@ use serde_json::{Value, json};
 use sublog_protocol::encode;
 use sublog_tests::client::Message;
 use sublog_tests::{RawClient, TestServer};
+
+/// How long something may take that happens soon.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// A server with these flags.
 fn server(args: &[&str]) -> TestServer {

@@ -1,6 +1,6 @@
 //! The official Rust client's JetStream API.
 
-use async_nats::jetstream::{self, context::PublishErrorKind, kv, stream};
+use async_nats::jetstream::{self, consumer, context::PublishErrorKind, kv, stream};
 use futures_util::StreamExt as _;
 
 use crate::server;
@@ -56,4 +56,56 @@ async fn a_key_value_bucket_without_watching() {
     assert_eq!(bucket.get("k").await.unwrap(), None);
     let mut stream = js.get_stream("KV_B").await.unwrap();
     assert_eq!(stream.info().await.unwrap().state.messages, 1, "the purge marker alone");
+}
+
+#[tokio::test]
+async fn consumers_of_both_kinds() {
+    let server = server(&[]);
+    let js = jetstream::new(async_nats::connect(server.url()).await.unwrap());
+    let config = stream::Config { name: "S".into(), subjects: vec!["s.>".into()], ..Default::default() };
+    let stream = js.create_stream(config).await.unwrap();
+    for n in 0..300 {
+        js.publish(format!("s.{}", n % 3), n.to_string().into()).await.unwrap().await.unwrap();
+    }
+    let pull = consumer::pull::Config { durable_name: Some("PULL".into()), ..Default::default() };
+    let mut pull = stream.create_consumer(pull).await.unwrap();
+    let mut messages = pull.messages().await.unwrap().take(300);
+    let mut wanted = 1;
+    while let Some(message) = messages.next().await {
+        let message = message.unwrap();
+        let info = message.info().unwrap();
+        assert_eq!((info.stream_sequence, info.pending), (wanted, 300 - wanted));
+        message.double_ack().await.unwrap();
+        wanted += 1;
+    }
+    let info = pull.info().await.unwrap();
+    assert_eq!((info.ack_floor.stream_sequence, info.num_ack_pending, info.num_pending), (300, 0, 0));
+    let ordered = consumer::pull::OrderedConfig { filter_subject: "s.1".into(), ..Default::default() };
+    let ordered = stream.create_consumer(ordered).await.unwrap().messages().await.unwrap().take(100);
+    assert_eq!(ordered.map(|message| message.unwrap().payload.len()).count().await, 100);
+    let push = consumer::push::OrderedConfig { deliver_subject: "to.me".into(), ..Default::default() };
+    let push = stream.create_consumer(push).await.unwrap().messages().await.unwrap().take(300);
+    assert_eq!(push.map(|message| message.unwrap()).count().await, 300);
+    assert_eq!(stream.consumer_names().count().await, 3);
+}
+
+#[tokio::test]
+async fn a_key_value_bucket_is_watched_and_listed() {
+    let server = server(&[]);
+    let js = jetstream::new(async_nats::connect(server.url()).await.unwrap());
+    let bucket = kv::Config { bucket: "B".into(), history: 5, ..Default::default() };
+    let bucket = js.create_key_value(bucket).await.unwrap();
+    for n in 0..5 {
+        bucket.put("a", n.to_string().into()).await.unwrap();
+        bucket.put(format!("k{n}"), "v".into()).await.unwrap();
+    }
+    bucket.delete("k0").await.unwrap();
+    let mut keys: Vec<String> = bucket.keys().await.unwrap().map(|key| key.unwrap()).collect().await;
+    keys.sort();
+    assert_eq!(keys, ["a", "k1", "k2", "k3", "k4"]);
+    let history: Vec<_> = bucket.history("a").await.unwrap().map(|entry| entry.unwrap().value).collect().await;
+    assert_eq!(history, ["0", "1", "2", "3", "4"]);
+    let mut watch = bucket.watch("a").await.unwrap();
+    bucket.put("a", "new".into()).await.unwrap();
+    assert_eq!(watch.next().await.unwrap().unwrap().value, "new");
 }

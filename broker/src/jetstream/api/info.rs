@@ -25,7 +25,8 @@ pub(super) fn account(server: &Server) -> AccountInfo {
     let all = server.jetstream.streams.all();
     let limits =
         AccountLimits { memory_max_stream_bytes: -1, storage_max_stream_bytes: -1, ..AccountLimits::default() };
-    let mut usage = Tier { streams: all.len(), limits, ..Tier::default() };
+    let consumers = all.iter().map(|declared| declared.stream.consumers.len()).sum();
+    let mut usage = Tier { streams: all.len(), consumers, limits, ..Tier::default() };
     for declared in &all {
         let bytes = declared.stream.log().map_or(0, |log| log.log().state().bytes);
         let reserved = u64::try_from(declared.config.max_bytes).unwrap_or(0);
@@ -55,7 +56,10 @@ pub(super) fn stream(declared: &Declared) -> StreamInfo {
     StreamInfo {
         config: declared.config.shown(&server_level()),
         created: Time::from_ns(declared.created_ns),
-        state: declared.stream.log().map_or_else(StreamState::default, |log| state(log.log())),
+        state: StreamState {
+            consumer_count: declared.stream.consumers.len(),
+            ..declared.stream.log().map_or_else(StreamState::default, |log| state(log.log()))
+        },
         domain: String::new(),
         cluster: None,
         mirror: None,

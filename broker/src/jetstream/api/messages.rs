@@ -7,8 +7,11 @@ use sublog_storage::{Log, Purge, PurgeError, Record};
 
 use super::super::config::Time;
 use super::super::config::json::Unknown;
+use super::super::consumer::machine::Removal;
+use super::super::consumer::manage;
 use super::super::errors::ApiError;
 use super::super::read::{self, Unreadable};
+use super::super::stream::Stream;
 use super::super::streams::Declared;
 use super::super::wire::message::StoredMessage;
 use super::super::wire::requests::{MsgDeleteRequest, MsgGetRequest, PurgeRequest};
@@ -109,7 +112,8 @@ pub(super) fn delete(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<Do
     if seq > log.readable_seq() {
         return Err(ApiError::stream_msg_delete_failed("stream store EOF"));
     }
-    match log.remove_now(vec![(seq, seq)]) {
+    let range = [(seq, seq)];
+    match manage::removing(&declared.stream, &range, Removal::Limits, || log.remove_now(range.to_vec())) {
         Ok(removed) if removed.messages > 0 => Ok(Done::YES),
         Ok(_) => Err(ApiError::sequence_not_found(seq)),
         Err(error) => {
@@ -136,8 +140,9 @@ pub(super) fn purge(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<Pur
     let filter = if asked.filter.is_empty() { ">" } else { &asked.filter };
     let Ok(filter) = SubjectFilter::parse(filter.as_bytes()) else { return Ok(Purged { success: true, purged: 0 }) };
     let before_seq = Some(asked.seq).filter(|&seq| seq > 0);
-    match log.purge_now(Purge { filters: Some(FilterSet::from(filter)), before_seq, keep: asked.keep }) {
-        Ok(removed) => Ok(Purged { success: true, purged: removed.messages }),
+    let purge = Purge { filters: Some(FilterSet::from(filter)), before_seq, keep: asked.keep };
+    match purge_now(&declared.stream, log, purge) {
+        Ok(purged) => Ok(Purged { success: true, purged }),
         Err(PurgeError::Read(error)) => Err(unreadable(&error.into())),
         Err(PurgeError::Index(error)) => Err(unreadable(&error.into())),
         Err(PurgeError::Log(error)) => {
@@ -145,4 +150,17 @@ pub(super) fn purge(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<Pur
             Err(ApiError::stream_purge_failed("the removal could not be written"))
         }
     }
+}
+
+/// Purges piece by piece, and tells the consumers of each. How many messages went.
+fn purge_now(stream: &Stream, log: &Log, purge: Purge) -> Result<u64, PurgeError> {
+    let mut purging = log.purge(purge)?;
+    let mut messages = 0;
+    while let Some(ranges) = purging.piece()? {
+        if !ranges.is_empty() {
+            let remove = || log.remove_now(ranges.clone());
+            messages += manage::removing(stream, &ranges, Removal::Purge, remove)?.messages;
+        }
+    }
+    Ok(messages)
 }

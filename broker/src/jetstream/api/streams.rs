@@ -5,7 +5,9 @@ use std::sync::Arc;
 use serde::Serialize;
 use sublog_protocol::subject;
 
+use super::super::advisories;
 use super::super::config::json::Unknown;
+use super::super::consumer::manage;
 use super::super::errors::ApiError;
 use super::super::streams::Declared;
 use super::super::wire::Kind;
@@ -68,12 +70,17 @@ fn page(server: &Server, body: &[u8], limit: usize) -> Result<(Page, Vec<Declare
 pub(super) fn create(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<StreamCreated, ApiError> {
     let request = StreamRequest::parse(name, body, Unknown::Ignore)?;
     let (declared, did_create) = server.jetstream.streams.create(request.config, request.pedantic, &server.router)?;
+    if did_create {
+        advisories::stream_action(server, &declared.config.name, "CREATED", "create");
+    }
     Ok(StreamCreated { info: info::stream(&declared), did_create })
 }
 
 pub(super) fn update(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<StreamCreated, ApiError> {
     let request = StreamRequest::parse(name, body, Unknown::Ignore)?;
     let declared = server.jetstream.streams.update(request.config, request.pedantic, &server.router)?;
+    manage::stream_changed(server, &declared);
+    advisories::stream_action(server, name, "UPDATED", "modify");
     Ok(StreamCreated { info: info::stream(&declared), did_create: false })
 }
 
@@ -81,7 +88,12 @@ pub(super) fn delete(server: &Arc<Server>, name: &str) -> Result<Done, ApiError>
     if name == CAPTURE && server.capture.is_on() {
         return Err(ApiError::stream_delete("CAPTURE is the server's own stream: --capture=off ends it"));
     }
+    let stream = server.jetstream.stream(name);
     server.jetstream.streams.delete(name, &server.router)?;
+    if let Some(stream) = stream {
+        manage::delete_all(server, &stream);
+    }
+    advisories::stream_action(server, name, "DELETED", "delete");
     Ok(Done::YES)
 }
 

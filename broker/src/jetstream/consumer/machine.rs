@@ -78,6 +78,13 @@ pub trait World {
     /// Whether anybody listens to a subject.
     fn interested(&self, subject: &[u8]) -> bool;
 
+    /// Whether whoever listens to a subject keeps up. Who does not is passed over until it is
+    /// [looked at again](Machine::look_again), so that a slow client holds nobody up but itself.
+    fn keeps_up(&self, subject: &[u8]) -> bool {
+        let _ = subject;
+        true
+    }
+
     /// How many messages from a stream sequence on the consumer's filters select.
     fn pending(&self, from_seq: u64) -> u64;
 }
@@ -254,6 +261,11 @@ impl Machine {
     /// The next thing to send or tell. A [`Delivery`] goes before what is queued when [`Self::deliver`] returns it.
     pub fn pop_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
+    }
+
+    /// A client that did not keep up may do so now.
+    pub fn look_again(&mut self) {
+        self.no_eligible = false;
     }
 
     /// Whether what [`Self::save`] returns has changed since this was last asked.

@@ -139,6 +139,9 @@ impl Stream {
                         ingest.dedup.add(id, appended.last_seq, message.now_ns);
                         ingest.last_id.extend_from_slice(id);
                     }
+                    if self.is_unwanted(&message.subject) {
+                        looked.unwanted.push((appended.last_seq, appended.last_seq));
+                    }
                     looked.take(message, appended.last_seq, rollup);
                 }
                 Verdict::Duplicate(seq) => looked.duplicate(message, seq, log),
@@ -160,6 +163,8 @@ struct Looked {
     replies: Replies,
     refusals: Vec<(Box<[u8]>, ApiError)>,
     rollups: Vec<Rolling>,
+    /// What no consumer wants, as ranges.
+    unwanted: Vec<(u64, u64)>,
 }
 
 impl Looked {
@@ -216,8 +221,17 @@ impl Looked {
             rolling.reply.take_if(|_| silent);
             rolling.wait(server, stream);
         }
-        if !silent && !self.replies.is_empty() {
-            publish::acknowledge(server, stream, self.waits, 0, self.replies);
+        let replies = if silent { Replies::default() } else { self.replies };
+        if !self.unwanted.is_empty() {
+            // Whoever is told that it was taken finds that it is not kept.
+            let (server, stream, again, waits) = (server.clone(), stream.clone(), log.clone(), self.waits);
+            let remove = move |_: Result<(), _>| {
+                let after = move |_: Result<_, _>| publish::acknowledge(&server, &stream, waits, 0, replies);
+                again.log().remove(self.unwanted, Box::new(after));
+            };
+            log.when_committed(self.span, Box::new(remove));
+        } else if !replies.is_empty() {
+            publish::acknowledge(server, stream, self.waits, 0, replies);
         }
     }
 }

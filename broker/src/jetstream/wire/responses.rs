@@ -114,6 +114,13 @@ pub struct Paused {
     pub pause_remaining: i64,
 }
 
+/// `consumer_reset_response` with an error.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct NotReset {
+    /// Nothing.
+    pub reset_seq: u64,
+}
+
 /// `consumer_reset_response`
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ResetDone {

@@ -101,6 +101,29 @@ impl Machine {
         self.no_eligible = false;
     }
 
+    /// Messages of these ranges (ascending, both ends included) were removed: nothing waits for them from here on. If they
+    /// were removed one by one, whoever has them is told.
+    pub fn all_gone(&mut self, ranges: &[(u64, u64)], removal: Removal) {
+        let is_gone = |seq: u64| {
+            let at = ranges.partition_point(|(_, last)| *last < seq);
+            ranges.get(at).is_some_and(|(first, _)| *first <= seq)
+        };
+        let reason = (removal == Removal::Limits).then_some("Unacknowledged message was deleted");
+        let out = self.unacked.entries().map(|(seq, _)| seq);
+        let all = out.chain(self.unacked.exhausted().map(|(seq, _)| seq));
+        let gone: Vec<u64> = all.filter(|seq| is_gone(*seq)).collect();
+        gone.into_iter().for_each(|seq| self.removed(seq, reason));
+        if let Some(list) = &mut self.list {
+            list.seqs.retain(|seq| !is_gone(*seq));
+            if list.seqs.is_empty() {
+                self.next_seq = list.resume.saturating_add(1);
+                self.list = None;
+            }
+            self.changed = true;
+        }
+        self.no_eligible = false;
+    }
+
     /// The configuration has changed. Whether a consumer is pull or push, and its names, do not change.
     pub fn update(&mut self, config: MachineConfig, now: Now) {
         let old = std::mem::replace(&mut self.config, config);

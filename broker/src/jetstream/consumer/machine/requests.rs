@@ -194,6 +194,9 @@ impl Machine {
                 self.waiting.remove(number);
                 continue;
             }
+            if !world.keeps_up(&request.reply) {
+                continue;
+            }
             let group = request.group.clone();
             let fits = request.bytes_left == 0 || bytes <= request.bytes_left;
             let id = group.as_ref().map_or("", |group| group.id.as_str());

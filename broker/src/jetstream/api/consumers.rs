@@ -1,0 +1,170 @@
+//! Requests about consumers.
+
+use std::sync::Arc;
+
+use super::super::config::Time;
+use super::super::config::consumer::DeliverPolicy;
+use super::super::config::json::Unknown;
+use super::super::consumer::{Consumer, driver, info, manage};
+use super::super::errors::ApiError;
+use super::super::server_level;
+use super::super::streams::Declared;
+use super::super::wire::create::{ConsumerRequest, CreateSubject};
+use super::super::wire::info::ConsumerInfo;
+use super::super::wire::paging::{LIST_MAX, NAMES_MAX, Page};
+use super::super::wire::requests::{ConsumersRequest, PauseRequest, ResetRequest, UnpinRequest, expect_empty};
+use super::super::wire::responses::{ConsumerList, ConsumerNames, Done, NotReset, Nothing, Paused, ResetDone};
+use super::super::wire::{Kind, Response};
+use super::{Answer, Request, answer};
+use crate::server::Server;
+
+/// Whether there is such a request; `operation` is what stands behind `CONSUMER.`.
+pub(super) fn is_offered(operation: &str) -> bool {
+    if CreateSubject::parse(operation).is_some() {
+        return true;
+    }
+    let mut tokens = operation.split('.');
+    let (what, names) = (tokens.next().unwrap_or_default(), tokens.count());
+    match what {
+        "NAMES" | "LIST" => names == 1,
+        "LEADER" => names == 3,
+        "INFO" | "DELETE" | "PAUSE" | "RESET" | "UNPIN" => names == 2,
+        _ => false,
+    }
+}
+
+/// Does what a request asks for; `operation` is what stands behind `CONSUMER.`. `None`: there is no such request.
+pub(super) fn carry_out(server: &Arc<Server>, request: &Request, operation: &str) -> Option<Answer> {
+    let level = request.header(b"Nats-Required-Api-Level").unwrap_or_default();
+    let allowed = || if server_level().satisfies(level) { Ok(()) } else { Err(ApiError::required_api_level()) };
+    let body = request.body();
+    if let Some(subject) = CreateSubject::parse(operation) {
+        return Some(answer(Kind::ConsumerCreate, allowed().and_then(|()| create(server, &subject, body))));
+    }
+    let (what, rest) = operation.split_once('.')?;
+    let (stream, name) = rest.split_once('.').unwrap_or((rest, ""));
+    let found = || allowed().and_then(|()| find(server, stream, name));
+    Some(match what {
+        "LEADER" if stream == "STEPDOWN" => {
+            answer(Kind::ConsumerLeaderStepDown, Err::<Done, _>(ApiError::cluster_required()))
+        }
+        "NAMES" => answer(Kind::ConsumerNames, allowed().and_then(|()| names(server, stream, body))),
+        "LIST" => answer(Kind::ConsumerList, allowed().and_then(|()| list(server, stream, body))),
+        "INFO" => {
+            let checked = || expect_empty(body);
+            answer(Kind::ConsumerInfo, checked().and_then(|()| found()).map(|(_, it)| info::info(server, &it)))
+        }
+        "DELETE" => {
+            answer(Kind::ConsumerDelete, expect_empty(body).and_then(|()| found()).and_then(|at| delete(server, &at)))
+        }
+        "PAUSE" => match pause(server, found, body) {
+            Ok(paused) => answer(Kind::ConsumerPause, Ok(paused)),
+            Err(error) => Response::with_error(Kind::ConsumerPause, error, Paused::default()).into(),
+        },
+        "RESET" => match reset(server, found, body) {
+            Ok(done) => answer(Kind::ConsumerReset, Ok(done)),
+            Err(error) => Response::with_error(Kind::ConsumerReset, error, NotReset::default()).into(),
+        },
+        "UNPIN" => answer(Kind::ConsumerUnpin, unpin(server, found, body)),
+        _ => return None,
+    })
+}
+
+type Found = (Declared, Arc<Consumer>);
+
+fn stream_of(server: &Server, name: &str) -> Result<Declared, ApiError> {
+    server.jetstream.get(name).ok_or_else(ApiError::stream_not_found)
+}
+
+fn find(server: &Server, stream: &str, name: &str) -> Result<Found, ApiError> {
+    let declared = stream_of(server, stream)?;
+    let consumer = declared.stream.consumers.get(name).ok_or_else(ApiError::consumer_not_found)?;
+    Ok((declared, consumer))
+}
+
+fn create(server: &Arc<Server>, subject: &CreateSubject<'_>, body: &[u8]) -> Result<ConsumerInfo, ApiError> {
+    let asked = ConsumerRequest::parse(subject, body, Unknown::Ignore)?;
+    let declared = stream_of(server, subject.stream())?;
+    manage::create(server, &declared, asked.config, asked.action, asked.pedantic)
+}
+
+fn names(server: &Server, stream: &str, body: &[u8]) -> Result<ConsumerNames, ApiError> {
+    let asked = ConsumersRequest::parse(body, Unknown::Ignore)?;
+    let all = stream_of(server, stream)?.stream.consumers.all();
+    let page = Page::new(all.len(), asked.offset, NAMES_MAX);
+    Ok(ConsumerNames { page, consumers: page.pick(all.iter()).map(|consumer| consumer.name.to_string()).collect() })
+}
+
+fn list(server: &Server, stream: &str, body: &[u8]) -> Result<ConsumerList, ApiError> {
+    let asked = ConsumersRequest::parse(body, Unknown::Ignore)?;
+    let all = stream_of(server, stream)?.stream.consumers.all();
+    let page = Page::new(all.len(), asked.offset, LIST_MAX);
+    Ok(ConsumerList { page, consumers: page.pick(all.iter()).map(|consumer| info::listed(server, consumer)).collect() })
+}
+
+fn delete(server: &Arc<Server>, (declared, consumer): &Found) -> Result<Done, ApiError> {
+    if manage::delete(server, declared, consumer)? { Ok(Done::YES) } else { Err(ApiError::consumer_not_found()) }
+}
+
+fn pause(
+    server: &Arc<Server>,
+    found: impl FnOnce() -> Result<Found, ApiError>,
+    body: &[u8],
+) -> Result<Paused, ApiError> {
+    let until = PauseRequest::parse(body, Unknown::Ignore)?.pause_until;
+    let (declared, consumer) = found()?;
+    manage::pause(server, &declared, &consumer, until)?;
+    let left = consumer.with(server, |machine, _| machine.pause_remaining(driver::now()));
+    Ok(Paused {
+        paused: left.is_some(),
+        pause_until: until,
+        pause_remaining: left.map_or(0, |left| i64::try_from(left.as_nanos()).unwrap_or(i64::MAX)),
+    })
+}
+
+fn reset(
+    server: &Arc<Server>,
+    found: impl FnOnce() -> Result<Found, ApiError>,
+    body: &[u8],
+) -> Result<ResetDone, ApiError> {
+    let seq = if body.is_empty() { 0 } else { ResetRequest::parse(body, Unknown::Ignore)?.seq };
+    let (declared, consumer) = found()?;
+    let config = consumer.config();
+    match config.deliver_policy {
+        DeliverPolicy::All => {}
+        DeliverPolicy::ByStartSequence if seq == 0 || seq >= config.opt_start_seq => {}
+        DeliverPolicy::ByStartSequence => {
+            return Err(ApiError::consumer_invalid_reset("below start seq"));
+        }
+        _ if seq == 0 => {}
+        DeliverPolicy::ByStartTime if seq >= first_since(&declared, config.opt_start_time)? => {}
+        DeliverPolicy::ByStartTime => return Err(ApiError::consumer_invalid_reset("below start seq")),
+        _ => return Err(ApiError::consumer_invalid_reset("not allowed")),
+    }
+    let reset_seq = consumer.with(server, |machine, _| machine.reset(seq));
+    Ok(ResetDone { info: info::info(server, &consumer), reset_seq })
+}
+
+/// The number of the stream's first message from then on.
+fn first_since(declared: &Declared, time: Option<Time>) -> Result<u64, ApiError> {
+    let log = declared.stream.log().ok_or_else(ApiError::stream_offline)?.log();
+    log.seek_time(time.and_then(Time::ns).unwrap_or(i64::MIN)).map_err(|error| {
+        tracing::warn!("A stream cannot be read: {error}");
+        ApiError::general("the stream cannot be read")
+    })
+}
+
+fn unpin(
+    server: &Arc<Server>,
+    found: impl FnOnce() -> Result<Found, ApiError>,
+    body: &[u8],
+) -> Result<Nothing, ApiError> {
+    let asked = UnpinRequest::parse(body)?;
+    let (_, consumer) = found()?;
+    let config = consumer.config();
+    if !config.priority_groups.contains(&asked.group) {
+        return Err(ApiError::consumer_invalid_priority_group());
+    }
+    consumer.with(server, |machine, _| machine.unpin());
+    Ok(Nothing {})
+}

@@ -1,0 +1,130 @@
+//! Consumers of the last run: made again from what was kept of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sublog_storage::Definition;
+
+use super::driver::{self, Consumer};
+use super::machine::{Closing, Machine};
+use super::manage::burst_bytes;
+use super::positions::{Kept, Saved, stream_created};
+use super::{retention, setup, start};
+use crate::jetstream::config::ConsumerConfig;
+use crate::jetstream::config::json::{Read, Unknown};
+use crate::jetstream::read::Unreadable;
+use crate::jetstream::store::StreamLog;
+use crate::jetstream::streams::Declared;
+use crate::server::Server;
+
+/// How long a stop waits for consumers to take their last turns.
+const LAST_TURNS: Duration = Duration::from_secs(2);
+
+/// Makes all consumers again, and lets them run.
+pub fn all(server: &Arc<Server>) {
+    for declared in server.jetstream.all() {
+        let Some(log) = declared.stream.log() else { continue };
+        for definition in server.jetstream.positions.meta().consumers(&declared.config.name) {
+            let made = match definition {
+                Ok(definition) => again(server, &declared, log, &definition),
+                Err(error) => {
+                    tracing::error!(
+                        stream = declared.config.name,
+                        "A consumer's definition cannot be read, it is left alone: {error}"
+                    );
+                    false
+                }
+            };
+            if !made {
+                // Whatever it needs is kept.
+                declared.stream.consumers.set_incomplete();
+            }
+        }
+        declared.stream.look_at_interest();
+        server.replay_runtime.spawn(retention::review(declared.stream.clone()));
+    }
+}
+
+/// Makes one again, if it still has its stream; false when that cannot be done.
+fn again(server: &Arc<Server>, declared: &Declared, log: &Arc<StreamLog>, definition: &Definition) -> bool {
+    let (stream, name) = (&declared.config.name, &definition.name);
+    let kept: Result<Kept, _> = serde_json::from_slice(&definition.body);
+    let config = kept.map_err(|e| e.to_string()).and_then(|kept| {
+        let config = ConsumerConfig::read(&kept.config, Unknown::Ignore).map_err(|e| e.to_string())?;
+        Ok((kept.stream_created_ns, config))
+    });
+    let (stream_created_ns, config) = match config {
+        Ok(config) => config,
+        Err(error) => {
+            tracing::error!(stream, consumer = name, "The consumer's definition cannot be read: {error}");
+            return false;
+        }
+    };
+    if stream_created_ns != stream_created(declared) {
+        tracing::debug!(stream, consumer = name, "A consumer of an earlier stream of that name is not made again");
+        return true;
+    }
+    let machine = match machine(server, declared, log, definition, &config) {
+        Ok(machine) => machine,
+        Err(error) => {
+            tracing::error!(stream, consumer = name, "The consumer cannot be made again: {error}");
+            return false;
+        }
+    };
+    let consumer = Consumer::new(stream, name, definition.created_ns, config, log.clone(), machine, true);
+    declared.stream.consumers.add(consumer.clone());
+    server.replay_runtime.spawn(consumer.run(server.clone(), declared.stream.clone()));
+    true
+}
+
+fn machine(
+    server: &Server,
+    declared: &Declared,
+    log: &StreamLog,
+    definition: &Definition,
+    config: &ConsumerConfig,
+) -> Result<Machine, Unreadable> {
+    let (log, name) = (log.log(), &definition.name);
+    let filters = setup::filters(config);
+    let machine = setup::machine_config(config, name, &declared.config, burst_bytes(server, &declared.config));
+    let (now, last_seq) = (driver::now(), log.readable_seq());
+    let saved = server.jetstream.positions.meta().position::<Saved>(&declared.config.name, name);
+    match saved {
+        Ok(Some(saved)) if saved.created_ns == definition.created_ns => {
+            let state = &saved.state;
+            let listed = match state.listed_to {
+                Some(resume) => start::last_per_subject(log, &filters, state.next_seq, resume)?,
+                None => Vec::new(),
+            };
+            Ok(Machine::restore(machine, state, listed, last_seq, now))
+        }
+        other => {
+            if let Err(error) = other {
+                tracing::error!(
+                    stream = declared.config.name,
+                    consumer = name,
+                    "How far the consumer was cannot be read, it starts over: {error}"
+                );
+            }
+            Ok(Machine::new(machine, start::start(log, config, &filters, last_seq)?, last_seq, now))
+        }
+    }
+}
+
+/// Ends all consumers because the server does: who waits for messages is told, and how far they are is written.
+pub async fn stop(server: &Arc<Server>) {
+    let all: Vec<Arc<Consumer>> =
+        server.jetstream.all().into_iter().flat_map(|declared| declared.stream.consumers.all()).collect();
+    for consumer in &all {
+        consumer.end(server, Closing::Shutdown);
+    }
+    let finished = async {
+        while !all.iter().all(|consumer| consumer.has_finished()) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    if tokio::time::timeout(LAST_TURNS, finished).await.is_err() {
+        tracing::warn!("Some consumers are still busy; what they did last is not written");
+    }
+    tokio::task::block_in_place(|| server.jetstream.positions.close());
+}
