@@ -230,7 +230,7 @@ fn what_is_safe_without_effect_is_warned_of() {
         ("cluster { port: 6222, routes: ['nats://a:6222'] }", "cluster has no effect: "),
         ("leafnodes { listen: '127.0.0.1:-1' }", "leafnodes has no effect: "),
         ("websocket { port: -1, no_tls: true }", "websocket has no effect: "),
-        ("jetstream: enabled", "jetstream: streams are served whatever it says"),
+        ("jetstream: enabled", "jetstream: streams and consumers are served whatever it says"),
         ("max_traced_msg_len: 10", "max_traced_msg_len has no effect: "),
         ("ping_interval: 10", "a bare number is read as seconds"),
         ("port: 1\nport: 2", "\"port\" was given at "),
