@@ -29,15 +29,24 @@ pub struct Replies {
 
 struct Entry {
     number: u64,
-    duplicate: bool,
+    note: Option<Box<Note>>,
     end: usize,
+}
+
+/// What an acknowledgement says besides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// The message was there already.
+    Duplicate,
+    /// What the counter stands at.
+    Value(Box<str>),
 }
 
 impl Replies {
     /// Adds the next one.
-    pub fn push(&mut self, number: u64, duplicate: bool, reply: &[u8]) {
+    pub fn push(&mut self, number: u64, note: Option<Note>, reply: &[u8]) {
         self.text.extend_from_slice(reply);
-        self.entries.push(Entry { number, duplicate, end: self.text.len() });
+        self.entries.push(Entry { number, note: note.map(Box::new), end: self.text.len() });
     }
 
     /// Whether there is none.
@@ -56,8 +65,22 @@ impl Replies {
     }
 }
 
+/// Who wants a message to be stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A client.
+    Client,
+    /// The stream itself: a marker in the place of a subject's last message that goes because of its time.
+    Marker {
+        /// So many messages of the subject are about to go.
+        gone: u64,
+    },
+}
+
 /// A message that is looked at before it is taken.
 pub struct Incoming {
+    /// Where it comes from.
+    pub origin: Origin,
     /// When it came, in nanoseconds since 1970.
     pub now_ns: i64,
     /// Its subject.
@@ -109,6 +132,7 @@ impl Intake {
         let asks = !head.is_empty() && memmem::find(head, NATS_HEADER).is_some();
         if asks || !self.looked_at.is_empty() || self.stream.looks_at(message.message.len()) {
             self.looked_at.push_back(Incoming {
+                origin: Origin::Client,
                 now_ns,
                 subject: message.subject.into(),
                 reply: message.reply.map(Into::into),
@@ -123,7 +147,7 @@ impl Intake {
         if let Some(reply) = message.reply
             && !self.stream.is_silent()
         {
-            self.replies.push(place, false, reply);
+            self.replies.push(place, None, reply);
         }
         Ok(())
     }
@@ -184,7 +208,7 @@ pub(super) fn acknowledge(server: &Arc<Server>, stream: &Arc<Stream>, waits: Spa
                 for (entry, reply) in replies.iter() {
                     text.clear();
                     match &result {
-                        Ok(()) => write_ack(&mut text, &stream.name, base + entry.number, entry.duplicate),
+                        Ok(()) => write_ack(&mut text, &stream.name, base + entry.number, entry.note.as_deref()),
                         Err(error) => text = refusal(&stream, &store_failed(&AppendError::Failed(error.clone()))),
                     }
                     sender.publish(&server, reply, None, 0, &text);
@@ -218,13 +242,19 @@ pub fn store_failed(error: &AppendError) -> ApiError {
 }
 
 /// Appends the acknowledgement of a message. A stream's name holds nothing that JSON escapes but quotes, which are.
-pub(super) fn write_ack(out: &mut Vec<u8>, stream: &str, seq: u64, duplicate: bool) {
+pub(super) fn write_ack(out: &mut Vec<u8>, stream: &str, seq: u64, note: Option<&Note>) {
     out.extend_from_slice(b"{\"stream\":");
     write_name(out, stream);
     out.extend_from_slice(b",\"seq\":");
     encode::decimal(out, seq);
-    if duplicate {
-        out.extend_from_slice(b",\"duplicate\": true");
+    match note {
+        None => {}
+        Some(Note::Duplicate) => out.extend_from_slice(b",\"duplicate\": true"),
+        Some(Note::Value(value)) => {
+            out.extend_from_slice(b",\"val\":\"");
+            out.extend_from_slice(value.as_bytes());
+            out.push(b'"');
+        }
     }
     out.push(b'}');
 }

@@ -1,10 +1,14 @@
 //! A declared stream: its log, and what must be known to take messages in.
 
 pub mod checks;
+mod counter;
 pub mod dedup;
 pub mod flight;
 pub mod ingest;
+mod leaving;
+pub mod republish;
 pub mod rollup;
+mod ttl;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -16,6 +20,8 @@ use sublog_storage::{AppendError, LogError, Visit};
 
 use self::checks::Rules;
 use self::ingest::Ingest;
+use self::leaving::Leaving;
+use self::republish::Republisher;
 use super::config::StreamConfig;
 use super::config::stream::RetentionPolicy;
 use super::consumer::Consumers;
@@ -31,6 +37,8 @@ pub struct Stream {
     log: Result<Arc<StreamLog>, LogError>,
     rules: RwLock<Arc<Rules>>,
     ingest: Mutex<Ingest>,
+    republisher: Republisher,
+    leaving: Leaving,
     /// Messages below this size are taken without being looked at.
     plain_below: AtomicUsize,
     /// Publishers get no acknowledgements.
@@ -53,6 +61,8 @@ impl Stream {
             log,
             rules: RwLock::default(),
             ingest: Mutex::default(),
+            republisher: Republisher::default(),
+            leaving: Leaving::default(),
             plain_below: AtomicUsize::new(0),
             silent: AtomicBool::new(false),
             gone: AtomicBool::new(false),
@@ -91,6 +101,11 @@ impl Stream {
         let none = self.ingest.lock();
         self.plain_below.store(rules.plain_below(), Ordering::Relaxed);
         self.silent.store(rules.silent, Ordering::Relaxed);
+        self.leaving.look_again();
+        if let Some(log) = self.log() {
+            // What leaves a marker behind goes when that is there.
+            log.log().hold_expired(if rules.marker_seconds.is_some() { i64::MIN } else { i64::MAX });
+        }
         *self.rules.write() = Arc::new(rules);
         drop(none);
         *self.retention.write() = config.retention;
@@ -172,18 +187,5 @@ impl Stream {
     #[must_use]
     pub fn looks_at(&self, bytes: usize) -> bool {
         bytes >= self.plain_below.load(Ordering::Relaxed) || self.checks_interest.load(Ordering::Relaxed)
-    }
-
-    /// Whether messages are past their time.
-    #[must_use]
-    pub fn is_expiry_due(&self) -> bool {
-        self.log().is_some_and(|log| log.log().is_expiry_due())
-    }
-
-    /// Lets the log remove what is past its time; may read.
-    pub fn expire(&self) {
-        if let Some(log) = self.log() {
-            log.log().expire();
-        }
     }
 }

@@ -51,7 +51,8 @@ pub(super) async fn expire(server: Arc<Server>) {
         let due = server.jetstream.streams.all().into_iter().filter(|found| found.stream.is_expiry_due());
         for declared in due {
             // Looking for what is past its time reads.
-            let _ = tokio::task::spawn_blocking(move || declared.stream.expire()).await;
+            let server = server.clone();
+            let _ = tokio::task::spawn_blocking(move || declared.stream.expire(&server)).await;
         }
     }
 }

@@ -8,11 +8,14 @@
 mod api;
 mod capture;
 mod consumers;
+mod counters;
 mod direct;
 mod headers;
+mod lifetimes;
 mod limits;
 mod official;
 mod restart;
+mod transforms;
 
 use serde_json::{Value, json};
 use sublog_protocol::encode;

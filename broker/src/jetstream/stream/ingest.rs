@@ -9,12 +9,14 @@ use std::sync::Arc;
 use sublog_storage::{AppendError, Appended, RecordBatch};
 
 use super::Stream;
-use super::checks::{self, Verdict};
+use super::checks::{self, Admitted, Checks, Verdict};
+use super::counter::Counters;
 use super::dedup::Dedup;
 use super::flight::{Flights, Subjects};
-use super::rollup::{Rolling, Rollup};
+use super::republish::Republishing;
+use super::rollup::Rolling;
 use crate::jetstream::errors::ApiError;
-use crate::jetstream::publish::{self, Incoming, Replies, store_failed};
+use crate::jetstream::publish::{self, Incoming, Note, Replies, store_failed};
 use crate::jetstream::store::{Span, StreamLog};
 use crate::server::Server;
 
@@ -27,6 +29,7 @@ pub struct Ingest {
     pub(super) last_id: Vec<u8>,
     pub(super) flights: Flights,
     pub(super) dedup: Dedup,
+    pub(super) counters: Counters,
     /// Failed writes that were taken notice of.
     failures: u64,
 }
@@ -42,6 +45,7 @@ impl Ingest {
         if log.failures() != self.failures {
             self.failures = log.failures();
             self.flights.lost();
+            self.counters.lost();
             self.last_seq = 0;
         }
         self.flights.landed(log.log().readable_seq());
@@ -107,49 +111,83 @@ impl Stream {
     fn look_through(&self, messages: &mut VecDeque<Incoming>, looked: &mut Looked) -> Result<(), AppendError> {
         let log = self.log_or_error()?;
         let rules = self.rules();
-        let mut batch = RecordBatch::new();
+        let checks = Checks { rules: &rules, stream: &self.name, log };
         let mut ingest = self.ingest.lock();
         while let Some(message) = messages.front() {
             ingest.look(log);
-            match checks::consider(&rules, &self.name, &mut ingest, log, message) {
-                Verdict::Take { id, rollup } => {
-                    let (head, payload) = message.parts();
-                    batch.clear();
-                    if batch.push(message.now_ns, &message.subject, head, payload).is_err() {
-                        looked.refuse(message, ApiError::stream_message_exceeds_maximum());
-                        messages.pop_front();
-                        continue;
-                    }
-                    // Whatever else it replaces goes once it is committed.
-                    let result =
-                        if rollup.is_some() { log.append_replacing(&mut batch) } else { log.append(&mut batch, true) };
-                    let appended = match result {
-                        Ok(appended) => appended,
-                        Err(error @ (AppendError::Limit { .. } | AppendError::Uncounted { .. })) => {
-                            looked.refuse(message, store_failed(&error));
-                            messages.pop_front();
-                            continue;
-                        }
-                        Err(error) => return Err(error),
-                    };
-                    let mut subjects = Subjects::default();
-                    subjects.push(&message.subject);
-                    ingest.appended(appended, subjects);
-                    if let Some(id) = id {
-                        ingest.dedup.add(id, appended.last_seq, message.now_ns);
-                        ingest.last_id.extend_from_slice(id);
-                    }
-                    if self.is_unwanted(&message.subject) {
-                        looked.unwanted.push((appended.last_seq, appended.last_seq));
-                    }
-                    looked.take(message, appended.last_seq, rollup);
-                }
+            match checks.consider(&mut ingest, message) {
+                Verdict::Take(taken) => self.keep(&checks, &mut ingest, message, *taken, looked)?,
                 Verdict::Duplicate(seq) => looked.duplicate(message, seq, log),
                 Verdict::Refuse(error) => looked.refuse(message, error),
+                Verdict::Drop => {}
             }
             messages.pop_front();
         }
         Ok(())
+    }
+
+    /// Gives one message that may be taken to the log.
+    fn keep(
+        &self,
+        checks: &Checks<'_>,
+        ingest: &mut Ingest,
+        message: &Incoming,
+        taken: Admitted<'_>,
+        looked: &mut Looked,
+    ) -> Result<(), AppendError> {
+        let log = checks.log;
+        let republished = self.republished(checks, ingest, &taken, message.now_ns);
+        let mut batch = RecordBatch::new();
+        if taken.push_to(&mut batch, message.now_ns).is_err() {
+            looked.refuse(message, ApiError::stream_message_exceeds_maximum());
+            return Ok(());
+        }
+        // Whatever else it replaces goes once it is committed.
+        let result =
+            if taken.rollup.is_some() { log.append_replacing(&mut batch) } else { log.append(&mut batch, true) };
+        let seq = match result {
+            Ok(appended) => {
+                let mut subjects = Subjects::default();
+                subjects.push(&taken.subject);
+                ingest.appended(appended, subjects);
+                appended.last_seq
+            }
+            Err(error @ (AppendError::Limit { .. } | AppendError::Uncounted { .. })) => {
+                looked.refuse(message, store_failed(&error));
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        if let Some(id) = taken.id {
+            ingest.dedup.add(id, seq, message.now_ns);
+            ingest.last_id.extend_from_slice(id);
+        }
+        if self.is_unwanted(&taken.subject) {
+            looked.unwanted.push((seq, seq));
+        } else if let Some((subject, last_seq, republish)) = republished {
+            let copy = republish.message(&self.name, &taken, seq, message.now_ns, last_seq);
+            looked.republished.push(self.republisher.push(subject, copy));
+        }
+        let note = taken.counter.as_ref().map(|counter| Note::Value(counter.value().into()));
+        looked.take(message, seq, &taken, note);
+        if let Some(counter) = taken.counter {
+            ingest.counters.add(&taken.subject, seq, counter, log.log().readable_seq());
+        }
+        Ok(())
+    }
+
+    /// Where a message is published once more, the number of its subject's last one before it, and how.
+    fn republished<'r>(
+        &self,
+        checks: &Checks<'r>,
+        ingest: &Ingest,
+        taken: &Admitted<'_>,
+        now_ns: i64,
+    ) -> Option<(Vec<u8>, u64, &'r Republishing)> {
+        let republish = checks.rules.republish.as_ref()?;
+        let subject = republish.subject(&taken.subject, checks::random(now_ns))?;
+        // Without an answer it is said that there was none: it is stored all the same.
+        Some((subject, checks.last_of(ingest, &taken.subject).unwrap_or(0), republish))
     }
 }
 
@@ -163,25 +201,27 @@ struct Looked {
     replies: Replies,
     refusals: Vec<(Box<[u8]>, ApiError)>,
     rollups: Vec<Rolling>,
+    /// What waits to be published once more.
+    republished: Vec<u64>,
     /// What no consumer wants, as ranges.
     unwanted: Vec<(u64, u64)>,
 }
 
 impl Looked {
-    fn take(&mut self, message: &Incoming, seq: u64, rollup: Option<Rollup>) {
+    fn take(&mut self, message: &Incoming, seq: u64, taken: &Admitted<'_>, note: Option<Note>) {
         self.span.extend(seq, seq);
-        if let Some(rollup) = rollup {
-            let (subject, reply) = (message.subject.clone(), message.reply.clone());
-            self.rollups.push(Rolling { seq, rollup, subject, reply });
+        if let Some(rollup) = taken.rollup {
+            let (subject, reply) = (taken.subject.clone().into_owned().into_boxed_slice(), message.reply.clone());
+            self.rollups.push(Rolling { seq, rollup, subject, reply, note });
         } else if let Some(reply) = &message.reply {
             self.waits.extend(seq, seq);
-            self.replies.push(seq, false, reply);
+            self.replies.push(seq, note, reply);
         }
     }
 
     fn duplicate(&mut self, message: &Incoming, seq: u64, log: &StreamLog) {
         let Some(reply) = &message.reply else { return };
-        self.replies.push(seq, true, reply);
+        self.replies.push(seq, Some(Note::Duplicate), reply);
         // What can be read is stored.
         if seq > log.log().readable_seq() {
             self.waits = Span {
@@ -216,6 +256,13 @@ impl Looked {
                 }
             };
             log.when_committed(self.span, Box::new(forget));
+        }
+        if !self.republished.is_empty() {
+            let (server, stream, again, tickets) = (server.clone(), stream.clone(), log.clone(), self.republished);
+            let republish = move |result: Result<(), _>| {
+                again.release(move || stream.republisher.settle(&server, &tickets, result.is_ok()));
+            };
+            log.when_committed(self.span, Box::new(republish));
         }
         for mut rolling in self.rollups {
             rolling.reply.take_if(|_| silent);

@@ -6,7 +6,7 @@ use sublog_storage::index::{FilterSet, SubjectFilter};
 use sublog_storage::{AppendError, Log, Purge};
 
 use super::Stream;
-use crate::jetstream::publish::{self, Replies, store_failed};
+use crate::jetstream::publish::{self, Note, Replies, store_failed};
 use crate::jetstream::store::Span;
 use crate::server::Server;
 
@@ -27,15 +27,16 @@ pub(super) struct Rolling {
     pub(super) rollup: Rollup,
     /// Its subject.
     pub(super) subject: Box<[u8]>,
-    /// Where its acknowledgement goes.
+    /// Where its acknowledgement goes, and what that says besides.
     pub(super) reply: Option<Box<[u8]>>,
+    pub(super) note: Option<Note>,
 }
 
 impl Rolling {
     /// Once the message is committed, removes what it replaces and then answers. In this order a crash may leave too much,
     /// never too little.
     pub(super) fn wait(self, server: &Arc<Server>, stream: &Arc<Stream>) {
-        let Self { seq, rollup, subject, reply } = self;
+        let Self { seq, rollup, subject, reply, note } = self;
         let Some(log) = stream.log().cloned() else { return };
         let (server, stream, again) = (server.clone(), stream.clone(), log.clone());
         let work = move |result: Result<(), sublog_storage::LogError>| {
@@ -50,7 +51,7 @@ impl Rolling {
                 match failed {
                     None => {
                         let mut replies = Replies::default();
-                        replies.push(seq, false, &reply);
+                        replies.push(seq, note, &reply);
                         publish::acknowledge(&server, &stream, Span::default(), 0, replies);
                     }
                     Some(error) => {
