@@ -67,6 +67,7 @@ fn it_begins_there_after_any_number_of_openings() {
             let log = open(FIRST);
             let state = log.state();
             assert_eq!((state.first_seq, state.last_seq, state.messages), (FIRST, FIRST - 1, 0));
+            assert_eq!((log.first_seq(), log.oldest_seq()), (FIRST, FIRST));
             assert_eq!(numbers(&log), []);
             log.close().unwrap();
         }

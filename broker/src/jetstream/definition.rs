@@ -5,7 +5,7 @@ use std::time::Duration;
 use sublog_storage::{Codec, Discard, Limits, LogOptions, SyncMode};
 
 use super::config::StreamConfig;
-use super::config::stream::{Compression, DiscardPolicy, StorageType, SubjectTransform};
+use super::config::stream::{Compression, DiscardPolicy, PersistMode, StorageType, SubjectTransform};
 use super::config::transform::Transform;
 use super::errors::ApiError;
 use super::stream::checks::Rules;
@@ -64,6 +64,9 @@ impl StreamConfig {
             one_per_subject: self.max_msgs_per_subject == 1,
             ages_ns: Some(self.max_age).filter(|age| *age > 0 && self.ages_by_message()),
             counter: self.allow_msg_counter,
+            atomic: self.allow_atomic,
+            schedules: self.allow_msg_schedules,
+            subjects: self.subjects.clone(),
             transform: self.subject_transform.as_ref().and_then(transform),
             republish: self.republish.as_ref().and_then(Republishing::of),
         }
@@ -97,7 +100,10 @@ impl StreamConfig {
     #[must_use]
     pub fn log_options(&self, sync: SyncMode) -> LogOptions {
         LogOptions {
-            sync: if self.storage == StorageType::Memory { SyncMode::Os } else { sync },
+            sync: match (self.storage, self.persist_mode) {
+                (StorageType::Memory, _) | (_, PersistMode::Async) => SyncMode::Os,
+                (StorageType::File, PersistMode::Default) => sync,
+            },
             limits: self.limits(),
             first_seq: self.first_seq.max(1),
             pack: (self.compression == Compression::S2).then_some(Codec::Zstd),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use memchr::memmem;
 use sublog_protocol::decode::Publish;
-use sublog_protocol::encode;
+use sublog_protocol::{encode, headers};
 use sublog_storage::{AppendError, LogError, RecordBatch, RecordTooLarge};
 
 use super::errors::ApiError;
@@ -40,6 +40,13 @@ pub enum Note {
     Duplicate,
     /// What the counter stands at.
     Value(Box<str>),
+    /// So many messages were stored with it.
+    Batch {
+        /// What its publisher calls them.
+        id: Box<str>,
+        /// How many, itself among them.
+        count: u64,
+    },
 }
 
 impl Replies {
@@ -75,6 +82,13 @@ pub enum Origin {
         /// So many messages of the subject are about to go.
         gone: u64,
     },
+    /// The stream itself: what a schedule said.
+    Schedule {
+        /// The schedule's number.
+        seq: u64,
+        /// Its subject.
+        subject: Box<[u8]>,
+    },
 }
 
 /// A message that is looked at before it is taken.
@@ -98,6 +112,23 @@ impl Incoming {
     #[must_use]
     pub fn parts(&self) -> (&[u8], &[u8]) {
         self.message.split_at_checked(self.header_len).unwrap_or((&[], &self.message))
+    }
+
+    /// The same without a header.
+    #[must_use]
+    pub fn without(&self, key: &[u8]) -> Self {
+        let (head, payload) = self.parts();
+        let mut message = headers::edit::without(head, |found| found == key);
+        let header_len = message.len();
+        message.extend_from_slice(payload);
+        Self {
+            origin: self.origin.clone(),
+            now_ns: self.now_ns,
+            subject: self.subject.clone(),
+            reply: self.reply.clone(),
+            header_len,
+            message: message.into(),
+        }
     }
 }
 
@@ -255,6 +286,12 @@ pub(super) fn write_ack(out: &mut Vec<u8>, stream: &str, seq: u64, note: Option<
             out.extend_from_slice(value.as_bytes());
             out.push(b'"');
         }
+        Some(Note::Batch { id, count }) => {
+            out.extend_from_slice(b",\"batch\":");
+            out.extend_from_slice(serde_json::Value::from(&**id).to_string().as_bytes());
+            out.extend_from_slice(b",\"count\":");
+            encode::decimal(out, *count);
+        }
     }
     out.push(b'}');
 }
@@ -272,5 +309,11 @@ fn write_name(out: &mut Vec<u8>, name: &str) {
 /// The answer to a message that was not taken.
 #[must_use]
 pub(super) fn refusal(stream: &Stream, error: &ApiError) -> Vec<u8> {
-    serde_json::json!({ "error": error, "stream": &*stream.name, "seq": 0 }).to_string().into_bytes()
+    let mut text = b"{\"error\":".to_vec();
+    // All that is in an error can be written.
+    text.extend_from_slice(&serde_json::to_vec(error).unwrap_or_default());
+    text.extend_from_slice(b",\"stream\":");
+    write_name(&mut text, &stream.name);
+    text.extend_from_slice(b",\"seq\":0}");
+    text
 }

@@ -1,5 +1,6 @@
 //! A declared stream: its log, and what must be known to take messages in.
 
+mod atomic;
 pub mod checks;
 mod counter;
 pub mod dedup;
@@ -8,6 +9,7 @@ pub mod ingest;
 mod leaving;
 pub mod republish;
 pub mod rollup;
+mod schedule;
 mod ttl;
 
 use std::ops::ControlFlow;
@@ -22,10 +24,14 @@ use self::checks::Rules;
 use self::ingest::Ingest;
 use self::leaving::Leaving;
 use self::republish::Republisher;
+use self::schedule::Schedules;
+use super::advisories;
 use super::config::StreamConfig;
 use super::config::stream::RetentionPolicy;
 use super::consumer::Consumers;
 use super::store::StreamLog;
+use crate::clock;
+use crate::server::Server;
 
 /// See the module.
 pub struct Stream {
@@ -98,7 +104,10 @@ impl Stream {
     pub fn set_rules(&self, config: &StreamConfig) {
         let rules = config.rules();
         // Nobody is in the middle of taking messages by the old ones when this returns.
-        let none = self.ingest.lock();
+        let mut none = self.ingest.lock();
+        if !rules.atomic {
+            none.batches.clear();
+        }
         self.plain_below.store(rules.plain_below(), Ordering::Relaxed);
         self.silent.store(rules.silent, Ordering::Relaxed);
         self.leaving.look_again();
@@ -187,5 +196,37 @@ impl Stream {
     #[must_use]
     pub fn looks_at(&self, bytes: usize) -> bool {
         bytes >= self.plain_below.load(Ordering::Relaxed) || self.checks_interest.load(Ordering::Relaxed)
+    }
+
+    /// Whether something is to be done because of its time. Next to free.
+    #[must_use]
+    pub fn is_due(&self) -> bool {
+        let rules = self.rules();
+        let ticks = rules.schedules || rules.atomic;
+        self.is_expiry_due() || ticks && self.ingest.lock().is_due(clock::unix_ns())
+    }
+
+    /// Does what is due: messages go, are published because they were planned, or wait no longer for the rest of their batch.
+    /// Reads, and may wait for the disk.
+    pub fn tick(self: &Arc<Self>, server: &Arc<Server>) {
+        self.expire(server);
+        let now_ns = clock::unix_ns();
+        let given_up = self.ingest.lock().batches.give_up(now_ns);
+        for id in given_up {
+            advisories::batch_abandoned(server, &self.name, &id, "timeout");
+        }
+        if self.rules().schedules {
+            self.fire(server, now_ns);
+        } else {
+            self.ingest.lock().schedules = Schedules::default();
+        }
+    }
+
+    /// Reads from the log what has to be known of it.
+    pub fn remember(&self, now_ns: i64) {
+        self.remember_ids(now_ns);
+        if self.rules().schedules {
+            self.remember_schedules(now_ns);
+        }
     }
 }

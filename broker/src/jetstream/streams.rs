@@ -136,7 +136,7 @@ impl Streams {
             }
         };
         let declared = self.declare(config, definition.created_ns, log);
-        declared.stream.remember_ids(clock::unix_ns());
+        declared.stream.remember(clock::unix_ns());
         router.change_sink(&declared.stream, &[], &declared.config.subjects);
         self.by_name.write().insert(name.clone(), declared);
     }

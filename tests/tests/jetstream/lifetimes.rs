@@ -26,6 +26,12 @@ fn numbers_begin_where_it_is_said() {
         let state = js.state("S");
         assert_eq!((&state["first_seq"], &state["last_seq"]), (&json!(100), &json!(99)), "{state}");
         js.stored("m", &[], "", 7);
+        let consumer = js.api(
+            "CONSUMER.CREATE.S.D",
+            json!({ "stream_name": "S",
+            "config": { "name": "D", "durable_name": "D", "ack_policy": "explicit" } }),
+        );
+        assert_eq!(consumer["delivered"]["stream_seq"], json!(99), "{consumer}");
     }
     server.kill9();
     server.restart();

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests report by panicking")]
 
 mod api;
+mod batches;
 mod capture;
 mod consumers;
 mod counters;
@@ -15,6 +16,7 @@ mod lifetimes;
 mod limits;
 mod official;
 mod restart;
+mod schedules;
 mod transforms;
 
 use serde_json::{Value, json};

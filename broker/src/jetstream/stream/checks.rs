@@ -4,14 +4,16 @@
 
 use std::borrow::Cow;
 
-use sublog_protocol::headers;
+use sublog_protocol::headers::{self, edit};
 use sublog_storage::index::{FilterSet, SubjectFilter};
 use sublog_storage::{RecordBatch, RecordTooLarge};
 
+use super::atomic::{self, Staged};
 use super::counter::{self, Counter};
 use super::ingest::Ingest;
 use super::republish::Republishing;
 use super::rollup::Rollup;
+use super::schedule;
 use super::ttl::{self, Ttl};
 use crate::jetstream::config::transform::Transform;
 use crate::jetstream::errors::ApiError;
@@ -55,6 +57,12 @@ pub struct Rules {
     pub ages_ns: Option<i64>,
     /// Messages are increments of counters.
     pub counter: bool,
+    /// Messages can be published several at once or not at all.
+    pub atomic: bool,
+    /// Messages can be published at a later time.
+    pub schedules: bool,
+    /// Filters of what is stored.
+    pub subjects: Vec<String>,
     /// The subject that a message is stored under instead of its own.
     pub transform: Option<Transform>,
     /// What is published once more.
@@ -70,6 +78,7 @@ impl Rules {
             self.discards_new,
             self.counts_subjects,
             self.counter,
+            self.schedules,
             self.transform.is_some(),
             self.republish.is_some(),
         ];
@@ -98,6 +107,7 @@ pub(super) struct Admitted<'a> {
     pub(super) rollup: Option<Rollup>,
     pub(super) expires_at_ns: Option<i64>,
     pub(super) counter: Option<Counter>,
+    pub(super) is_schedule: bool,
 }
 
 impl Admitted<'_> {
@@ -110,12 +120,6 @@ impl Admitted<'_> {
     }
 }
 
-type Refusal = fn() -> ApiError;
-
-/// Headers that ask for what this server does not have.
-const UNSUPPORTED: [(&[u8], Refusal); 2] =
-    [(b"Nats-Batch-Id", ApiError::atomic_publish_disabled), (b"Nats-Schedule", ApiError::message_schedules_disabled)];
-
 /// Whether the checks of a message ask the index.
 pub(super) fn asks_index(rules: &Rules, message: &Incoming) -> bool {
     let (head, _) = message.parts();
@@ -123,6 +127,8 @@ pub(super) fn asks_index(rules: &Rules, message: &Incoming) -> bool {
         || rules.counter
         || rules.republish.is_some()
         || !matches!(message.origin, Origin::Client)
+        || headers::get(head, atomic::COMMIT).is_some()
+        || headers::get(head, schedule::SCHEDULER).is_some()
         || headers::get(head, EXPECTED_LAST_OF_SUBJECT).is_some()
 }
 
@@ -134,15 +140,27 @@ pub(super) struct Checks<'a> {
 }
 
 impl Checks<'_> {
-    /// Looks at one message.
-    pub(super) fn consider<'m>(&self, ingest: &mut Ingest, message: &'m Incoming) -> Verdict<'m> {
-        match self.look(ingest, message) {
+    /// Looks at one message, which would be stored now; if it is part of a batch, after those that are `staged`.
+    pub(super) fn consider<'m>(
+        &self,
+        ingest: &mut Ingest,
+        message: &'m Incoming,
+        now_ns: i64,
+        staged: Option<&Staged>,
+    ) -> Verdict<'m> {
+        match self.look(ingest, message, now_ns, staged) {
             Ok(verdict) => verdict,
             Err(error) => Verdict::Refuse(error),
         }
     }
 
-    fn look<'m>(&self, ingest: &mut Ingest, message: &'m Incoming) -> Result<Verdict<'m>, ApiError> {
+    fn look<'m>(
+        &self,
+        ingest: &mut Ingest,
+        message: &'m Incoming,
+        now_ns: i64,
+        staged: Option<&Staged>,
+    ) -> Result<Verdict<'m>, ApiError> {
         let rules = self.rules;
         let (head, payload) = message.parts();
         let header = |key: &[u8]| headers::get(head, key).filter(|value| !value.is_empty());
@@ -151,49 +169,58 @@ impl Checks<'_> {
         if rules.sealed {
             return Err(ApiError::stream_sealed());
         }
-        if let Origin::Marker { gone } = message.origin
-            && self.held(ingest, &subject)? > gone
-        {
-            return Ok(Verdict::Drop);
+        match &message.origin {
+            Origin::Client => {}
+            Origin::Marker { gone } if self.held(ingest, &subject)? > *gone => return Ok(Verdict::Drop),
+            Origin::Schedule { seq, subject } if !ingest.schedules.is(subject, *seq) => return Ok(Verdict::Drop),
+            Origin::Marker { .. } | Origin::Schedule { .. } => {}
         }
         let increment = if own { None } else { counter::increment(rules, head, payload)? };
         if header(EXPECTED_STREAM).is_some_and(|expected| expected != self.stream.as_bytes()) {
             return Err(ApiError::stream_not_match());
         }
-        if let Some((_, error)) = UNSUPPORTED.iter().find(|(key, _)| header(key).is_some()) {
-            return Err(error());
-        }
         if !own && !rules.ttl && Ttl::of(head).is_some_and(|ttl| ttl != Ttl::Unsaid) {
             return Err(ApiError::message_ttl_disabled());
         }
-        self.check_expectations(ingest, head, &subject)?;
+        self.check_expectations(ingest, head, &subject, staged)?;
+        let is_schedule = !own && self.check_schedule(ingest, head, &subject, now_ns, staged)?;
         if !own && header(b"Nats-Stream-Source").is_some() {
             return Err(ApiError::message_source_hdr_not_allowed());
         }
         let id = header(b"Nats-Msg-Id");
         if let Some(id) = id
-            && let Some(seq) = ingest.dedup.find(id, message.now_ns, rules.window_ns)
+            && let Some(seq) = ingest.dedup.find(id, now_ns, rules.window_ns)
         {
             return Ok(Verdict::Duplicate(seq));
+        }
+        if staged.zip(id).is_some_and(|(staged, id)| staged.ids.contains(id)) {
+            return Err(ApiError::atomic_publish_contains_duplicate_message());
         }
         if header(EXPECTED_LAST_ID).is_some_and(|expected| expected != ingest.last_id) {
             return Err(ApiError::stream_wrong_last_msg_id(String::from_utf8_lossy(&ingest.last_id)));
         }
-        let rollup = self.rollup(head, own)?;
+        // There is one schedule a subject.
+        let head = match header(b"Nats-Rollup") {
+            None if is_schedule => Cow::Owned(edit::with(head, b"Nats-Rollup", b"sub")),
+            _ => Cow::Borrowed(head),
+        };
+        let rollup = self.rollup(&head, own)?;
+        self.check_batched_rollup(rollup, &subject, staged)?;
         if rules.counter && increment.is_none() && !own {
             return Err(ApiError::message_incr_missing());
         }
         let mut taken = Admitted {
             subject,
-            head: Cow::Borrowed(head),
+            head,
             payload: Cow::Borrowed(payload),
             id,
             rollup,
             expires_at_ns: None,
             counter: None,
+            is_schedule,
         };
         if let Some(increment) = increment {
-            let counter = self.counter(ingest, &taken.subject)?.plus(&increment);
+            let counter = self.counter(ingest, &taken.subject, staged)?.plus(&increment);
             let (head, payload) = counter.stored(&taken.head);
             taken.head = head.map_or(taken.head, Cow::Owned);
             taken.payload = Cow::Owned(payload);
@@ -207,7 +234,7 @@ impl Checks<'_> {
         }
         let (ttl, head) = ttl::admit(rules, &taken.head)?;
         taken.head = head.map_or(taken.head, Cow::Owned);
-        taken.expires_at_ns = ttl.expires_at_ns(message.now_ns);
+        taken.expires_at_ns = ttl.expires_at_ns(now_ns);
         Ok(Verdict::Take(Box::new(taken)))
     }
 
@@ -219,22 +246,81 @@ impl Checks<'_> {
         made.map_or(Cow::Borrowed(&*message.subject), Cow::Owned)
     }
 
-    fn check_expectations(&self, ingest: &Ingest, head: &[u8], subject: &[u8]) -> Result<(), ApiError> {
+    fn check_expectations(
+        &self,
+        ingest: &Ingest,
+        head: &[u8],
+        subject: &[u8],
+        staged: Option<&Staged>,
+    ) -> Result<(), ApiError> {
         let header = |key: &[u8]| headers::get(head, key).filter(|value| !value.is_empty());
         let of = header(EXPECTED_SUBJECT);
         if let Some(expected) = header(EXPECTED_LAST_OF_SUBJECT) {
-            let last = self.last_of(ingest, of.unwrap_or(subject))?;
+            let of = of.unwrap_or(subject);
+            if staged.is_some_and(|staged| staged.subjects.contains_key(of)) {
+                return Err(ApiError::stream_wrong_last_sequence_constant());
+            }
+            let last = self.last_of(ingest, of)?;
             if number(expected) != Some(last) {
                 return Err(ApiError::stream_wrong_last_sequence(last));
             }
         } else if of.is_some() {
             return Err(ApiError::stream_expected_last_seq_per_subject_invalid());
         }
-        let last = ingest.last_seq(self.log);
-        if header(EXPECTED_LAST).is_some_and(|expected| number(expected) != Some(last)) {
-            return Err(ApiError::stream_wrong_last_sequence(last));
+        let before = staged.map_or(0, |staged| staged.count);
+        let last = ingest.last_seq(self.log) + before;
+        match header(EXPECTED_LAST).map(number) {
+            Some(expected) if expected != Some(last) => Err(ApiError::stream_wrong_last_sequence(last)),
+            Some(_) if before > 0 => Err(ApiError::stream_wrong_last_sequence_constant()),
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Whether a client's message is a schedule.
+    fn check_schedule(
+        &self,
+        ingest: &Ingest,
+        head: &[u8],
+        subject: &[u8],
+        now_ns: i64,
+        staged: Option<&Staged>,
+    ) -> Result<bool, ApiError> {
+        let part = schedule::check(self.rules, subject, head, now_ns)?;
+        let Some(ends) = part.ends else { return Ok(part.is_schedule) };
+        // What it ends has to be one, if it is there.
+        let is_one = match staged.and_then(|staged| staged.subjects.get(&*ends)) {
+            Some(is_one) => *is_one,
+            None => ingest.schedules.has(&ends) || self.last_of(ingest, &ends)? == 0,
+        };
+        if is_one { Ok(part.is_schedule) } else { Err(ApiError::message_schedules_scheduler_invalid()) }
+    }
+
+    /// Checks what is checked of each message of a batch when it comes.
+    pub(super) fn check_batched(&self, message: &Incoming) -> Result<(), ApiError> {
+        if self.rules.sealed {
+            return Err(ApiError::stream_sealed());
+        }
+        if self.rules.max_msg_bytes.is_some_and(|max| message.message.len() > max) {
+            return Err(ApiError::stream_message_exceeds_maximum());
+        }
+        if self.rules.atomic { Ok(()) } else { Err(ApiError::atomic_publish_disabled()) }
+    }
+
+    /// Only the first message of a batch with its subject, or of all, may replace others.
+    fn check_batched_rollup(
+        &self,
+        rollup: Option<Rollup>,
+        subject: &[u8],
+        staged: Option<&Staged>,
+    ) -> Result<(), ApiError> {
+        let Some(staged) = staged else { return Ok(()) };
+        match rollup {
+            Some(Rollup::Subject) if staged.subjects.contains_key(subject) => {
+                Err(ApiError::stream_rollup_failed("batch rollup sub invalid"))
+            }
+            Some(Rollup::All) if staged.count > 0 => Err(ApiError::stream_rollup_failed("batch rollup all invalid")),
+            _ => Ok(()),
+        }
     }
 
     fn rollup(&self, head: &[u8], own: bool) -> Result<Option<Rollup>, ApiError> {
@@ -271,7 +357,10 @@ impl Checks<'_> {
     }
 
     /// The counter of a subject; what is in flight counts.
-    fn counter(&self, ingest: &Ingest, subject: &[u8]) -> Result<Counter, ApiError> {
+    fn counter(&self, ingest: &Ingest, subject: &[u8], staged: Option<&Staged>) -> Result<Counter, ApiError> {
+        if let Some(counter) = staged.and_then(|staged| staged.counters.get(subject)) {
+            return Ok(counter.clone());
+        }
         let last = self.last_of(ingest, subject)?;
         if let Some(counter) = ingest.counters.get(subject, last) {
             return Ok(counter.clone());
@@ -289,7 +378,7 @@ fn unread(error: &read::Unreadable) -> ApiError {
 }
 
 /// A sequence as clients write it; anything else is no sequence at all.
-fn number(text: &[u8]) -> Option<u64> {
+pub(super) fn number(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.trim().parse().ok()
 }
 
