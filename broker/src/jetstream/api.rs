@@ -158,9 +158,13 @@ fn carry_out(server: &Arc<Server>, request: &Request) -> Option<Answer> {
     if let Some(operation) = request.operation.strip_prefix("CONSUMER.") {
         return consumers::carry_out(server, request, operation);
     }
+    let level = request.header(b"Nats-Required-Api-Level").unwrap_or_default();
+    let allowed = || if server_level().satisfies(level) { Ok(()) } else { Err(ApiError::required_api_level()) };
     let mut parts = request.operation.split('.');
     let operation = match (parts.next()?, parts.next(), parts.next()) {
-        ("INFO", None, _) => return Some(Response::new(Kind::AccountInfo, Ok(info::account(server))).into()),
+        ("INFO", None, _) => {
+            return Some(answer(Kind::AccountInfo, allowed().map(|()| info::account(server))));
+        }
         ("STREAM", Some("NAMES"), None) => return Some(streams::names(server, request)),
         ("STREAM", Some("LIST"), None) => return Some(streams::list(server, request)),
         ("STREAM", Some("MSG"), Some(what @ ("GET" | "DELETE"))) => what,
@@ -172,8 +176,6 @@ fn carry_out(server: &Arc<Server>, request: &Request) -> Option<Answer> {
     if name.contains('.') {
         return None;
     }
-    let level = request.header(b"Nats-Required-Api-Level").unwrap_or_default();
-    let allowed = || if server_level().satisfies(level) { Ok(()) } else { Err(ApiError::required_api_level()) };
     let body = request.body();
     Some(match (is_of_message, operation) {
         (true, "GET") => answer(Kind::MsgGet, allowed().and_then(|()| messages::get(server, name, body))),
