@@ -59,6 +59,7 @@ pub use clock::WallClock;
 pub use committer::pool::{CommitPool, PoolLimits};
 pub use committer::{Committer, Next};
 pub use disk::handles::{FileCache, FileCacheState};
+pub use disk::map::give_back_large_buffers;
 pub use disk::read_faults;
 pub use disk::real::RealDisk;
 pub use error::{AppendError, FailureKind, LogError, OpenError, Operation, ReadError, RecordTooLarge};

@@ -45,7 +45,7 @@ fn crash_states(fs: Fs, test: &str) {
     {
         return skipped("G2", &what, &why);
     }
-    let states = env("SUBLOG_BLOCK_STATES", 240).div_ceil(2);
+    let states = env("SUBLOG_BLOCK_STATES", 200).div_ceil(2);
     in_namespace(test, &[(STATES, states.to_string())], || {
         let start = Instant::now();
         let counts = explore(fs, env(STATES, 1), None);
