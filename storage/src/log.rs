@@ -150,6 +150,10 @@ impl Log {
         &self.shared
     }
 
+    pub(crate) fn share(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
     /// Takes the batch's records and gives them numbers. Never waits for the disk. An empty batch gets none: its
     /// `last_seq` is one less than its `first_seq`.
     ///
