@@ -178,6 +178,7 @@ impl Server {
             port: self.address.port(),
             headers: true,
             jetstream: true,
+            api_lvl: jetstream::API_LEVEL.cast_signed(),
             auth_required: !matches!(current.auth, Auth::None),
             max_payload: i64::try_from(current.limits.max_payload).unwrap_or(i64::MAX),
             client_id: client.id,

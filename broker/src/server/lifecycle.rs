@@ -58,6 +58,7 @@ pub enum ServeError {
 /// # Errors
 /// Why it did not start, or did not end well.
 pub fn run(options: ServerOptions, log: LogHandle, reload: Option<Reload>) -> Result<(), ServeError> {
+    sublog_storage::give_back_large_buffers();
     let main = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("sublog")

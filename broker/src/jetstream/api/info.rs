@@ -64,7 +64,7 @@ fn state(log: &Log) -> StreamState {
     let time = |ns: i64| if ns == 0 { Time::NEVER } else { Time::from_ns(ns) };
     let has_any = state.messages > 0;
     let deleted = (state.last_seq + 1).saturating_sub(state.first_seq).saturating_sub(state.messages);
-    let num_subjects = count_subjects(log).unwrap_or_else(|error| {
+    let num_subjects = read::or_nothing(log.subject_count()).unwrap_or_else(|error| {
         tracing::warn!("Subjects of a stream cannot be counted: {error}");
         0
     });
@@ -79,16 +79,6 @@ fn state(log: &Log) -> StreamState {
         num_deleted: if has_any { deleted } else { 0 },
         ..StreamState::default()
     }
-}
-
-fn everything() -> FilterSet {
-    FilterSet::new(SubjectFilter::parse(b">").into_iter().collect())
-}
-
-fn count_subjects(log: &Log) -> Result<u64, Unreadable> {
-    let mut count = 0;
-    each_subject(log, &everything(), &mut |_, _| count += 1)?;
-    Ok(count)
 }
 
 fn each_subject(log: &Log, filters: &FilterSet, f: &mut dyn FnMut(Vec<u8>, u64)) -> Result<(), Unreadable> {
