@@ -94,7 +94,7 @@ DIFFERENCES = [
     ("*.config.sync_always", "ours", "streams are synced before their acknowledgement"),
     ("*.config.strict", "left out", "fields of a request that nobody knows are passed over"),
     ("*.limits.default_max_consumers", "left out", "a stream may have any number of consumers"),
-    ("*.api.level", "value", "no level of the API is whole yet"),
+    ("*.api.level", "value", "the level of the API that is here as a whole"),
     ("varz.sublog*", "ours", "what nats-server does not have"),
     ("healthz.streams*", "ours", "damage and scrubbing of each log"),
     ("ipqueuesz.*", "presence", "the queues are other ones, but for that of the API"),
