@@ -186,7 +186,8 @@ fn connection(client: &Client) -> Value {
 }
 
 async fn streamz(State(server): State<Arc<Server>>) -> Json<Value> {
-    Json(json!({ "streams": api::streams(&server) }))
+    let streams = tokio::task::block_in_place(|| api::streams_with_consumers(&server));
+    Json(json!({ "streams": streams }))
 }
 
 /// Red when publishers are not served as promised: the log cannot write, or messages are damaged.

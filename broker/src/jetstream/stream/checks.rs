@@ -126,12 +126,13 @@ fn look<'a>(
     let rollup = match header(b"Nats-Rollup") {
         None => None,
         Some(_) if !rules.rollup => return Err(ApiError::stream_rollup_failed("rollup not permitted")),
-        Some(b"all") => Some(Rollup::All),
-        Some(b"sub") => Some(Rollup::Subject),
-        Some(other) => {
-            let why = format!("rollup value invalid: {:?}", String::from_utf8_lossy(other));
-            return Err(ApiError::stream_rollup_failed(&why));
-        }
+        Some(value) => match Rollup::parse(value) {
+            Some(rollup) => Some(rollup),
+            None => {
+                let why = format!("rollup value invalid: {:?}", String::from_utf8_lossy(value));
+                return Err(ApiError::stream_rollup_failed(&why));
+            }
+        },
     };
     Ok(Verdict::Take { id, rollup })
 }
