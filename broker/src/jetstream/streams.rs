@@ -21,7 +21,7 @@ use super::config::{Limits, StreamConfig, json};
 use super::definition;
 use super::errors::ApiError;
 use super::store::StreamLog;
-use super::stream::Stream;
+use super::stream::{Stream, rollup};
 use crate::clock;
 use crate::router::Router;
 
@@ -141,6 +141,7 @@ impl Streams {
         };
         let declared = self.declare(config, definition.created_ns, log);
         declared.stream.remember(clock::unix_ns());
+        rollup::finish(&declared.stream);
         router.change_sink(&declared.stream, &[], &declared.config.subjects);
         self.by_name.write().insert(name.clone(), declared);
     }

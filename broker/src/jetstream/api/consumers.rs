@@ -127,8 +127,14 @@ fn reset(
     found: impl FnOnce() -> Result<Found, ApiError>,
     body: &[u8],
 ) -> Result<ResetDone, ApiError> {
-    let seq = if body.is_empty() { 0 } else { ResetRequest::parse(body, Unknown::Ignore)?.seq };
+    let asked = if body.is_empty() { ResetRequest::default() } else { ResetRequest::parse(body, Unknown::Ignore)? };
     let (declared, consumer) = found()?;
+    let seq = match asked.time {
+        None => asked.seq,
+        Some(_) if asked.seq != 0 => return Err(ApiError::consumer_invalid_reset("sequence and time")),
+        // Later than all there is: after all there is.
+        time => first_since(&declared, time)?,
+    };
     let config = consumer.config();
     match config.deliver_policy {
         DeliverPolicy::All => {}
@@ -142,6 +148,8 @@ fn reset(
         _ => return Err(ApiError::consumer_invalid_reset("not allowed")),
     }
     let reset_seq = consumer.with(server, |machine, _| machine.reset(seq));
+    // Whoever is told that it starts over finds that it has, also after a crash.
+    server.jetstream.positions.keep(&declared, &consumer, &consumer.config())?;
     Ok(ResetDone { info: info::info(server, &consumer), reset_seq })
 }
 
