@@ -58,6 +58,8 @@ class Context:
         self.binary = binary
         self.tools = tools
         self.remembers = remembers
+        # Whether transcripts are recorded rather than compared.
+        self.recording = False
         self._servers = servers
         self._shared = {}
 
@@ -104,6 +106,12 @@ class Context:
         if self.tools.go_bin is None:
             raise Skip("no go on this machine")
         return str(self.tools.go_bin / program)
+
+    def natscli(self):
+        """The `nats` command."""
+        if self.tools.go_js_bin is None:
+            raise Skip(self.tools.go_js_missing)
+        return str(self.tools.go_js_bin / "nats")
 
     def python2_command(self, url, how):
         """The tornado publisher, or where there is no Python 2.7 the replay of its bytes; with the environment it needs."""
