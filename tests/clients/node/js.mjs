@@ -35,7 +35,7 @@ async function attempt(label, call) {
     return value;
   } catch (error) {
     const api = typeof error.apiError === "function" ? error.apiError() : undefined;
-    show(label, `error: ${error.name} ${error.message} ${error.code ?? ""} ${api ? JSON.stringify(api) : ""}`.trim());
+    show(label, `error: ${error.name} ${error.message} ${error.code ?? ""} ${api ? JSON.stringify(plain(api)) : ""}`.trim());
     return undefined;
   }
 }

@@ -11,9 +11,9 @@ NATS, URL, PART = sys.argv[1:]
 HOME = tempfile.mkdtemp(prefix="sublog-natscli-")
 # Not compared: what a stream takes on the disk, how long something took, how fast it was, who the server is.
 VAGUE = [
-    (re.compile(r"\b\d\d:\d\d:\d\d\b"), "<time>"),
+    (re.compile(r"(\d{4}-\d\d-\d\d[T ])?\b\d\d:\d\d:\d\d(\.\d+)?( ?Z|[+-]\d\d:?\d\d| \+0000 UTC)?"), "<time>"),
     (re.compile(r"\b[\d.,]+ ?([KMGT]i?)?B(ytes)?\b"), "<bytes>"),
-    (re.compile(r"\b[\d,]+ msgs/sec\b.*"), "<rate>"),
+    (re.compile(r"\b[\d,]+ msgs/sec\b.*|\d[\d.,]*[KM]?/s\b"), "<rate>"),
     (re.compile(r"\b(\d+h)?(\d+m)?\d+(\.\d+)?(ns|µs|ms|s)\b"), "<while>"),
     (re.compile(r"Server ID: .*|Server Name: .*|Cluster: .*|(Client|Server) (IP|Host|ID): .*"), "<server>"),
     (re.compile(r"\bnever\b|\b\d+ (seconds?|minutes?) ago\b|\bnow\b"), "<when>"),
