@@ -58,6 +58,8 @@ class Context:
         self.binary = binary
         self.tools = tools
         self.remembers = remembers
+        # Whether transcripts are recorded rather than compared.
+        self.recording = False
         self._servers = servers
         self._shared = {}
 
@@ -114,6 +116,12 @@ class Context:
         if self.tools.go_tools is None:
             raise Skip("the monitoring tools cannot be built on this machine")
         return str(self.tools.go_tools / program)
+
+    def natscli(self):
+        """The `nats` command."""
+        if self.tools.go_js_bin is None:
+            raise Skip(self.tools.go_js_missing)
+        return str(self.tools.go_js_bin / "nats")
 
     def python2_command(self, url, how):
         """The tornado publisher, or where there is no Python 2.7 the replay of its bytes; with the environment it needs."""

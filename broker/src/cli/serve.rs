@@ -205,6 +205,11 @@ const FLAGS: &[Flag<Draft>] = &[
         "Where everything is recorded (default ./sublog-data).",
         |d, v| d.server.store_dir = v.path()?
     ),
+    flag!(HEAD_RECORD, ["js", "jetstream"], None, "JetStream, which is always there; =false is refused.", |_d, v| {
+        if !values::switch(v.text()?)? {
+            return Err("JetStream is always there".to_owned());
+        }
+    }),
     flag!(
         HEAD_RECORD,
         ["capture"],

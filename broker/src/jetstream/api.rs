@@ -20,7 +20,7 @@ use sublog_protocol::headers;
 use super::errors::ApiError;
 use super::wire::info::ApiStats;
 use super::wire::paging::Page;
-use super::wire::responses::Purged;
+use super::wire::responses::{Done, Purged};
 use super::wire::{Kind, Response};
 use super::{API_LEVEL, API_PREFIX, server_level};
 use crate::limits::{API_REQUESTS_MAX, DIRECT_GETS_MAX};
@@ -165,7 +165,10 @@ fn is_offered(operation: &str) -> bool {
         (Some("CONSUMER"), Some(_)) => consumers::is_offered(operation.get("CONSUMER.".len()..).unwrap_or_default()),
         (Some("INFO"), None) | (Some("DIRECT"), Some("GET")) => true,
         (Some("STREAM"), Some(what)) => {
-            matches!(what, "NAMES" | "LIST" | "MSG" | "CREATE" | "UPDATE" | "DELETE" | "INFO" | "PURGE")
+            matches!(
+                what,
+                "NAMES" | "LIST" | "MSG" | "CREATE" | "UPDATE" | "DELETE" | "INFO" | "PURGE" | "LEADER" | "PEER"
+            )
         }
         _ => false,
     }
@@ -183,12 +186,22 @@ pub fn run(server: &Arc<Server>, Requests(requests): &Requests) {
         let answer = carry_out(server, &request);
         api.in_progress.store(0, Ordering::Relaxed);
         let Some(answer) = answer else { continue };
-        api.total.fetch_add(1, Ordering::Relaxed);
-        if answer.is_error {
-            api.errors.fetch_add(1, Ordering::Relaxed);
-        }
+        let (counts, error_counts) = is_counted(&request.operation, answer.is_error);
+        api.total.fetch_add(u64::from(counts), Ordering::Relaxed);
+        api.errors.fetch_add(u64::from(error_counts), Ordering::Relaxed);
         let Some(reply) = &request.reply else { continue };
         server.send(|sender| sender.publish(server, reply, None, 0, &answer.json));
+    }
+}
+
+/// Whether a request counts among those of the account, and whether its error does: what nats-server leaves out is left out here.
+fn is_counted(operation: &str, is_error: bool) -> (bool, bool) {
+    if operation.starts_with("STREAM.MSG.GET.") {
+        (is_error, is_error)
+    } else if operation.starts_with("CONSUMER.RESET.") {
+        (false, false)
+    } else {
+        (true, is_error && !operation.starts_with("STREAM.MSG.DELETE."))
     }
 }
 
@@ -219,6 +232,8 @@ fn carry_out(server: &Arc<Server>, request: &Request) -> Option<Answer> {
         ("STREAM", Some("NAMES"), None) => return Some(streams::names(server, request)),
         ("STREAM", Some("LIST"), None) => return Some(streams::list(server, request)),
         ("STREAM", Some("MSG"), Some(what @ ("GET" | "DELETE"))) => what,
+        ("STREAM", Some("LEADER"), Some("STEPDOWN")) => return Some(of_cluster(Kind::StreamLeaderStepDown)),
+        ("STREAM", Some("PEER"), Some("REMOVE")) => return Some(of_cluster(Kind::StreamRemovePeer)),
         ("STREAM", Some(what), Some(_)) => what,
         _ => return None,
     };
@@ -233,7 +248,7 @@ fn carry_out(server: &Arc<Server>, request: &Request) -> Option<Answer> {
         (true, _) => answer(Kind::MsgDelete, allowed().and_then(|()| messages::delete(server, name, body))),
         (_, "CREATE") => answer(Kind::StreamCreate, allowed().and_then(|()| streams::create(server, name, body))),
         (_, "UPDATE") => answer(Kind::StreamUpdate, allowed().and_then(|()| streams::update(server, name, body))),
-        (_, "DELETE") => answer(Kind::StreamDelete, allowed().and_then(|()| streams::delete(server, name))),
+        (_, "DELETE") => answer(Kind::StreamDelete, allowed().and_then(|()| streams::delete(server, name, body))),
         (_, "INFO") => match allowed().and_then(|()| streams::info(server, name, body)) {
             Ok(info) => answer(Kind::StreamInfo, Ok(info)),
             Err(error) => Response::with_error(Kind::StreamInfo, error, Page::default()).into(),
@@ -244,6 +259,11 @@ fn carry_out(server: &Arc<Server>, request: &Request) -> Option<Answer> {
         },
         _ => return None,
     })
+}
+
+/// The answer to a request that only a cluster can carry out.
+fn of_cluster(kind: Kind) -> Answer {
+    answer(kind, Err::<Done, _>(ApiError::cluster_required()))
 }
 
 fn answer<T: Serialize>(kind: Kind, result: Result<T, ApiError>) -> Answer {

@@ -45,9 +45,7 @@ pub(super) fn carry_out(server: &Arc<Server>, request: &Request, operation: &str
     let (stream, name) = rest.split_once('.').unwrap_or((rest, ""));
     let found = || allowed().and_then(|()| find(server, stream, name));
     Some(match what {
-        "LEADER" if stream == "STEPDOWN" => {
-            answer(Kind::ConsumerLeaderStepDown, Err::<Done, _>(ApiError::cluster_required()))
-        }
+        "LEADER" if stream == "STEPDOWN" => super::of_cluster(Kind::ConsumerLeaderStepDown),
         "NAMES" => answer(Kind::ConsumerNames, allowed().and_then(|()| names(server, stream, body))),
         "LIST" => answer(Kind::ConsumerList, allowed().and_then(|()| list(server, stream, body))),
         "INFO" => {
