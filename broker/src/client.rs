@@ -18,11 +18,13 @@ pub mod sender;
 mod subscriptions;
 
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::auth::access::Access;
 use crate::clock;
 use outbound::Outbound;
 
@@ -129,8 +131,6 @@ pub struct Identity {
     pub name: Option<String>,
     pub lang: Option<String>,
     pub version: Option<String>,
-    pub user: Option<String>,
-    pub credentials: handshake::Credentials,
 }
 
 /// See the module.
@@ -143,6 +143,10 @@ pub struct Client {
     pub start: std::time::SystemTime,
     /// What it said about itself.
     pub identity: Mutex<Identity>,
+    /// Who it is, and what it may do.
+    pub access: Access,
+    /// What it was given to sign, where users sign.
+    pub nonce: OnceLock<String>,
     /// Counters.
     pub stats: ClientStats,
     /// It understands HMSG.
@@ -175,6 +179,8 @@ pub struct Client {
     pub acks: Mutex<acks::AckQueue>,
     reason: AtomicU8,
     closing: Notify,
+    /// Something changed that the connection's own task must see to, even if the client says nothing.
+    pub nudge: Notify,
 }
 
 impl Client {
@@ -187,6 +193,8 @@ impl Client {
             remote,
             start: clock::wall(),
             identity: Mutex::new(Identity::default()),
+            access: Access::default(),
+            nonce: OnceLock::new(),
             stats: ClientStats::default(),
             headers: AtomicBool::new(false),
             no_responders: AtomicBool::new(false),
@@ -204,6 +212,7 @@ impl Client {
             acks: Mutex::new(acks::AckQueue::default()),
             reason: AtomicU8::new(CloseReason::Open as u8),
             closing: Notify::new(),
+            nudge: Notify::new(),
         }
     }
 

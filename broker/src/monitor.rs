@@ -181,7 +181,7 @@ fn connection(client: &Client) -> Value {
         "name": identity.name.unwrap_or_default(),
         "lang": identity.lang.unwrap_or_default(),
         "version": identity.version.unwrap_or_default(),
-        "authorized_user": identity.user.unwrap_or_default(),
+        "authorized_user": client.access.grant().name.unwrap_or_default(),
     })
 }
 
