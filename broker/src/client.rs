@@ -15,17 +15,20 @@ mod input;
 mod operations;
 pub mod outbound;
 pub mod sender;
+pub mod shown;
 mod subscriptions;
 
 use std::net::SocketAddr;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::auth::access::Access;
 use crate::clock;
+use crate::replay::Replay;
+use crate::router::cache::Facts;
 use outbound::Outbound;
 
 /// Why a connection ended, in the words that the monitoring endpoints use.
@@ -177,6 +180,10 @@ pub struct Client {
     pub out: Outbound,
     /// Flushes that wait for the log.
     pub acks: Mutex<acks::AckQueue>,
+    /// What its cache of routes was like when that last changed.
+    pub cache: Mutex<Facts>,
+    /// Its replays; some may have ended.
+    pub replays: Mutex<Vec<Arc<Replay>>>,
     reason: AtomicU8,
     closing: Notify,
     /// Something changed that the connection's own task must see to, even if the client says nothing.
@@ -210,6 +217,8 @@ impl Client {
             ping_sent_ns: AtomicU64::new(0),
             out: Outbound::new(io, max_pending),
             acks: Mutex::new(acks::AckQueue::default()),
+            cache: Mutex::default(),
+            replays: Mutex::default(),
             reason: AtomicU8::new(CloseReason::Open as u8),
             closing: Notify::new(),
             nudge: Notify::new(),

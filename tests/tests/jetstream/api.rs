@@ -83,10 +83,6 @@ fn what_cannot_be_done_is_not_promised() {
     for (name, code) in [("a/b", 10128), ("a\\b", 10128), ("a>", 10052), (&*"x".repeat(256), 10052)] {
         assert_eq!(refused(json!({ "name": name })), code, "{name}");
     }
-    let answer = js.create(json!({ "name": "TTL", "allow_msg_ttl": true }));
-    assert_eq!(answer["config"]["allow_msg_ttl"], json!(false), "it is not promised: {answer}");
-    js.refused("TTL", &[("Nats-TTL", "1s")], "", 10166, "per-message TTL is disabled");
-    js.api("STREAM.DELETE.TTL", Value::Null);
     assert_eq!(std::fs::read_dir(server.data().join("streams")).unwrap().count(), 1, "only CAPTURE has a folder");
 }
 
