@@ -395,15 +395,17 @@ def process(server):
     return f"{threads} threads, {files} open files, {maps} maps, {mb(server.memory()[0])} anonymous memory"
 
 
+def processor(server):
+    """Seconds of processor time that it has taken."""
+    fields = open(f"/proc/{server.process.pid}/stat").read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def idle(server, seconds=10):
     """Share of one core that the server takes when nobody wants anything."""
-    def ticks():
-        fields = open(f"/proc/{server.process.pid}/stat").read().rsplit(")", 1)[1].split()
-        return int(fields[11]) + int(fields[12])
-
-    before = ticks()
+    before = processor(server)
     time.sleep(seconds)
-    return f"{(ticks() - before) / os.sysconf('SC_CLK_TCK') / seconds * 100:.1f} % of a core idle"
+    return f"{(processor(server) - before) / seconds * 100:.1f} % of a core idle"
 
 
 def page(server, path):
@@ -419,12 +421,13 @@ def measure_streams(server, options):
     names = [f"STREAM{i:05d}" for i in range(count)]
     config = lambda name: json.dumps({"name": name, "subjects": [f"{name}.>"]}).encode()
     begin = last = time.monotonic()
+    used = processor(server)
     for n, answer in enumerate(asked(client, ((f"$JS.API.STREAM.CREATE.{name}", config(name)) for name in names)), 1):
         good(answer)
         if n % max(1, count // 5) == 0:
             now = time.monotonic()
-            print(f"  {n} created, the last {count // 5} in {now - last:.1f} s")
-            last = now
+            print(f"  {n} created, the last {count // 5} in {now - last:.1f} s, {processor(server) - used:.1f} s of processor time")
+            last, used = now, processor(server)
     print(f"created {count} streams in {time.monotonic() - begin:.1f} s: {process(server)}")
     begin = time.monotonic()
     for answer in asked(client, ((f"{name}.first", b"x" * 100) for name in names)):
