@@ -432,8 +432,9 @@ def measure_streams(server, options):
     begin = time.monotonic()
     for answer in asked(client, ((f"{name}.first", b"x" * 100) for name in names)):
         good(answer)
+    client.close()
     print(f"a message into each, acknowledged, in {time.monotonic() - begin:.1f} s; settled {settled(server):.1f} s later: {process(server)}; {idle(server)}")
-    infos = []
+    client, infos = Client(server.port), []
     for name in names[:: max(1, count // 500)]:
         begin = time.monotonic()
         good(client.request(f"$JS.API.STREAM.INFO.{name}"))
@@ -449,7 +450,9 @@ def measure_streams(server, options):
     client = Client(server.port)
     for answer in asked(client, ((f"{name}.second", b"x" * 100) for name in names)):
         assert good(answer)["seq"] == 2
+    client.close()
     print(f"a second message into each: {process(server)}; settled {settled(server):.1f} s later: {process(server)}")
+    client = Client(server.port)
     begin = time.monotonic()
     for answer in asked(client, ((f"$JS.API.STREAM.DELETE.{name}", b"") for name in names)):
         good(answer)
@@ -462,10 +465,12 @@ def measure_info(server, options):
     client, count = Client(server.port), options.messages
     good(client.request_with("$JS.API.STREAM.CREATE.KEYS", b'{"name":"KEYS","subjects":["keys.>"],"max_msgs_per_subject":1}'))
     blocks = (b"".join(pub(f"keys.{i:09d}", b"value") for i in range(at, min(at + 10_000, count))) for at in range(0, count, 10_000))
+    client.close()
     took = publish(server.port, blocks)
     print(f"published {count} messages, each on a subject of its own, in {took:.1f} s; settled {settled(server):.1f} s later")
 
     def info(what):
+        client = Client(server.port)
         begin = time.monotonic()
         state = good(client.request("$JS.API.STREAM.INFO.KEYS"))["state"]
         print(f"STREAM.INFO {what}: {state['num_subjects']} subjects in {(time.monotonic() - begin) * 1e3:.2f} ms")
@@ -480,7 +485,6 @@ def measure_info(server, options):
     assert info("again") == count + 1000
     server.kill()
     server.start()
-    client = Client(server.port)
     assert info("after SIGKILL and a start") == count + 1000
     print(f"{process(server)}")
     server.stop()
