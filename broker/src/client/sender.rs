@@ -46,9 +46,9 @@ impl Sender {
 
     /// Stages a message that is recorded already for everybody who subscribes to its subject.
     pub fn show(&mut self, server: &Server, message: &Publish<'_>) {
-        let origin = Origin { router: &server.router, except: None, desks: &mut self.desks };
+        let origin = Origin { router: &server.router, except: None, permissions: None, desks: &mut self.desks };
         if let Some((slot, _)) = self.fanout.route(origin, message.subject) {
-            self.fanout.publish(&server.router, slot, message);
+            self.fanout.publish(&server.router, slot, message, false);
         }
     }
 

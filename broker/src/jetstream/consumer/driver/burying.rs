@@ -17,7 +17,7 @@ use super::{Consumer, Core, Event};
 use crate::capture::{CAPTURE, is_captured};
 use crate::jetstream::consumer::machine::Dead;
 use crate::jetstream::consumer::setup;
-use crate::jetstream::publish::Incoming;
+use crate::jetstream::publish::{Incoming, Origin};
 use crate::jetstream::read;
 use crate::jetstream::store::{Span, StreamLog};
 use crate::jetstream::stream::Stream;
@@ -113,6 +113,7 @@ impl Grave {
                     reply: None,
                     header_len: letter.header_len,
                     message: letter.message.as_slice().into(),
+                    origin: Origin::Client,
                 };
                 let mut taken = Span::default();
                 stream
