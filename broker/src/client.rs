@@ -16,6 +16,7 @@ mod operations;
 pub mod outbound;
 pub mod sender;
 pub mod shown;
+mod storing;
 mod subscriptions;
 
 use std::net::SocketAddr;

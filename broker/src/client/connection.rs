@@ -13,7 +13,6 @@ use sublog_protocol::decode::{self, Limits, Step, decode_client};
 use sublog_protocol::encode;
 use sublog_protocol::error::ServerError;
 use sublog_protocol::info::ConnectOptions;
-use sublog_storage::AppendError;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
@@ -372,46 +371,6 @@ impl Connection {
             self.client.stats.in_bytes.fetch_add(bytes, Ordering::Relaxed);
             self.server.stats.in_msgs.fetch_add(msgs, Ordering::Relaxed);
             self.server.stats.in_bytes.fetch_add(bytes, Ordering::Relaxed);
-        }
-    }
-
-    /// Gives the batch to the logs, waiting while a queue is full: this is where a slow disk reaches the publisher.
-    async fn store_batch(&mut self) {
-        let flush_follows = !self.answers.is_empty() && !self.ping_overtakes && !self.unsubscribed;
-        while let Some(desk) = self.desks.next_staged() {
-            let mut result = desk.append(&self.server, flush_follows);
-            if let (Err(AppendError::QueueFull { .. }), Some(log)) = (&result, desk.log()) {
-                self.client.held_back.store(true, Ordering::Relaxed);
-                result = log.append_waiting(|| desk.append(&self.server, false)).await;
-                self.client.held_back.store(false, Ordering::Relaxed);
-                self.client.last_activity_ms.store(clock::ticks_ms(), Ordering::Relaxed);
-            }
-            let refusal = result.err().filter(|error| !desk.refused(&self.server, error));
-            if let Some(error) = refusal {
-                self.refused(&error);
-            }
-        }
-        self.desks.settle();
-        if self.answers.iter().any(|answer| matches!(answer, Answer::Pong)) {
-            // The next failure is another flush's.
-            self.refusal_told = false;
-        }
-    }
-
-    /// The log did not take this batch: told once a flush, before the answers of the batch and in place of its `+OK`s.
-    fn refused(&mut self, error: &AppendError) {
-        self.answers.retain(|answer| !matches!(answer, Answer::Ok));
-        if !std::mem::replace(&mut self.refusal_told, true) {
-            // A PONG that is held for this batch must not overtake it either.
-            let queue = if self.held.is_empty() { &mut self.answers } else { &mut self.held };
-            queue.insert(0, Answer::Bytes(acks::refusal_bytes(error)));
-        }
-    }
-
-    /// Waits until at most `max` answers wait for the log.
-    pub(super) async fn wait_for_acks(&self, max: usize) {
-        if self.client.acks.lock().len() > max {
-            self.client.out.wait_for_room(|_| self.client.acks.lock().len() <= max || self.client.is_closing()).await;
         }
     }
 }

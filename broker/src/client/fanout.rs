@@ -4,6 +4,8 @@
 //! sockets once per read batch. What a subject goes to is remembered per publisher and checked against a generation,
 //! so the steady path takes no lock, allocates nothing and sends through no channel.
 
+mod route;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -12,63 +14,14 @@ use sublog_protocol::decode::Publish;
 use sublog_protocol::encode;
 
 use super::Client;
-use super::desks::{Desks, Sink};
+use super::desks::Sink;
 use super::outbound::Kind;
-use crate::auth::permissions::Permissions;
 use crate::limits::{MATCH_CACHE_TARGETS_MAX, STAGED_BYTES_MAX, STAGING_KEEP_BYTES, STAGING_POOL_MAX};
 use crate::router::cache::{Facts, Found, MatchCache};
 use crate::router::trie::Matches;
 use crate::router::{Router, Subscription, shard_of};
-
-/// One subscription as the publisher remembers it.
-struct Target {
-    /// Index into `Fanout::destinations`.
-    destination: usize,
-    subscription: Arc<Subscription>,
-    headers: bool,
-    /// It may end by count: every delivery is counted at once.
-    limited: bool,
-    /// What it may get is bounded, which the route's subject is held to, but not what comes under another one.
-    guarded: bool,
-    /// It may answer requests, so that they are remembered.
-    answers: bool,
-}
-
-/// What a subject goes to.
-#[derive(Default)]
-struct Route {
-    plain: Vec<Target>,
-    queues: Vec<Vec<Target>>,
-    /// Messages of this batch not yet counted on the plain subscriptions.
-    uncounted: u64,
-    /// Where it is recorded.
-    sink: Sink,
-    /// The publisher may not publish here.
-    denied: bool,
-}
-
-/// Whose messages these are: whom they are not delivered to, and where they are recorded.
-pub(super) struct Origin<'a> {
-    pub(super) router: &'a Router,
-    /// The publisher, if it wants no echo.
-    pub(super) except: Option<u64>,
-    /// What the publisher may do; `None` is everything.
-    pub(super) permissions: Option<&'a Permissions>,
-    pub(super) desks: &'a mut Desks,
-}
-
-impl Target {
-    /// Whether messages on `subject` are kept from whom it goes to.
-    fn denies(&self, subject: &[u8]) -> bool {
-        self.subscription.client.access.denies(subject, self.subscription.queue.as_deref())
-    }
-}
-
-impl Route {
-    fn targets(&self) -> usize {
-        self.plain.len() + self.queues.iter().map(Vec::len).sum::<usize>()
-    }
-}
+pub(super) use route::Origin;
+use route::{Route, Target, count_limited};
 
 /// Deliveries for one connection.
 struct Destination {
@@ -133,6 +86,9 @@ impl Fanout {
             }
             if target.limited && !count_limited(router, &target.subscription) {
                 continue;
+            }
+            if target.guarded && !target.limited {
+                target.subscription.delivered.fetch_add(1, Ordering::Relaxed);
             }
             self.stage(target, message);
             self.work += 1;
@@ -324,7 +280,7 @@ impl Fanout {
         for slot in self.touched.drain(..) {
             let Some(entry) = self.cache.get_mut(slot) else { continue };
             let count = std::mem::take(&mut entry.value.uncounted);
-            for target in entry.value.plain.iter().filter(|target| !target.limited) {
+            for target in entry.value.plain.iter().filter(|target| !target.counts_each()) {
                 target.subscription.delivered.fetch_add(count, Ordering::Relaxed);
             }
         }
@@ -427,13 +383,4 @@ impl Fanout {
         self.destinations.clear();
         self.by_client.clear();
     }
-}
-
-/// Counts a delivery of a subscription with a limit; false when it is used up. The last one ends it for everybody.
-fn count_limited(router: &Router, subscription: &Arc<Subscription>) -> bool {
-    let (deliver, last) = subscription.take_one();
-    if last && router.remove(subscription) {
-        subscription.client.stats.subscriptions.fetch_sub(1, Ordering::Relaxed);
-    }
-    deliver
 }
