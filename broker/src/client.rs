@@ -15,15 +15,19 @@ mod input;
 mod operations;
 pub mod outbound;
 pub mod sender;
+pub mod shown;
 mod subscriptions;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::clock;
+use crate::replay::Replay;
+use crate::router::cache::Facts;
 use outbound::Outbound;
 
 /// Why a connection ended, in the words that the monitoring endpoints use.
@@ -173,6 +177,10 @@ pub struct Client {
     pub out: Outbound,
     /// Flushes that wait for the log.
     pub acks: Mutex<acks::AckQueue>,
+    /// What its cache of routes was like when that last changed.
+    pub cache: Mutex<Facts>,
+    /// Its replays; some may have ended.
+    pub replays: Mutex<Vec<Arc<Replay>>>,
     reason: AtomicU8,
     closing: Notify,
 }
@@ -202,6 +210,8 @@ impl Client {
             ping_sent_ns: AtomicU64::new(0),
             out: Outbound::new(io, max_pending),
             acks: Mutex::new(acks::AckQueue::default()),
+            cache: Mutex::default(),
+            replays: Mutex::default(),
             reason: AtomicU8::new(CloseReason::Open as u8),
             closing: Notify::new(),
         }

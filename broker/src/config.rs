@@ -1,5 +1,6 @@
 //! What a server is told before it starts: plain values, already checked, from whatever front end read them.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -23,6 +24,14 @@ pub struct ServerOptions {
     pub monitor_port: Option<u16>,
     /// Address of the monitoring endpoints, where it is another one than that for clients.
     pub monitor_host: Option<String>,
+    /// What stands before the paths of the monitoring endpoints, however its slashes were written.
+    pub monitor_base_path: String,
+    /// Ended connections that the monitoring endpoints remember.
+    pub closed_connections: usize,
+    /// Words for the server that the monitoring endpoints show.
+    pub tags: Vec<String>,
+    /// The same with names.
+    pub metadata: BTreeMap<String, String>,
     /// Who may connect.
     pub auth: Auth,
     /// Written with the process id once the server listens, removed when it ends.
@@ -145,6 +154,10 @@ impl Default for ServerOptions {
             store_dir: PathBuf::from("sublog-data"),
             monitor_port: None,
             monitor_host: None,
+            monitor_base_path: String::new(),
+            closed_connections: limits::CLOSED_CONNECTIONS,
+            tags: Vec::new(),
+            metadata: BTreeMap::new(),
             auth: Auth::None,
             pid_file: None,
             ports_file_dir: None,

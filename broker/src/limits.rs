@@ -20,6 +20,12 @@ pub const AUTH_TIMEOUT: Duration = Duration::from_secs(2);
 pub const LAME_DUCK_GRACE: Duration = Duration::from_secs(10);
 /// Lame duck mode: from the announcement to the end.
 pub const LAME_DUCK_DURATION: Duration = Duration::from_secs(120);
+/// Pages of the monitoring endpoints, of those that grow with what there is, that are built at once; others wait.
+pub const LARGE_PAGES_AT_ONCE: usize = 4;
+/// Ended connections that `/connz` remembers.
+pub const CLOSED_CONNECTIONS: usize = 10_000;
+/// Bytes of what those had subscribed to; the oldest lists go first.
+pub const CLOSED_SUBSCRIPTIONS_BYTES: usize = 16 * 1024 * 1024;
 /// How long a shutdown waits for clients to take what is queued for them.
 pub const SHUTDOWN_FLUSH: Duration = Duration::from_secs(2);
 

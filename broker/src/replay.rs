@@ -19,7 +19,10 @@ use crate::server::Server;
 /// One running replay.
 #[derive(Debug)]
 pub struct Replay {
-    sid: Box<[u8]>,
+    /// What was subscribed to.
+    pub subject: Box<[u8]>,
+    /// The client's name for it.
+    pub sid: Box<[u8]>,
     ended: AtomicBool,
     end: Notify,
     delivered: AtomicU64,
@@ -50,6 +53,7 @@ pub fn prepare(
     let request = grammar::parse(subject)?;
     let Some(reader) = server.capture.reader() else { return Err(grammar::nothing_recorded()) };
     let replay = Arc::new(Replay {
+        subject: subject.into(),
         sid: sid.into(),
         ended: AtomicBool::new(false),
         end: Notify::new(),
@@ -67,6 +71,12 @@ pub fn start(server: &Server, feed: feed::Feed) {
 }
 
 impl Replay {
+    /// Deliveries so far, and after how many it ends (0: never).
+    #[must_use]
+    pub fn deliveries(&self) -> (u64, u64) {
+        (self.delivered.load(Ordering::Acquire), self.max.load(Ordering::Acquire))
+    }
+
     /// Whether it is over.
     #[must_use]
     pub fn has_ended(&self) -> bool {

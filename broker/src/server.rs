@@ -2,6 +2,7 @@
 
 mod accept;
 pub mod api;
+pub mod closed;
 mod lifecycle;
 mod maintenance;
 mod notices;
@@ -22,10 +23,15 @@ pub use lifecycle::{ServeError, run};
 pub use reload::{Fresh, Reload};
 
 use crate::capture::Capture;
+use closed::ClosedRing;
+
 use crate::client::Client;
 use crate::client::sender::Senders;
+use crate::client::shown::{Listed, Shown};
+use crate::clock;
 use crate::config::{Auth, ServerOptions};
 use crate::jetstream::{self, JetStream};
+use crate::monitor::Monitor;
 use crate::router::Router;
 
 /// First bytes of the subjects that the server itself answers.
@@ -56,6 +62,8 @@ pub struct ServerStats {
     /// Messages of clients that are gone, so that totals never go back.
     pub out_msgs_closed: AtomicU64,
     pub out_bytes_closed: AtomicU64,
+    /// Of their caches, see [`crate::router::cache::Facts`].
+    pub misses_closed: AtomicU64,
     /// What retention removed from the capture stream.
     pub expired_msgs: AtomicU64,
     pub expired_bytes: AtomicU64,
@@ -91,6 +99,10 @@ pub struct Server {
     pub lame_duck: AtomicBool,
     /// It is about to end: nothing long is begun any more.
     pub stopping: AtomicBool,
+    /// Connections that ended.
+    pub closed: ClosedRing,
+    /// What the monitoring endpoints keep.
+    pub monitor: Monitor,
     clients: Mutex<FxHashMap<u64, Arc<Client>>>,
     last_cid: AtomicU64,
 }
@@ -119,10 +131,17 @@ impl Server {
         true
     }
 
+    /// The connection ends: it is shown as closed from now on.
+    pub fn remember(&self, client: &Client, subscriptions: Vec<Listed>) {
+        let stop = Some((clock::wall(), client.close_reason()));
+        self.closed.add(Shown { stop, ..Shown::of(client) }, subscriptions);
+    }
+
     /// The client's socket is closed.
     pub fn leave(&self, client: &Client) {
         self.stats.out_msgs_closed.fetch_add(client.stats.out_msgs.load(Ordering::Relaxed), Ordering::Relaxed);
         self.stats.out_bytes_closed.fetch_add(client.stats.out_bytes.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.stats.misses_closed.fetch_add(client.cache.lock().misses, Ordering::Relaxed);
         self.clients.lock().remove(&client.id);
     }
 
@@ -159,6 +178,7 @@ impl Server {
             port: self.address.port(),
             headers: true,
             jetstream: true,
+            api_lvl: jetstream::API_LEVEL.cast_signed(),
             auth_required: !matches!(current.auth, Auth::None),
             max_payload: i64::try_from(current.limits.max_payload).unwrap_or(i64::MAX),
             client_id: client.id,

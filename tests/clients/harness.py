@@ -69,6 +69,10 @@ class Context:
         self._servers.append(server)
         return server
 
+    def watch(self, server):
+        """Has a server ended with the run, whatever becomes of the scenario that made it."""
+        self._servers.append(server)
+
     def shared(self, flavour):
         server = self._shared.get(flavour.name)
         if server is not None and not server.is_running():
@@ -112,6 +116,12 @@ class Context:
         if self.tools.go_js_bin is None:
             raise Skip(self.tools.go_js_missing)
         return str(self.tools.go_js_bin / "nats")
+
+    def tool(self, program):
+        """A monitoring tool, which Go builds from its pinned source."""
+        if self.tools.go_tools is None:
+            raise Skip("the monitoring tools cannot be built on this machine")
+        return str(self.tools.go_tools / program)
 
     def python2_command(self, url, how):
         """The tornado publisher, or where there is no Python 2.7 the replay of its bytes; with the environment it needs."""

@@ -42,6 +42,7 @@ class Tools:
         # The newest nats.go and the `nats` command, which need a newer Go.
         self.go_js_bin = None
         self.go_js_missing = "no go on this machine"
+        self.go_tools = None
         self.node = None
         self.node_dir = CACHE / "node"
         self.python2 = None
@@ -142,6 +143,28 @@ def install_go_js(tools):
     tools.go_js_bin = out
 
 
+def install_go_tools(tools):
+    """nats-top and prometheus-nats-exporter. A Go that is too old for them, or a registry that lacks them, is no failure."""
+    go = shutil.which("go")
+    if go is None:
+        tools.notes.append("no go on this machine: nats-top and prometheus-nats-exporter are skipped")
+        return
+    sources, out = HERE / "go-tools", CACHE / "tools"
+    mark = fingerprint(sources / "go.mod", sources / "go.sum")
+    if not (is_fresh("go-tools", mark) and (out / "nats-top").exists()):
+        out.mkdir(parents=True, exist_ok=True)
+        command = [go, "build", "-o", f"{out}/", "tool"]
+        done = subprocess.run(
+            command, cwd=sources, env=go_environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=INSTALL_SECONDS_MAX
+        )
+        if done.returncode != 0:
+            why = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
+            tools.notes.append(f"nats-top and prometheus-nats-exporter cannot be built and are skipped: {''.join(why)}")
+            return
+        set_fresh("go-tools", mark)
+    tools.go_tools = out
+
+
 def install_node(tools):
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
@@ -208,6 +231,7 @@ def install():
     install_venv(tools)
     install_go(tools)
     install_go_js(tools)
+    install_go_tools(tools)
     install_node(tools)
     install_python2(tools)
     return tools

@@ -86,7 +86,7 @@ pub fn parse(args: &[OsString]) -> Result<Request, UsageError> {
         return Ok(Request::Checked(Box::new(Checked { path, digest, warnings })));
     }
     // The flags once more, over what the file says.
-    let file::Read { draft: mut both, warnings, places, .. } = file;
+    let file::Read { draft: mut both, digest, warnings, places } = file;
     let (user, password, token) = (both.user.take(), both.password.take(), both.token.take());
     flags::parse(FLAGS, UNSUPPORTED, args, &mut both)?;
     if both.token.is_none() {
@@ -97,7 +97,7 @@ pub fn parse(args: &[OsString]) -> Result<Request, UsageError> {
         both.password = both.password.or(password);
     }
     let serve = finish(both)?;
-    Ok(Request::Serve(Box::new(Serve { config: Some(path), places, warnings, ..serve })))
+    Ok(Request::Serve(Box::new(Serve { config: Some(path), digest, places, warnings, ..serve })))
 }
 
 /// The help of all flags.
@@ -132,8 +132,8 @@ fn finish(mut draft: Draft) -> Result<Serve, UsageError> {
         return refuse("-m", "the clients' port is the same");
     }
     draft.log.trace = draft.server.trace;
-    let (config, places, warnings) = (None, Vec::new(), Vec::new());
-    Ok(Serve { server: draft.server, log: draft.log, config, places, warnings })
+    let (config, digest, places, warnings) = (None, String::new(), Vec::new(), Vec::new());
+    Ok(Serve { server: draft.server, log: draft.log, config, digest, places, warnings })
 }
 
 const HEAD_SERVER: &str = "Server";

@@ -87,6 +87,7 @@ pub async fn serve(server: Arc<Server>, stream: TcpStream, remote: SocketAddr) {
         client.out.ready().await;
         client.send(&mut out, Kind::Control);
         client.close(CloseReason::MaximumConnections);
+        server.remember(&client, Vec::new());
         finish(&server, &client, &mut reader).await;
         return;
     }
@@ -103,6 +104,7 @@ pub async fn serve(server: Arc<Server>, stream: TcpStream, remote: SocketAddr) {
         () = client.closed() => client.close_reason(),
     };
     client.close(reason);
+    server.remember(&client, connection.subscriptions.listed(&client));
     connection.subscriptions.end_all(&server, &client);
     drop(connection);
     finish(&server, &client, &mut reader).await;
@@ -278,6 +280,9 @@ impl Connection {
             self.server.router.batches.exit(batch);
         }
         self.fanout.settle(&self.server.router);
+        if let Some(facts) = self.fanout.take_facts() {
+            *self.client.cache.lock() = facts;
+        }
         self.subscriptions.start_replays(&self.server);
         if self.desks.has_staged() {
             self.store_batch().await;

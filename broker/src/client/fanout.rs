@@ -15,7 +15,7 @@ use super::Client;
 use super::desks::{Desks, Sink};
 use super::outbound::Kind;
 use crate::limits::{MATCH_CACHE_TARGETS_MAX, STAGED_BYTES_MAX, STAGING_KEEP_BYTES, STAGING_POOL_MAX};
-use crate::router::cache::{Found, MatchCache};
+use crate::router::cache::{Facts, Found, MatchCache};
 use crate::router::trie::Matches;
 use crate::router::{Router, Subscription, shard_of};
 
@@ -189,6 +189,7 @@ impl Fanout {
         }
         self.cached_targets += route.targets();
         self.work += route.targets();
+        self.cache.note(slot, route.plain.len() + route.queues.len());
         if let Some(entry) = self.cache.get_mut(slot) {
             entry.value = route;
             entry.shard = shard;
@@ -350,6 +351,11 @@ impl Fanout {
             .filter_map(|&at| self.destinations.get(at))
             .find(|d| d.client.out.pending() > threshold && !d.client.is_closing())
             .map(|d| d.client.clone())
+    }
+
+    /// What is known of its cache, if that has changed.
+    pub(super) fn take_facts(&mut self) -> Option<Facts> {
+        self.cache.take_facts()
     }
 
     /// Between batches: counts, grows, and lets go of clients that are gone.

@@ -8,6 +8,7 @@ use sublog_protocol::error::ServerError;
 use sublog_protocol::subject;
 
 use super::Client;
+use super::shown::Listed;
 use crate::limits::REPLAYS_PER_CONNECTION_MAX;
 use crate::replay::feed::Feed;
 use crate::replay::{self, Replay};
@@ -92,6 +93,9 @@ impl Subscriptions {
             }
             let (replay, feed) = replay::prepare(server, client, filter, queue, sid)?;
             self.starting.push(feed);
+            let mut replays = client.replays.lock();
+            replays.retain(|other| !other.has_ended());
+            replays.push(replay.clone());
             Held::Replay(replay)
         } else {
             let subscription = Arc::new(Subscription {
@@ -154,6 +158,15 @@ impl Subscriptions {
         }
         self.by_sid.retain(|_, held| !held.has_ended());
         self.sweep_at = self.by_sid.len() * 2;
+    }
+
+    /// All that have not ended, as they are shown.
+    pub(super) fn listed(&self, client: &Client) -> Vec<Listed> {
+        let live = self.by_sid.values().filter_map(|held| match held {
+            Held::Live(subscription) if !held.has_ended() => Some(Listed::of(subscription)),
+            _ => None,
+        });
+        live.chain(Listed::replays(client)).collect()
     }
 
     /// Ends all of them; the connection is gone.

@@ -5,7 +5,7 @@
 
 mod consumers;
 mod direct;
-mod info;
+pub(crate) mod info;
 mod messages;
 mod streams;
 
@@ -18,19 +18,33 @@ use sublog_protocol::decode::Publish;
 use sublog_protocol::headers;
 
 use super::errors::ApiError;
+use super::wire::info::ApiStats;
 use super::wire::paging::Page;
 use super::wire::responses::{Done, Purged};
 use super::wire::{Kind, Response};
-use super::{API_PREFIX, server_level};
+use super::{API_LEVEL, API_PREFIX, server_level};
 use crate::limits::{API_REQUESTS_MAX, DIRECT_GETS_MAX};
 use crate::server::Server;
 
 /// Requests carried out so far, and where new ones wait.
 pub struct Api {
     queue: SyncSender<Request>,
+    waiting: AtomicUsize,
+    in_progress: AtomicUsize,
     direct_gets: Arc<AtomicUsize>,
     total: AtomicU64,
     errors: AtomicU64,
+}
+
+/// Requests that are not answered yet.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    /// Those that nobody has begun with.
+    pub waiting: usize,
+    /// Those being carried out.
+    pub in_progress: usize,
+    /// Direct gets that wait or are carried out.
+    pub direct_gets: usize,
 }
 
 /// Requests as the thread gets them.
@@ -60,8 +74,36 @@ impl Api {
     #[must_use]
     pub fn new() -> (Self, Requests) {
         let (queue, requests) = sync_channel(API_REQUESTS_MAX);
-        let api = Self { queue, direct_gets: Arc::default(), total: AtomicU64::new(0), errors: AtomicU64::new(0) };
+        let api = Self {
+            queue,
+            waiting: AtomicUsize::new(0),
+            in_progress: AtomicUsize::new(0),
+            direct_gets: Arc::default(),
+            total: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+        };
         (api, Requests(requests))
+    }
+
+    /// What it did since the server started.
+    #[must_use]
+    pub fn stats(&self) -> ApiStats {
+        ApiStats {
+            level: API_LEVEL,
+            total: self.total.load(Ordering::Relaxed),
+            errors: self.errors.load(Ordering::Relaxed),
+            inflight: self.in_progress.load(Ordering::Relaxed) as u64,
+        }
+    }
+
+    /// What it has to do.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        Load {
+            waiting: self.waiting.load(Ordering::Relaxed),
+            in_progress: self.in_progress.load(Ordering::Relaxed),
+            direct_gets: self.direct_gets.load(Ordering::Relaxed),
+        }
     }
 
     /// Takes a request. `false`: nobody answers on that subject.
@@ -85,7 +127,12 @@ impl Api {
             self.get_directly(server, move |server| direct::get(server, &source, &subject, &request));
             return true;
         }
-        match self.queue.try_send(request) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let sent = self.queue.try_send(request);
+        if sent.is_err() {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+        match sent {
             Ok(()) => {}
             Err(TrySendError::Full(request)) => {
                 tracing::warn!("API request dropped, {API_REQUESTS_MAX} wait: {}", request.operation);
@@ -133,8 +180,12 @@ pub fn run(server: &Arc<Server>, Requests(requests): &Requests) {
         if server.stopping.load(Ordering::Acquire) {
             return;
         }
-        let Some(answer) = carry_out(server, &request) else { continue };
         let api = &server.jetstream.api;
+        api.waiting.fetch_sub(1, Ordering::Relaxed);
+        api.in_progress.store(1, Ordering::Relaxed);
+        let answer = carry_out(server, &request);
+        api.in_progress.store(0, Ordering::Relaxed);
+        let Some(answer) = answer else { continue };
         let (counts, error_counts) = is_counted(&request.operation, answer.is_error);
         api.total.fetch_add(u64::from(counts), Ordering::Relaxed);
         api.errors.fetch_add(u64::from(error_counts), Ordering::Relaxed);

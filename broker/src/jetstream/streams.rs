@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -54,6 +55,8 @@ pub struct Streams {
     /// One change at a time.
     changing: Mutex<()>,
     next_id: AtomicU64,
+    /// How often streams came and went.
+    changes: AtomicU64,
 }
 
 impl Streams {
@@ -71,6 +74,7 @@ impl Streams {
             by_name: RwLock::default(),
             changing: Mutex::default(),
             next_id: AtomicU64::new(1),
+            changes: AtomicU64::new(0),
         };
         streams.tidy();
         for definition in streams.meta.definitions() {
@@ -136,7 +140,7 @@ impl Streams {
             }
         };
         let declared = self.declare(config, definition.created_ns, log);
-        declared.stream.remember_ids(clock::unix_ns());
+        declared.stream.remember(clock::unix_ns());
         router.change_sink(&declared.stream, &[], &declared.config.subjects);
         self.by_name.write().insert(name.clone(), declared);
     }
@@ -179,6 +183,25 @@ impl Streams {
         self.by_name.read().get(name).map(|declared| declared.stream.clone())
     }
 
+    /// How often streams came and went since the server started: as long as it is the same, so are they.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// Those streams of which `f` holds, by name.
+    #[must_use]
+    pub fn those(&self, f: impl Fn(&Declared) -> bool) -> Vec<Declared> {
+        self.by_name.read().values().filter(|declared| f(declared)).cloned().collect()
+    }
+
+    /// Up to `limit` streams by name, from the first one behind `after` on.
+    #[must_use]
+    pub fn page(&self, after: Option<&str>, limit: usize) -> Vec<Declared> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.by_name.read().range::<str, _>((from, Bound::Unbounded)).take(limit).map(|(_, it)| it.clone()).collect()
+    }
+
     /// All streams, by name.
     #[must_use]
     pub fn all(&self) -> Vec<Declared> {
@@ -215,6 +238,7 @@ impl Streams {
         let declared = self.declare(config, created_ns, Ok(log));
         router.change_sink(&declared.stream, &[], &declared.config.subjects);
         self.by_name.write().insert(declared.config.name.clone(), declared.clone());
+        self.changes.fetch_add(1, Ordering::Release);
         Ok((declared, true))
     }
 
@@ -253,6 +277,7 @@ impl Streams {
         };
         found.stream.set_gone();
         self.by_name.write().remove(name);
+        self.changes.fetch_add(1, Ordering::Release);
         router.change_sink(&found.stream, &found.config.subjects, &[]);
         if let Some(log) = found.stream.log() {
             // What it held is not wanted any more.

@@ -185,33 +185,15 @@ impl Feed {
                 Err(error) => tracing::debug!("Replay start is looked for without the index: {error}"),
             }
         }
-        let (mut from, mut left, mut looked_at) = (newest + 1, count, 0_u64);
-        let mut at = newest;
-        while left > 0 && at > 0 {
-            let (mut in_turn, mut bytes) = (0_u64, 0);
-            let (filter, everything) = (&self.request.filter, self.batch.everything);
-            let outcome = self.reader.visit_backward(at, &mut |visit| {
-                in_turn += 1;
-                if let Visit::Record(record) = visit {
-                    bytes += record.bytes();
-                }
-                if let Visit::Record(record) = visit
-                    && (everything || subject::matches(filter, record.subject))
-                {
-                    from = record.seq;
-                    left -= 1;
-                }
-                if left == 0 || bytes >= REPLAY_TURN_BYTES { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            })?;
-            looked_at += in_turn;
-            if outcome.end == ReadEnd::CaughtUp {
-                break;
+        let Ok(filter) = SubjectFilter::parse(&self.request.filter) else { return Ok(newest + 1) };
+        let mut latest = log.latest(FilterSet::from(filter), count);
+        loop {
+            if let Some(from) = latest.step(REPLAY_TURN_BYTES)? {
+                tracing::trace!(looked_at = latest.bytes_looked_at(), from, "Replay start found");
+                return Ok(from);
             }
-            at = outcome.next_seq;
             tokio::task::yield_now().await;
         }
-        tracing::trace!(looked_at, from, "Replay start found");
-        Ok(from)
     }
 
     /// Reads for a while.

@@ -13,6 +13,7 @@ use sublog_storage::{DataDir, LogError, Meta, MetaError, OpenError, RecoveryRepo
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::closed::ClosedRing;
 use super::notices::Notices;
 use super::reload::{self, Reload};
 use super::{Server, ServerStats, VERSION, accept, maintenance, retention, ticker};
@@ -27,6 +28,7 @@ use crate::jetstream::api::{self, Api};
 use crate::jetstream::consumer::restore;
 use crate::jetstream::streams::Streams;
 use crate::logging::LogHandle;
+use crate::monitor::Monitor;
 use crate::router::Router;
 use crate::{clock, limits, monitor};
 
@@ -56,6 +58,7 @@ pub enum ServeError {
 /// # Errors
 /// Why it did not start, or did not end well.
 pub fn run(options: ServerOptions, log: LogHandle, reload: Option<Reload>) -> Result<(), ServeError> {
+    sublog_storage::give_back_large_buffers();
     let main = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("sublog")
@@ -107,12 +110,15 @@ async fn serve(
         address,
         lame_duck: AtomicBool::new(false),
         stopping: AtomicBool::new(false),
+        closed: ClosedRing::new(options.closed_connections),
+        monitor: Monitor::default(),
         clients: Mutex::new(FxHashMap::default()),
         last_cid: AtomicU64::new(0),
         current: RwLock::new(Arc::new(options.clone())),
         reloads: AtomicU64::new(0),
         options,
     });
+    server.monitor.config.loaded(reload.as_ref().map(|reload| reload.digest.clone()).unwrap_or_default());
     tokio::task::block_in_place(|| restore::all(&server));
     let writing = server.clone();
     std::thread::Builder::new()

@@ -29,6 +29,8 @@ pub struct Fresh {
     pub places: Vec<(String, Position)>,
     /// What has none.
     pub warnings: Vec<String>,
+    /// The fingerprint of its values.
+    pub digest: String,
 }
 
 /// Where new options come from, and how it is logged until they do.
@@ -39,6 +41,8 @@ pub struct Reload {
     pub log: LogOptions,
     /// The configuration as it was applied last.
     pub places: Vec<(String, Position)>,
+    /// The fingerprint of its values.
+    pub digest: String,
 }
 
 /// One option, as a reload sees it.
@@ -65,6 +69,10 @@ const FIELDS: &[Field] = &[
     fixed(&["port", "listen"], |o| o.port.to_string()),
     fixed(&["server_name"], |o| format!("{:?}", o.name)),
     fixed(&["http_port", "http"], |o| format!("{:?} {:?}", o.monitor_host, o.monitor_port)),
+    fixed(&["http_base_path"], |o| o.monitor_base_path.clone()),
+    fixed(&["max_closed_clients"], |o| o.closed_connections.to_string()),
+    live(&["server_tags"], |o| format!("{:?}", o.tags)),
+    live(&["server_metadata"], |o| format!("{:?}", o.metadata)),
     fixed(&["store_dir", "jetstream.store_dir", "sublog.store_dir"], |o| o.store_dir.display().to_string()),
     fixed(&["max_pending"], |o| o.limits.max_pending.to_string()),
     fixed(&["max_subscriptions"], |o| o.limits.max_subscriptions.to_string()),
@@ -181,6 +189,7 @@ impl Prepared {
             new.replace(notices);
         }
         (reload.log, reload.places) = (self.fresh.log, self.fresh.places);
+        server.monitor.config.loaded(self.fresh.digest);
         for warning in &self.fresh.warnings {
             tracing::warn!("{warning}");
         }
@@ -236,6 +245,10 @@ mod tests {
             store_dir: "d".into(),
             monitor_port: Some(1),
             monitor_host: Some("h".into()),
+            monitor_base_path: "/p".into(),
+            closed_connections: 1,
+            tags: vec!["t".into()],
+            metadata: [("k".into(), "v".into())].into(),
             auth: Auth::Token("t".into()),
             pid_file: Some("p".into()),
             ports_file_dir: Some("p".into()),

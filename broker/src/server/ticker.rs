@@ -25,6 +25,7 @@ pub(super) async fn run(server: Arc<Server>) {
         let bounds = &options.limits;
         let shortest = bounds.ping_interval.min(bounds.write_deadline).min(bounds.auth_timeout);
         tokio::time::sleep((shortest / 4).clamp(TICK_MIN, TICK_MAX)).await;
+        server.monitor.cpu.tick();
         let now = clock::ticks_ms();
         for client in server.clients() {
             look_at(&server, &options, &client, now);

@@ -78,6 +78,23 @@ impl Shared {
         hide: bool,
         question: &dyn Fn(&Snapshot<'_>) -> Result<T, PartError>,
     ) -> Result<T, IndexError> {
+        self.ask_raw(built_meanwhile, hide, &|snapshot, _| question(snapshot))
+    }
+
+    /// For a question that wants to know of what was removed whether it still is the same.
+    pub(crate) fn ask_beside_removed<T>(
+        &self,
+        question: &dyn Fn(&Snapshot<'_>, &Arc<Removed>) -> Result<T, PartError>,
+    ) -> Result<T, IndexError> {
+        self.ask_raw(BUILT_MEANWHILE_MAX, true, question)
+    }
+
+    fn ask_raw<T>(
+        &self,
+        built_meanwhile: usize,
+        hide: bool,
+        question: &dyn Fn(&Snapshot<'_>, &Arc<Removed>) -> Result<T, PartError>,
+    ) -> Result<T, IndexError> {
         let mut attempts = 0;
         loop {
             self.read_on()?;
@@ -93,7 +110,7 @@ impl Shared {
             let answer = (|| {
                 let open = Some(OpenSegment { active: &active, file: &view.bytes });
                 let removed = if hide { self.with_expired(removed, &cover.parts, open)? } else { removed };
-                question(&Snapshot::new(&cover.parts, open, &Live(&removed)))
+                question(&Snapshot::new(&cover.parts, open, &Live(&removed)), &removed)
             })();
             match answer {
                 Err(PartError::Damaged { first_seq, .. }) if attempts < ATTEMPTS => {

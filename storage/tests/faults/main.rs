@@ -12,6 +12,7 @@
     reason = "a test fails by panicking, and waits with a deadline"
 )]
 
+mod blocks;
 mod child;
 mod common;
 mod cuts;

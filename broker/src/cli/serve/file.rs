@@ -11,6 +11,7 @@ use super::{Draft, FLAGS};
 use crate::conf::settings::authorization::Authorization;
 use crate::conf::settings::{ConfigError, Finding, Honoured, Settings, address, duration, size};
 use crate::conf::{Position, Value};
+use crate::limits;
 
 /// A file that can be obeyed.
 pub(super) struct Read {
@@ -187,6 +188,38 @@ fn by_itself(key: &Honoured<'_>, draft: &mut Draft) -> Result<(), String> {
         ("max_subscriptions", Value::Int(limit)) => {
             flags::set(FLAGS, "max_subscriptions", &(*limit).max(0).to_string(), draft)
         }
+        ("http_base_path", Value::Str(path)) => {
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/".contains(&b);
+            if !path.bytes().all(plain) {
+                return Err(format!("{path:?} holds other characters than letters, digits and - . _ ~ /"));
+            }
+            draft.server.monitor_base_path.clone_from(path);
+            Ok(())
+        }
+        ("max_closed_clients", Value::Int(most)) => {
+            let most = usize::try_from(*most).map_err(|_| "must not be negative".to_owned())?;
+            draft.server.closed_connections = if most == 0 { limits::CLOSED_CONNECTIONS } else { most };
+            Ok(())
+        }
+        ("server_tags", _) => {
+            let nodes: Vec<&Value> = match value {
+                Value::Array(nodes) => nodes.iter().map(|node| &node.value).collect(),
+                one => vec![one],
+            };
+            let tags = &mut draft.server.tags;
+            for tag in nodes.into_iter().filter_map(text) {
+                let tag = tag.trim().to_lowercase();
+                if !tag.is_empty() && !tags.contains(&tag) {
+                    tags.push(tag);
+                }
+            }
+            Ok(())
+        }
+        ("server_metadata", Value::Map(map)) => {
+            let pairs = map.iter().filter_map(|entry| Some((entry.key.clone(), text(&entry.node.value)?.to_owned())));
+            draft.server.metadata = pairs.collect();
+            Ok(())
+        }
         ("authorization.timeout", _) => {
             let span = duration(value)?;
             if span.is_zero() {
@@ -199,6 +232,10 @@ fn by_itself(key: &Honoured<'_>, draft: &mut Draft) -> Result<(), String> {
         ("sublog.sync_interval" | "trace_verbose" | "jetstream", _) => Ok(()),
         _ => Err("has no effect in this server".to_owned()),
     }
+}
+
+fn text(value: &Value) -> Option<&str> {
+    if let Value::Str(text) = value { Some(text) } else { None }
 }
 
 /// `sync: interval` and `sync_interval: 250ms` are one setting in two keys.

@@ -26,7 +26,7 @@ mod acks;
 mod changes;
 mod config;
 mod delivering;
-mod durations;
+pub(in crate::jetstream) mod durations;
 mod outgoing;
 mod pins;
 mod pull;

@@ -6,7 +6,8 @@ use sublog_storage::index::{FilterSet, SubjectFilter};
 use sublog_storage::{AppendError, Log, Purge};
 
 use super::Stream;
-use crate::jetstream::publish::{self, Replies, store_failed};
+use crate::jetstream::errors::ApiError;
+use crate::jetstream::publish::{self, Note, Replies, store_failed};
 use crate::jetstream::store::Span;
 use crate::server::Server;
 
@@ -19,23 +20,38 @@ pub enum Rollup {
     All,
 }
 
-/// A message that was taken and replaces others.
+/// Messages that go when another one is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Replaced {
+    /// Those before this number ...
+    pub(super) before_seq: u64,
+    /// ... of this subject, or that it selects if it is a filter; `None` for all.
+    pub(super) subject: Option<Box<[u8]>>,
+}
+
+impl Replaced {
+    /// What a message with this number and subject replaces.
+    pub(super) fn by(seq: u64, subject: &[u8], rollup: Rollup) -> Self {
+        Self { before_seq: seq, subject: (rollup == Rollup::Subject).then(|| subject.into()) }
+    }
+}
+
+/// Messages that were taken and replace others.
 pub(super) struct Rolling {
-    /// Its number.
-    pub(super) seq: u64,
-    /// What it replaces.
-    pub(super) rollup: Rollup,
-    /// Its subject.
-    pub(super) subject: Box<[u8]>,
-    /// Where its acknowledgement goes.
+    /// Their numbers.
+    pub(super) span: Span,
+    /// What they replace.
+    pub(super) replaced: Vec<Replaced>,
+    /// Where the acknowledgement of the last one goes, and what that says besides.
     pub(super) reply: Option<Box<[u8]>>,
+    pub(super) note: Option<Note>,
 }
 
 impl Rolling {
-    /// Once the message is committed, removes what it replaces and then answers. In this order a crash may leave too much,
-    /// never too little.
+    /// Once the messages are committed, removes what they replace and then answers. In this order a crash may leave too
+    /// much, never too little.
     pub(super) fn wait(self, server: &Arc<Server>, stream: &Arc<Stream>) {
-        let Self { seq, rollup, subject, reply } = self;
+        let Self { span, replaced, reply, note } = self;
         let Some(log) = stream.log().cloned() else { return };
         let (server, stream, again) = (server.clone(), stream.clone(), log.clone());
         let work = move |result: Result<(), sublog_storage::LogError>| {
@@ -43,14 +59,14 @@ impl Rolling {
             // Removing may read, and waits for the disk.
             runtime.spawn_blocking(move || {
                 let failed = match result {
-                    Ok(()) => remove_before(again.log(), seq, rollup, &subject).err(),
+                    Ok(()) => replaced.iter().find_map(|replaced| remove(again.log(), replaced).err()),
                     Err(error) => Some(store_failed(&AppendError::Failed(error))),
                 };
                 let Some(reply) = reply else { return };
                 match failed {
                     None => {
                         let mut replies = Replies::default();
-                        replies.push(seq, false, &reply);
+                        replies.push(span.last, note, &reply);
                         publish::acknowledge(&server, &stream, Span::default(), 0, replies);
                     }
                     Some(error) => {
@@ -60,28 +76,20 @@ impl Rolling {
                 }
             });
         };
-        log.when_committed(Span { first: seq, last: seq }, Box::new(work));
+        log.when_committed(span, Box::new(work));
     }
 }
 
-fn remove_before(
-    log: &Log,
-    seq: u64,
-    rollup: Rollup,
-    subject: &[u8],
-) -> Result<(), crate::jetstream::errors::ApiError> {
-    let failed = |error: &dyn std::fmt::Display| {
+fn remove(log: &Log, replaced: &Replaced) -> Result<(), ApiError> {
+    let before_seq = Some(replaced.before_seq);
+    let purge = match replaced.subject.as_deref().map(SubjectFilter::parse) {
+        None => Purge { before_seq, ..Purge::default() },
+        // A subject that is a filter replaces all that it selects: purging `a.*` of a bucket purges its keys.
+        Some(Ok(filter)) => Purge { filters: Some(FilterSet::from(filter)), before_seq, keep: 0 },
+        Some(Err(_)) => return Ok(()),
+    };
+    log.purge_now(purge).map(|_| ()).map_err(|error| {
         tracing::warn!("A rollup could not remove what it replaces: {error}");
-        crate::jetstream::errors::ApiError::stream_rollup_failed("what the message replaces could not be removed")
-    };
-    let before_seq = Some(seq);
-    let purge = match (rollup, SubjectFilter::parse(subject)) {
-        (Rollup::All, _) => Purge { before_seq, ..Purge::default() },
-        // A subject may look like a filter; then it has nothing to replace.
-        (Rollup::Subject, Ok(filter)) if filter.is_literal() => {
-            Purge { filters: Some(FilterSet::from(filter)), before_seq, keep: 0 }
-        }
-        (Rollup::Subject, _) => return Ok(()),
-    };
-    log.purge_now(purge).map(|_| ()).map_err(|e| failed(&e))
+        ApiError::stream_rollup_failed("what the message replaces could not be removed")
+    })
 }
