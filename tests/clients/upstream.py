@@ -67,7 +67,7 @@ def unpack(repository):
 
 
 def python_of(minor):
-    """An interpreter of this version or a later one: the newer packages need 3.12."""
+    """An interpreter of this version or a later one: the newer packages need 3.13."""
     candidates = [sys.executable, *sorted(glob.glob(os.path.expanduser("~/.pyenv/versions/3.*/bin/python3")))]
     for candidate in candidates:
         probe = subprocess.run([candidate, "-c", "import sys; print(sys.version_info[1])"], stdout=subprocess.PIPE, check=True)
@@ -79,7 +79,7 @@ def python_of(minor):
 def python():
     """An interpreter with pytest; the tests bring the client themselves."""
     venv = toolbox.CACHE / "upstream-venv"
-    interpreter = python_of(12)
+    interpreter = python_of(13)
     mark = toolbox.fingerprint(REQUIREMENTS, interpreter)
     if not toolbox.is_fresh("upstream-venv", mark):
         shutil.rmtree(venv, ignore_errors=True)
