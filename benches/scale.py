@@ -395,15 +395,17 @@ def process(server):
     return f"{threads} threads, {files} open files, {maps} maps, {mb(server.memory()[0])} anonymous memory"
 
 
+def processor(server):
+    """Seconds of processor time that it has taken."""
+    fields = open(f"/proc/{server.process.pid}/stat").read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def idle(server, seconds=10):
     """Share of one core that the server takes when nobody wants anything."""
-    def ticks():
-        fields = open(f"/proc/{server.process.pid}/stat").read().rsplit(")", 1)[1].split()
-        return int(fields[11]) + int(fields[12])
-
-    before = ticks()
+    before = processor(server)
     time.sleep(seconds)
-    return f"{(ticks() - before) / os.sysconf('SC_CLK_TCK') / seconds * 100:.1f} % of a core idle"
+    return f"{(processor(server) - before) / seconds * 100:.1f} % of a core idle"
 
 
 def page(server, path):
@@ -419,18 +421,20 @@ def measure_streams(server, options):
     names = [f"STREAM{i:05d}" for i in range(count)]
     config = lambda name: json.dumps({"name": name, "subjects": [f"{name}.>"]}).encode()
     begin = last = time.monotonic()
+    used = processor(server)
     for n, answer in enumerate(asked(client, ((f"$JS.API.STREAM.CREATE.{name}", config(name)) for name in names)), 1):
         good(answer)
         if n % max(1, count // 5) == 0:
             now = time.monotonic()
-            print(f"  {n} created, the last {count // 5} in {now - last:.1f} s")
-            last = now
+            print(f"  {n} created, the last {count // 5} in {now - last:.1f} s, {processor(server) - used:.1f} s of processor time")
+            last, used = now, processor(server)
     print(f"created {count} streams in {time.monotonic() - begin:.1f} s: {process(server)}")
     begin = time.monotonic()
     for answer in asked(client, ((f"{name}.first", b"x" * 100) for name in names)):
         good(answer)
+    client.close()
     print(f"a message into each, acknowledged, in {time.monotonic() - begin:.1f} s; settled {settled(server):.1f} s later: {process(server)}; {idle(server)}")
-    infos = []
+    client, infos = Client(server.port), []
     for name in names[:: max(1, count // 500)]:
         begin = time.monotonic()
         good(client.request(f"$JS.API.STREAM.INFO.{name}"))
@@ -446,7 +450,9 @@ def measure_streams(server, options):
     client = Client(server.port)
     for answer in asked(client, ((f"{name}.second", b"x" * 100) for name in names)):
         assert good(answer)["seq"] == 2
+    client.close()
     print(f"a second message into each: {process(server)}; settled {settled(server):.1f} s later: {process(server)}")
+    client = Client(server.port)
     begin = time.monotonic()
     for answer in asked(client, ((f"$JS.API.STREAM.DELETE.{name}", b"") for name in names)):
         good(answer)
@@ -459,10 +465,12 @@ def measure_info(server, options):
     client, count = Client(server.port), options.messages
     good(client.request_with("$JS.API.STREAM.CREATE.KEYS", b'{"name":"KEYS","subjects":["keys.>"],"max_msgs_per_subject":1}'))
     blocks = (b"".join(pub(f"keys.{i:09d}", b"value") for i in range(at, min(at + 10_000, count))) for at in range(0, count, 10_000))
+    client.close()
     took = publish(server.port, blocks)
     print(f"published {count} messages, each on a subject of its own, in {took:.1f} s; settled {settled(server):.1f} s later")
 
     def info(what):
+        client = Client(server.port)
         begin = time.monotonic()
         state = good(client.request("$JS.API.STREAM.INFO.KEYS"))["state"]
         print(f"STREAM.INFO {what}: {state['num_subjects']} subjects in {(time.monotonic() - begin) * 1e3:.2f} ms")
@@ -477,7 +485,6 @@ def measure_info(server, options):
     assert info("again") == count + 1000
     server.kill()
     server.start()
-    client = Client(server.port)
     assert info("after SIGKILL and a start") == count + 1000
     print(f"{process(server)}")
     server.stop()

@@ -19,12 +19,13 @@ pub mod shown;
 mod subscriptions;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::auth::access::Access;
 use crate::clock;
 use crate::replay::Replay;
 use crate::router::cache::Facts;
@@ -133,8 +134,6 @@ pub struct Identity {
     pub name: Option<String>,
     pub lang: Option<String>,
     pub version: Option<String>,
-    pub user: Option<String>,
-    pub credentials: handshake::Credentials,
 }
 
 /// See the module.
@@ -147,6 +146,10 @@ pub struct Client {
     pub start: std::time::SystemTime,
     /// What it said about itself.
     pub identity: Mutex<Identity>,
+    /// Who it is, and what it may do.
+    pub access: Access,
+    /// What it was given to sign, where users sign.
+    pub nonce: OnceLock<String>,
     /// Counters.
     pub stats: ClientStats,
     /// It understands HMSG.
@@ -183,6 +186,8 @@ pub struct Client {
     pub replays: Mutex<Vec<Arc<Replay>>>,
     reason: AtomicU8,
     closing: Notify,
+    /// Something changed that the connection's own task must see to, even if the client says nothing.
+    pub nudge: Notify,
 }
 
 impl Client {
@@ -195,6 +200,8 @@ impl Client {
             remote,
             start: clock::wall(),
             identity: Mutex::new(Identity::default()),
+            access: Access::default(),
+            nonce: OnceLock::new(),
             stats: ClientStats::default(),
             headers: AtomicBool::new(false),
             no_responders: AtomicBool::new(false),
@@ -214,6 +221,7 @@ impl Client {
             replays: Mutex::default(),
             reason: AtomicU8::new(CloseReason::Open as u8),
             closing: Notify::new(),
+            nudge: Notify::new(),
         }
     }
 

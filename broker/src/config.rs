@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sublog_protocol::limits as protocol_limits;
 use sublog_storage::{ScrubOptions, SyncMode};
 
+use crate::auth::users::Users;
 use crate::limits;
 
 /// Everything a server needs to know. [`Default`] is the server that `sublog` without arguments starts.
@@ -81,6 +83,26 @@ pub enum Auth {
     },
     /// Whoever knows the token.
     Token(String),
+    /// These users.
+    Users(Arc<Users>),
+}
+
+impl Auth {
+    /// Whether a client has to say who it is before it may do anything.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        match self {
+            Self::None => false,
+            Self::UserPassword { .. } | Self::Token(_) => true,
+            Self::Users(users) => users.without_credentials().is_none(),
+        }
+    }
+
+    /// Whether some users sign a nonce.
+    #[must_use]
+    pub fn needs_nonce(&self) -> bool {
+        matches!(self, Self::Users(users) if users.sign())
+    }
 }
 
 impl std::fmt::Debug for Auth {
@@ -89,6 +111,7 @@ impl std::fmt::Debug for Auth {
             Self::None => "None",
             Self::UserPassword { .. } => "UserPassword(…)",
             Self::Token(_) => "Token(…)",
+            Self::Users(_) => "Users(…)",
         })
     }
 }

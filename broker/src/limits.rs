@@ -99,6 +99,11 @@ pub const DELIVERY_PENDING_BYTES: usize = 4 * 1024 * 1024;
 /// Subjects of which a consumer remembers who listens.
 pub const LISTENERS_KEPT_MAX: usize = 1024;
 
+/// Replies of one connection that it may publish to because a request asked for them.
+pub const REPLIES_TRACKED_MAX: usize = 64 * 1024;
+/// Right passwords that are remembered, as digests, so that they need not be hashed again.
+pub const PASSWORDS_KEPT_MAX: usize = 4096;
+
 const _: () = assert!(MATCH_CACHE_MIN.is_power_of_two() && MATCH_CACHE_MAX.is_power_of_two());
 const _: () = assert!(READ_BUFFER_IDLE_BYTES <= READ_BUFFER_BYTES);
 const _: () = assert!(WRITE_CHUNKS_MAX <= 1024, "IOV_MAX");

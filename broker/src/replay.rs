@@ -36,6 +36,16 @@ pub fn is_replay(filter: &[u8]) -> bool {
     filter.starts_with(grammar::PREFIX) || filter == b"$REPLAY"
 }
 
+/// The filter inside the subject of a replay; `None` for other subjects, and for replays that are not well-formed, which
+/// nobody gets.
+#[must_use]
+pub fn inner_filter(subject: &[u8]) -> Option<Box<[u8]>> {
+    if !is_replay(subject) {
+        return None;
+    }
+    grammar::parse(subject).ok().map(|request| request.filter)
+}
+
 /// Prepares what a subscription asks for. Its feed is still to be [started](start).
 ///
 /// # Errors

@@ -8,6 +8,7 @@ mod maintenance;
 mod notices;
 mod reload;
 mod retention;
+pub mod sys;
 mod ticker;
 
 use std::net::SocketAddr;
@@ -22,6 +23,8 @@ use sublog_protocol::info::ServerInfo;
 pub use lifecycle::{ServeError, run};
 pub use reload::{Fresh, Reload};
 
+use crate::auth::passwords::Passwords;
+use crate::auth::users::GLOBAL_ACCOUNT;
 use crate::capture::Capture;
 use closed::ClosedRing;
 
@@ -40,7 +43,8 @@ pub const API_PREFIX: &[u8] = b"$SUBLOG.";
 #[must_use]
 pub fn answers(subject: &[u8]) -> bool {
     let prefixes = [jetstream::ACK_PREFIX, jetstream::API_PREFIX, API_PREFIX, jetstream::FLOW_CONTROL_PREFIX];
-    subject.starts_with(b"$") && prefixes.iter().any(|prefix| subject.starts_with(prefix))
+    subject.starts_with(b"$")
+        && (subject == sys::USER_INFO || prefixes.iter().any(|prefix| subject.starts_with(prefix)))
 }
 
 /// The nats-server whose core behaviour is offered, as clients compare it.
@@ -85,6 +89,10 @@ pub struct Server {
     pub jetstream: JetStream,
     /// Messages of the server's own.
     pub senders: Senders,
+    /// Answers about the server, counted as nats-server does.
+    pub sys_answers: AtomicU64,
+    /// Hashed passwords.
+    pub passwords: Passwords,
     /// Counters.
     pub stats: ServerStats,
     /// Where replays run.
@@ -179,7 +187,12 @@ impl Server {
             headers: true,
             jetstream: true,
             api_lvl: jetstream::API_LEVEL.cast_signed(),
-            auth_required: !matches!(current.auth, Auth::None),
+            auth_required: current.auth.asks(),
+            nonce: if client.ready.load(Ordering::Relaxed) {
+                String::new()
+            } else {
+                client.nonce.get().cloned().unwrap_or_default()
+            },
             max_payload: i64::try_from(current.limits.max_payload).unwrap_or(i64::MAX),
             client_id: client.id,
             client_ip: client.remote.ip().to_string(),
@@ -192,6 +205,8 @@ impl Server {
     /// The INFO that follows the first PONG.
     #[must_use]
     pub fn connect_info(&self, client: &Client) -> ServerInfo {
-        ServerInfo { connect_info: true, remote_account: "$G".to_owned(), ..self.info(client) }
+        let auth_required = !matches!(self.current().auth, Auth::None);
+        let remote_account = GLOBAL_ACCOUNT.to_owned();
+        ServerInfo { connect_info: true, remote_account, auth_required, ..self.info(client) }
     }
 }

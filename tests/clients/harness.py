@@ -111,17 +111,17 @@ class Context:
             raise Skip("no go on this machine")
         return str(self.tools.go_bin / program)
 
-    def natscli(self):
-        """The `nats` command."""
-        if self.tools.go_js_bin is None:
-            raise Skip(self.tools.go_js_missing)
-        return str(self.tools.go_js_bin / "nats")
-
     def tool(self, program):
         """A monitoring tool, which Go builds from its pinned source."""
         if self.tools.go_tools is None:
             raise Skip("the monitoring tools cannot be built on this machine")
         return str(self.tools.go_tools / program)
+
+    def natscli(self):
+        """The `nats` command."""
+        if self.tools.go_js_bin is None:
+            raise Skip(self.tools.go_js_missing)
+        return str(self.tools.go_js_bin / "nats")
 
     def python2_command(self, url, how):
         """The tornado publisher, or where there is no Python 2.7 the replay of its bytes; with the environment it needs."""

@@ -35,8 +35,10 @@ CLOCK = "a clock, or what is counted by one"
 IDENTITY = "who and where the server is"
 PROCESS = "measured on the process"
 INTERNAL = "nats-server counts subscriptions and messages of its own"
+ANSWERS = "answers of the JetStream API hold times, which are of any length"
 NO_GO = "of a program in Go"
 CACHE = "here each publisher has its own cache, there an account has one"
+BYTES = "each server counts the bytes that its own form of a message takes"
 JS_LIMITS = "no limits on all streams together yet: -1 is none"
 
 DIFFERENCES = [
@@ -59,7 +61,11 @@ DIFFERENCES = [
     ("varz.http_port", "value", IDENTITY),
     ("*.store_dir", "value", IDENTITY),
     ("connz.connections.#.port", "value", "the client's end"),
+    ("connz.connections.#.pending_bytes", "value", "how many of its last words were written when a connection was counted as ended"),
     ("*.cid", "value", "nats-server has connections of its own before the first client"),
+    ("*.out_bytes", "value", ANSWERS),
+    ("varz.out_client_bytes", "value", ANSWERS),
+    ("*.sent.bytes", "value", ANSWERS),
     ("varz.mem", "value", PROCESS),
     ("varz.cpu", "value", PROCESS),
     ("varz.go", "left out", NO_GO),
@@ -78,13 +84,17 @@ DIFFERENCES = [
     ("accountz.accounts", "value", "no system account yet"),
     ("accstatz.account_statz", "value", "no system account yet"),
     ("accstatz.account_statz.#.num_subscriptions", "value", INTERNAL),
+    ("*.config.compress_ok", "ours", "streams may always be compressed"),
+    ("jsz*.storage", "value", BYTES),
+    ("jsz*.bytes", "value", BYTES),
+    ("varz.jetstream.stats.storage", "value", BYTES),
     ("*.config.max_memory", "value", JS_LIMITS),
     ("*.config.max_storage", "value", JS_LIMITS),
     ("*.config.sync_interval", "left out", "streams are synced before their acknowledgement"),
     ("*.config.sync_always", "ours", "streams are synced before their acknowledgement"),
     ("*.config.strict", "left out", "fields of a request that nobody knows are passed over"),
     ("*.limits.default_max_consumers", "left out", "a stream may have any number of consumers"),
-    ("*.api.level", "value", "no level of the API is whole yet"),
+    ("*.api.level", "value", "the level of the API that is here as a whole"),
     ("varz.sublog*", "ours", "what nats-server does not have"),
     ("healthz.streams*", "ours", "damage and scrubbing of each log"),
     ("ipqueuesz.*", "presence", "the queues are other ones, but for that of the API"),
@@ -155,6 +165,10 @@ def in_order(field, values):
         return sorted(values)
     if "subscriptions_list" in field:
         return sorted(values, key=lambda entry: (entry["cid"], entry["sid"]))
+    if field.endswith(".imports"):
+        return sorted(values, key=lambda entry: (entry["subject"], entry["to"]))
+    if field.endswith("stream_detail"):
+        return sorted(values, key=lambda entry: entry["name"])
     if field == "accstatz.account_statz":
         return sorted(values, key=lambda entry: entry["acc"])
     if field == "accountz.accounts":

@@ -39,10 +39,10 @@ class Tools:
         self.python = self.venv / "bin" / "python"
         self.nats_server = self.venv / "bin" / "nats-server"
         self.go_bin = None
+        self.go_tools = None
         # The newest nats.go and the `nats` command, which need a newer Go.
         self.go_js_bin = None
         self.go_js_missing = "no go on this machine"
-        self.go_tools = None
         self.node = None
         self.node_dir = CACHE / "node"
         self.python2 = None
@@ -123,26 +123,6 @@ def install_go(tools):
     tools.go_bin = out
 
 
-def install_go_js(tools):
-    """The programs of `go-js` and the `nats` command, pinned in its `go.mod`."""
-    go = shutil.which("go")
-    if go is None:
-        return
-    folder, out = HERE / "go-js", CACHE / "go-js-bin"
-    wanted = next(line.split()[1] for line in (folder / "go.mod").read_text().splitlines() if line.startswith("go "))
-    have = run([go, "env", "GOVERSION"]).decode().strip().removeprefix("go")
-    if [int(part) for part in re.findall(r"\d+", have)[:2]] < [int(part) for part in wanted.split(".")[:2]]:
-        tools.go_js_missing = f"go is {have}, the nats command needs {wanted}"
-        tools.notes.append(f"{tools.go_js_missing}: its scenarios are skipped")
-        return
-    mark = fingerprint(folder / "go.mod", folder / "go.sum", *sorted(folder.rglob("*.go")))
-    if not (is_fresh("go-js", mark) and (out / "nats").exists()):
-        out.mkdir(parents=True, exist_ok=True)
-        run([go, "build", "-o", f"{out}/", "./...", "tool"], cwd=folder, env=go_environment())
-        set_fresh("go-js", mark)
-    tools.go_js_bin = out
-
-
 def install_go_tools(tools):
     """nats-top and prometheus-nats-exporter. A Go that is too old for them, or a registry that lacks them, is no failure."""
     go = shutil.which("go")
@@ -163,6 +143,26 @@ def install_go_tools(tools):
             return
         set_fresh("go-tools", mark)
     tools.go_tools = out
+
+
+def install_go_js(tools):
+    """The programs of `go-js` and the `nats` command, pinned in its `go.mod`."""
+    go = shutil.which("go")
+    if go is None:
+        return
+    folder, out = HERE / "go-js", CACHE / "go-js-bin"
+    wanted = next(line.split()[1] for line in (folder / "go.mod").read_text().splitlines() if line.startswith("go "))
+    have = run([go, "env", "GOVERSION"]).decode().strip().removeprefix("go")
+    if [int(part) for part in re.findall(r"\d+", have)[:2]] < [int(part) for part in wanted.split(".")[:2]]:
+        tools.go_js_missing = f"go is {have}, the nats command needs {wanted}"
+        tools.notes.append(f"{tools.go_js_missing}: its scenarios are skipped")
+        return
+    mark = fingerprint(folder / "go.mod", folder / "go.sum", *sorted(folder.rglob("*.go")))
+    if not (is_fresh("go-js", mark) and (out / "nats").exists()):
+        out.mkdir(parents=True, exist_ok=True)
+        run([go, "build", "-o", f"{out}/", "./...", "tool"], cwd=folder, env=go_environment())
+        set_fresh("go-js", mark)
+    tools.go_js_bin = out
 
 
 def install_node(tools):
@@ -230,8 +230,8 @@ def install():
     tools = Tools()
     install_venv(tools)
     install_go(tools)
-    install_go_js(tools)
     install_go_tools(tools)
+    install_go_js(tools)
     install_node(tools)
     install_python2(tools)
     return tools

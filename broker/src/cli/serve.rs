@@ -7,9 +7,11 @@
 mod file;
 mod read;
 mod request;
+mod users;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use read::{DAY, SECOND, bytes, count, server_name, span, sync_mode, unless_off};
@@ -20,6 +22,7 @@ use super::flags::{self, Flag, UsageError};
 use super::signal::Signalled;
 use super::unsupported::UNSUPPORTED;
 use super::values::{self, Port};
+use crate::auth::users::Users;
 use crate::config::{Auth, ServerOptions};
 use crate::logging::{LogFormat, LogOptions, Syslog};
 
@@ -34,6 +37,8 @@ struct Draft {
     user: Option<String>,
     password: Option<String>,
     token: Option<String>,
+    /// The users of a file.
+    users: Option<Users>,
     help: bool,
     version: bool,
     config: Option<PathBuf>,
@@ -110,8 +115,11 @@ pub fn flags_help() -> String {
 fn finish(mut draft: Draft) -> Result<Serve, UsageError> {
     let refuse =
         |flag: &str, reason: &str| Err(UsageError::BadValue { flag: flag.to_owned(), reason: reason.to_owned() });
+    if draft.users.is_some() && (draft.user.is_some() || draft.password.is_some() || draft.token.is_some()) {
+        return refuse("--user", "the configuration has a list of users, which excludes --user, --pass and --auth");
+    }
     draft.server.auth = match (draft.user, draft.password, draft.token) {
-        (None, None, None) => Auth::None,
+        (None, None, None) => draft.users.map_or(Auth::None, |users| Auth::Users(Arc::new(users))),
         (Some(user), Some(password), None) => Auth::UserPassword { user, password },
         (None, None, Some(token)) => Auth::Token(token),
         (_, _, Some(_)) => return refuse("--auth", "a token excludes --user and --pass"),

@@ -42,8 +42,8 @@ impl Shown {
         let identity = client.identity.lock();
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         let (name, lang, version) = (text(&identity.name), text(&identity.lang), text(&identity.version));
-        let user = text(&identity.user);
         drop(identity);
+        let user = text(&client.access.grant().name);
         let idle_ms = clock::ticks_ms().saturating_sub(client.last_activity_ms.load(Ordering::Relaxed));
         let last_activity = clock::wall().checked_sub(Duration::from_millis(idle_ms)).unwrap_or(client.start);
         let rtt_us = client.rtt_us.load(Ordering::Relaxed);

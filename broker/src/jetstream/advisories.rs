@@ -104,7 +104,6 @@ struct Unpinned<'a> {
 
 #[derive(Serialize)]
 struct Abandoned<'a> {
-    account: &'static str,
     stream: &'a str,
     batch: &'a str,
     reason: &'a str,
@@ -144,7 +143,7 @@ pub fn batch_abandoned(server: &Arc<Server>, stream: &str, id: &[u8], reason: &s
     let batch = String::from_utf8_lossy(id);
     tell(server, &format!("$JS.EVENT.ADVISORY.STREAM.BATCH_ABANDONED.{stream}"), || Grouped {
         head: head("advisory.v1.stream_batch_abandoned"),
-        what: Abandoned { account: ACCOUNT, stream, batch: &batch, reason },
+        what: Abandoned { stream, batch: &batch, reason },
     });
 }
 

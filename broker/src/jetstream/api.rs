@@ -23,6 +23,7 @@ use super::wire::paging::Page;
 use super::wire::responses::{Done, Purged};
 use super::wire::{Kind, Response};
 use super::{API_LEVEL, API_PREFIX, server_level};
+use crate::auth::permissions::Permissions;
 use crate::limits::{API_REQUESTS_MAX, DIRECT_GETS_MAX};
 use crate::server::Server;
 
@@ -57,9 +58,17 @@ pub(super) struct Request {
     reply: Option<Box<[u8]>>,
     header_len: usize,
     message: Box<[u8]>,
+    permissions: Option<Arc<Permissions>>,
 }
 
 impl Request {
+    /// Whether the server may deliver to `subject` for whoever asks: where it may listen or publish itself.
+    fn may_have_delivered(&self, subject: &[u8], group: &str) -> bool {
+        let group = (!group.is_empty()).then_some(group.as_bytes());
+        let may = |found: &Permissions| found.may_receive(subject, group) || found.may_publish(subject);
+        self.permissions.as_deref().is_none_or(may)
+    }
+
     fn body(&self) -> &[u8] {
         self.message.get(self.header_len..).unwrap_or_default()
     }
@@ -106,8 +115,8 @@ impl Api {
         }
     }
 
-    /// Takes a request. `false`: nobody answers on that subject.
-    pub fn take(&self, server: &Arc<Server>, message: &Publish<'_>) -> bool {
+    /// Takes a request of somebody who may do this; `None` is everything. `false`: nobody answers on that subject.
+    pub fn take(&self, server: &Arc<Server>, message: &Publish<'_>, permissions: Option<&Arc<Permissions>>) -> bool {
         let Some(operation) = message.subject.strip_prefix(API_PREFIX) else { return false };
         // What is not text names nothing that there is.
         let Ok(operation) = String::from_utf8(operation.to_vec()) else { return true };
@@ -119,6 +128,7 @@ impl Api {
             reply: message.reply.map(Into::into),
             header_len: message.header_len,
             message: message.message.into(),
+            permissions: permissions.cloned(),
         };
         if let Some(what) = request.operation.strip_prefix("DIRECT.GET.") {
             let (name, subject) = what.split_once('.').unwrap_or((what, ""));
@@ -222,9 +232,13 @@ fn carry_out(server: &Arc<Server>, request: &Request) -> Option<Answer> {
     if let Some(operation) = request.operation.strip_prefix("CONSUMER.") {
         return consumers::carry_out(server, request, operation);
     }
+    let level = request.header(b"Nats-Required-Api-Level").unwrap_or_default();
+    let allowed = || if server_level().satisfies(level) { Ok(()) } else { Err(ApiError::required_api_level()) };
     let mut parts = request.operation.split('.');
     let operation = match (parts.next()?, parts.next(), parts.next()) {
-        ("INFO", None, _) => return Some(Response::new(Kind::AccountInfo, Ok(info::account(server))).into()),
+        ("INFO", None, _) => {
+            return Some(answer(Kind::AccountInfo, allowed().map(|()| info::account(server))));
+        }
         ("STREAM", Some("NAMES"), None) => return Some(streams::names(server, request)),
         ("STREAM", Some("LIST"), None) => return Some(streams::list(server, request)),
         ("STREAM", Some("MSG"), Some(what @ ("GET" | "DELETE"))) => what,
@@ -238,8 +252,6 @@ fn carry_out(server: &Arc<Server>, request: &Request) -> Option<Answer> {
     if name.contains('.') {
         return None;
     }
-    let level = request.header(b"Nats-Required-Api-Level").unwrap_or_default();
-    let allowed = || if server_level().satisfies(level) { Ok(()) } else { Err(ApiError::required_api_level()) };
     let body = request.body();
     Some(match (is_of_message, operation) {
         (true, "GET") => answer(Kind::MsgGet, allowed().and_then(|()| messages::get(server, name, body))),

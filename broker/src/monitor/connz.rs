@@ -94,6 +94,8 @@ struct Connection {
     subscriptions_list: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     subscriptions_list_detail: Vec<Subscription>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    name_tag: &'static str,
 }
 
 fn is_zero(value: &u64) -> bool {
@@ -261,9 +263,12 @@ fn connection(row: &Row, options: &Options, lists: Option<&[Listed]>, now: Syste
         authorized_user: if options.auth { shown.user.clone() } else { String::new() },
         subscriptions_list: if options.subscriptions_detail { Vec::new() } else { names().collect() },
         subscriptions_list_detail: if options.subscriptions_detail {
-            list.iter().map(Subscription::of_connection).collect()
+            // Those of closed connections name their account, as nats-server has it.
+            let listed = if row.held.is_some() { Subscription::of_account } else { Subscription::of_connection };
+            list.iter().map(listed).collect()
         } else {
             Vec::new()
         },
+        name_tag: if options.auth && shown.stop.is_none() { GLOBAL_ACCOUNT } else { "" },
     }
 }

@@ -232,11 +232,8 @@ fn account(server: &Server, options: &Options, all: &[Declared]) -> Account {
 fn stream(server: &Server, options: &Options, declared: &Declared) -> Stream {
     let info = info::stream(declared);
     let consumers = if options.consumer { declared.stream.consumers.all() } else { Vec::new() };
-    let cluster = || ClusterInfo { leader: server.name().to_owned(), ..ClusterInfo::default() };
     let consumer = |consumer: &Arc<consumer::Consumer>| {
-        let mut info = consumer::info::listed(server, consumer);
-        info.cluster = Some(cluster());
-        let mut info = serde_json::to_value(info).unwrap_or_default();
+        let mut info = serde_json::to_value(consumer::info::listed(server, consumer)).unwrap_or_default();
         if let Some(fields) = info.as_object_mut().filter(|_| !options.config) {
             fields.remove("config");
         }
@@ -245,7 +242,7 @@ fn stream(server: &Server, options: &Options, declared: &Declared) -> Stream {
     Stream {
         name: declared.config.name.clone(),
         created: info.created,
-        cluster: cluster(),
+        cluster: ClusterInfo { leader: server.name().to_owned(), ..ClusterInfo::default() },
         config: options.config.then(|| StreamConfig::clone(&declared.config)),
         state: info.state,
         consumer_detail: consumers.iter().map(consumer).collect(),

@@ -94,6 +94,11 @@ impl Subscription {
             cid: listed.cid,
         }
     }
+
+    /// As it is shown among those of its account.
+    pub(super) fn of_account(listed: &Listed) -> Self {
+        Self { account: GLOBAL_ACCOUNT, account_tag: GLOBAL_ACCOUNT, ..Self::of_connection(listed) }
+    }
 }
 
 /// The subscriptions of those connections that `of` picks, replays among them, in no order.
@@ -142,9 +147,7 @@ pub(super) fn page(server: &Server, options: &Options) -> Result<Subsz, Refused>
         // So that pages follow each other.
         found.sort_unstable_by(|a, b| (a.cid, a.sid.len(), &a.sid).cmp(&(b.cid, b.sid.len(), &b.sid)));
     }
-    let shown = found.get(http::page(found.len(), offset, limit)).unwrap_or_default().iter().map(|listed| {
-        Subscription { account: GLOBAL_ACCOUNT, account_tag: GLOBAL_ACCOUNT, ..Subscription::of_connection(listed) }
-    });
+    let shown = found.get(http::page(found.len(), offset, limit)).unwrap_or_default();
     Ok(Subsz {
         server_id: server.id.clone(),
         now: text::time(clock::wall()),
@@ -152,7 +155,7 @@ pub(super) fn page(server: &Server, options: &Options) -> Result<Subsz, Refused>
         total: found.len(),
         offset,
         limit,
-        subscriptions_list: shown.collect(),
+        subscriptions_list: shown.iter().map(Subscription::of_account).collect(),
     })
 }
 

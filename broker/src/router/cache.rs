@@ -107,6 +107,12 @@ impl<V: Default> MatchCache<V> {
         Found::Fresh(at)
     }
 
+    /// The same, to look at.
+    #[must_use]
+    pub fn get(&self, slot: Slot) -> Option<&Entry<V>> {
+        self.slots.get(slot)
+    }
+
     /// The entry at a slot that [`find`](Self::find) gave.
     pub fn get_mut(&mut self, slot: Slot) -> Option<&mut Entry<V>> {
         self.slots.get_mut(slot)

@@ -17,6 +17,7 @@ use super::closed::ClosedRing;
 use super::notices::Notices;
 use super::reload::{self, Reload};
 use super::{Server, ServerStats, VERSION, accept, maintenance, retention, ticker};
+use crate::auth::passwords::Passwords;
 use crate::capture::{CAPTURE, Capture};
 use crate::cli::{BannerFacts, Recovered, announce, banner};
 use crate::client::CloseReason;
@@ -92,6 +93,7 @@ async fn serve(
     let router = Router::default();
     let streams = Streams::open(data.clone(), meta, options.capture.sync, &router).map_err(ServeError::Runtime)?;
     let (api, requests) = Api::new();
+    let passwords = Passwords::new().map_err(|error| ServeError::Runtime(io::Error::other(error)))?;
     let listener = accept::bind(&options.host, options.port).await.map_err(|source| ServeError::Listen {
         host: options.host.clone(),
         port: options.port,
@@ -103,6 +105,8 @@ async fn serve(
         router,
         capture,
         senders: Senders::default(),
+        passwords,
+        sys_answers: AtomicU64::new(0),
         stats: ServerStats::default(),
         replay_runtime,
         id,

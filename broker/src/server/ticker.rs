@@ -43,6 +43,7 @@ fn look_at(server: &Server, options: &ServerOptions, client: &Client, now: u64) 
         return;
     }
     let age = now.saturating_sub(client.start_ms);
+    // Also where some user needs no credentials: until the first word it is not known who is there.
     let needs_auth = !matches!(options.auth, Auth::None);
     if needs_auth && !client.ready.load(Ordering::Acquire) {
         if age > ms(bounds.auth_timeout) {

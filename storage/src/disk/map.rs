@@ -32,10 +32,10 @@ use super::{ReadFaults, View};
 
 /// Buffers from this size on have pages of their own, which go when they are freed.
 #[cfg(target_env = "gnu")]
-const LARGE_BUFFER_BYTES: c_int = 1 << 20;
+const LARGE_BUFFER_BYTES: c_int = 128 << 10;
 /// More than this at the end of a heap is given back.
 #[cfg(target_env = "gnu")]
-const HEAP_END_BYTES: c_int = 2 << 20;
+const HEAP_END_BYTES: c_int = 128 << 10;
 /// Pages of zeros that the handler put in, since the process began.
 static FAULTS: AtomicU64 = AtomicU64::new(0);
 /// Bytes of a page. Set before the handler is installed.

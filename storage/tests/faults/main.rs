@@ -17,6 +17,7 @@ mod child;
 mod common;
 mod cuts;
 mod errno;
+mod kept;
 mod kills;
 mod ledger;
 mod machine;

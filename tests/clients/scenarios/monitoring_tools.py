@@ -67,7 +67,10 @@ def on_a_screen(command):
     lead, follow = pty.openpty()
     fcntl.ioctl(follow, termios.TIOCSWINSZ, struct.pack("HHHH", *SCREEN, 0, 0))
     env = {**os.environ, "TERM": "xterm", "LINES": str(SCREEN[0]), "COLUMNS": str(SCREEN[1])}
-    process = subprocess.Popen(command, stdin=follow, stdout=follow, stderr=follow, env=env, start_new_session=True)
+    process = subprocess.Popen(
+        command, stdin=follow, stdout=follow, stderr=follow, env=env, start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
     os.close(follow)
     screen = Screen()
 
@@ -188,7 +191,8 @@ def metrics(context, monitored):
                     text = urllib.request.urlopen(f"http://{HOST}:{port}/metrics", timeout=PATIENCE).read().decode()
                     if "gnatsd_varz_in_msgs" in text:
                         break
-                check(process.poll() is None, f"the exporter ended: {process.stderr.read()!r}")
+                if process.poll() is not None:
+                    raise AssertionError(f"the exporter ended: {process.stderr.read()!r}")
                 check(time.monotonic() < deadline, "the exporter shows nothing of the server")
                 time.sleep(0.1)
         finally:
@@ -210,7 +214,9 @@ def prometheus_sees_what_it_sees_of_nats_server(context):
         for monitored in (ours, theirs):
             drive(monitored)
         ours, theirs = metrics(context, ours), metrics(context, theirs)
-    missing = {name for name in theirs if name not in ours and "feature_flags" not in name} - set(METRICS_LEFT_OUT)
+    # Which of its own requests the exporter has counted is a matter of their order; the flags are of nats-server's own development.
+    compared = {name for name in theirs if "http_req_stats" not in name and "feature_flags" not in name}
+    missing = compared - set(ours) - set(METRICS_LEFT_OUT)
     check(not missing, f"metrics of nats-server that are missing: {sorted(missing)}")
     check(len(ours) > 60, f"only {len(ours)} metrics: {sorted(ours)}")
     for name in (

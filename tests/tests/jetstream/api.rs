@@ -66,10 +66,9 @@ fn what_cannot_be_done_is_not_promised() {
     for (option, value) in [
         ("mirror", json!({ "name": "O" })),
         ("sources", json!([{ "name": "O" }])),
-        ("subject_delete_marker_ttl", json!(1_000_000_000)),
-        ("allow_atomic", json!(true)),
-        ("republish", json!({ "src": ">", "dest": "x.>" })),
-        ("first_seq", json!(7)),
+        ("subject_delete_marker_ttl", json!(999_999_999)),
+        ("allow_batched", json!(true)),
+        ("republish", json!({ "src": ">", "dest": "S" })),
         ("max_age", json!(5)),
         ("sealed", json!(true)),
         ("subjects", json!(["a..b"])),

@@ -11,9 +11,9 @@ fn each_way_to_end_has_its_reason() {
     let login = r#"CONNECT {"verbose":false,"user":"u","pass":"p"}"#;
     let ends: [(&str, &str); 7] = [
         ("CONNECT {\"user\":\"u\",\"pass\":\"x\"}\r\n", "Authentication Failure"),
-        ("LOGIN\r\nNONSENSE\r\n", "Parse Error"),
+        ("LOGIN\r\nNONSENSE\r\n", "Protocol Violation"),
         ("LOGIN\r\nPUB a 200\r\n", "Maximum Message Payload Exceeded"),
-        ("LOGIN\r\nPUB a 1\r\nxyz\r\n", "Parse Error"),
+        ("LOGIN\r\nPUB a 1\r\nxyz\r\n", "Protocol Violation"),
         ("CONNECT {\"protocol\":9}\r\n", "Bad Client Protocol Version"),
         ("CONNECT {\"no_responders\":true,\"headers\":false}\r\n", "No Responders Requires Headers"),
         ("", "Authentication Timeout"),

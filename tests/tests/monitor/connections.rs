@@ -112,7 +112,7 @@ fn one_connection_is_found_by_its_id_user_or_account() {
 fn subscriptions_are_listed_with_their_deliveries() {
     let server = server(&[]);
     let mut client = named(&server, "subscriber");
-    client.send("SUB a.* 1\r\nSUB a.b group 2\r\nSUB a.c 3\r\nUNSUB 3 10\r\nSUB $REPLAY.new.z.> 4\r\n");
+    client.send("SUB a.* 1\r\nSUB a.b group 2\r\nSUB a.c 3\r\nUNSUB 3 10\r\nSUB $REPLAY.last.1.z.> 4\r\n");
     client.sync();
     let mut publisher = named(&server, "publisher");
     publisher.publish("a.b", "1");
@@ -132,14 +132,14 @@ fn subscriptions_are_listed_with_their_deliveries() {
             json!({"subject": "a.*", "sid": "1", "msgs": 2, "cid": cid}),
             json!({"subject": "a.b", "qgroup": "group", "sid": "2", "msgs": 1, "cid": cid}),
             json!({"subject": "a.c", "sid": "3", "msgs": 1, "max": 10, "cid": cid}),
-            json!({"subject": "$REPLAY.new.z.>", "sid": "4", "msgs": 0, "cid": cid}),
+            json!({"subject": "$REPLAY.last.1.z.>", "sid": "4", "msgs": 0, "cid": cid}),
         ]
     );
     let page = server.monitor("/connz?subs=1");
     let mut subjects: Vec<&str> =
         page["connections"][0]["subscriptions_list"].as_array().unwrap().iter().map(|s| s.as_str().unwrap()).collect();
     subjects.sort_unstable();
-    assert_eq!(subjects, ["$REPLAY.new.z.>", "a.*", "a.b", "a.c"]);
+    assert_eq!(subjects, ["$REPLAY.last.1.z.>", "a.*", "a.b", "a.c"]);
     assert!(page["connections"][1]["subscriptions_list"].is_null(), "a publisher has none: {page}");
 
     let tested = |test: &str| server.monitor(&format!("/subsz?subs=1&test={test}"))["total"].take();

@@ -7,8 +7,7 @@ use std::path::Path;
 
 use super::super::flags::{self, UsageError};
 use super::super::values;
-use super::{Draft, FLAGS};
-use crate::conf::settings::authorization::Authorization;
+use super::{Draft, FLAGS, users};
 use crate::conf::settings::{ConfigError, Finding, Honoured, Settings, address, duration, size};
 use crate::conf::{Position, Value};
 use crate::limits;
@@ -30,22 +29,18 @@ pub(super) fn read(path: &Path) -> Result<Read, UsageError> {
     let settings = Settings::load(path).map_err(refuse)?;
     let mut draft = Draft::default();
     let mut wrong = settings.refusals.clone();
-    wrong.extend(settings.authorization().and_then(hashed));
     let honoured = settings.honoured();
     wrong.extend(apply(&honoured, &mut draft));
+    match users::read(&settings) {
+        Ok(users) => draft.users = users,
+        Err(findings) => wrong.extend(findings),
+    }
     if wrong.is_empty() {
         let places = honoured.into_iter().map(|key| (key.path, key.at.clone())).collect();
         Ok(Read { draft, digest: settings.digest(), places, warnings: settings.warnings })
     } else {
         Err(refuse(ConfigError::Settings(wrong)))
     }
-}
-
-/// A hash that was compared as it stands would be the password itself.
-fn hashed(authorization: Authorization) -> Option<Finding> {
-    let password = authorization.password.filter(|_| authorization.user.is_some())?;
-    let text = "authorization { password } is not supported: hashes of passwords cannot be checked yet".to_owned();
-    password.is_bcrypt().then_some(Finding { at: authorization.at, text })
 }
 
 /// How the value of a key becomes that of a flag.
@@ -230,6 +225,9 @@ fn by_itself(key: &Honoured<'_>, draft: &mut Draft) -> Result<(), String> {
         }
         // Read when all others are, and what only switches on what is on anyway.
         ("sublog.sync_interval" | "trace_verbose" | "jetstream", _) => Ok(()),
+        // Read as a whole, see `users`.
+        ("authorization.users" | "no_auth_user", _) => Ok(()),
+        (path, _) if path.starts_with("authorization.default_permissions") => Ok(()),
         _ => Err("has no effect in this server".to_owned()),
     }
 }

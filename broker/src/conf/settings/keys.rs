@@ -87,7 +87,7 @@ pub static TOP: Block = Block {
         key(&["disable_sublist_cache", "no_sublist_cache"], Bool, Ignored("each connection's cache is bounded")),
         // Who may do what.
         key(&["authorization"], Kind::Block(&AUTHORIZATION), Honoured),
-        key(&["no_auth_user"], Text, Refused("users are not known yet")),
+        key(&["no_auth_user"], Text, Honoured),
         key(&["tls"], Kind::Block(&TLS), Refused(NO_TLS)),
         key(&["allow_non_tls"], Bool, Refused(NO_TLS)),
         key(&["ocsp"], OneOf(&[Bool, Kind::Block(&OCSP)]), Refused(NO_TLS)),

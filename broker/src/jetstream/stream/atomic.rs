@@ -179,9 +179,8 @@ impl Stream {
         if id.len() > ID_BYTES_MAX {
             return Err((ApiError::atomic_publish_invalid_batch_id(), None));
         }
-        let sequence = headers::get(head, SEQUENCE).filter(|text| !text.is_empty());
+        let sequence = headers::get(head, SEQUENCE).and_then(number);
         let sequence = sequence.ok_or_else(|| (ApiError::atomic_publish_missing_seq(), None))?;
-        let sequence = number(sequence).unwrap_or(u64::MAX);
         let (ending, known) = match headers::get(head, COMMIT) {
             None => (Ending::Not, true),
             Some(b"1") => (Ending::WithThis, true),

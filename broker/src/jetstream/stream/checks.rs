@@ -328,12 +328,10 @@ impl Checks<'_> {
             None => Ok(None),
             Some(_) if !self.rules.rollup && own => Ok(None),
             Some(_) if !self.rules.rollup => Err(ApiError::stream_rollup_failed("rollup not permitted")),
-            Some(text) if text.eq_ignore_ascii_case(b"all") => Ok(Some(Rollup::All)),
-            Some(text) if text.eq_ignore_ascii_case(b"sub") => Ok(Some(Rollup::Subject)),
-            Some(other) => {
-                let other = String::from_utf8_lossy(other).to_lowercase();
-                Err(ApiError::stream_rollup_failed(format_args!("rollup value invalid: {other:?}")))
-            }
+            Some(value) => Rollup::parse(value).map(Some).ok_or_else(|| {
+                let value = String::from_utf8_lossy(value).to_lowercase();
+                ApiError::stream_rollup_failed(format_args!("rollup value invalid: {value:?}"))
+            }),
         }
     }
 

@@ -288,7 +288,8 @@ impl Looked {
         for (id, reason) in &self.abandoned {
             advisories::batch_abandoned(server, &stream.name, id, reason);
         }
-        if !(self.refusals.is_empty() && self.gathered.is_empty()) && !silent {
+        let answers_now = !self.refusals.is_empty() || !self.gathered.is_empty();
+        if answers_now && !silent {
             server.send(|sender| {
                 for reply in &self.gathered {
                     sender.publish(server, reply, None, 0, b"");

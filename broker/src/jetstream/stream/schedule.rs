@@ -202,8 +202,15 @@ fn check_schedule(rules: &Rules, stored_as: &[u8], head: &[u8]) -> Result<(), Ap
     Ok(())
 }
 
-/// The message that a schedule makes: its target, header block and payload. `None` if it makes none.
-fn made(log: &Log, schedule: &Record, at_ns: i64, now_ns: i64) -> Option<(Box<[u8]>, Vec<u8>, Vec<u8>)> {
+/// A message that a schedule makes.
+struct Made {
+    target: Box<[u8]>,
+    head: Vec<u8>,
+    payload: Vec<u8>,
+}
+
+/// The message that a schedule makes; `None` if it makes none.
+fn made(log: &Log, schedule: &Record, at_ns: i64, now_ns: i64) -> Option<Made> {
     let header = |key: &[u8]| headers::get(&schedule.headers, key).filter(|value| !value.is_empty());
     let next = pattern::next(&schedule.headers, at_ns, now_ns).ok()??;
     let target = header(TARGET)?;
@@ -230,7 +237,7 @@ fn made(log: &Log, schedule: &Record, at_ns: i64, now_ns: i64) -> Option<(Box<[u
     if let Some(rollup) = header(ROLLUP) {
         head = edit::with(&head, b"Nats-Rollup", rollup);
     }
-    Some((target.into(), head, payload.to_vec()))
+    Some(Made { target: target.into(), head, payload: payload.to_vec() })
 }
 
 impl Stream {
@@ -250,7 +257,8 @@ impl Stream {
                     continue;
                 }
             };
-            let Some((target, head, payload)) = found.and_then(|record| made(log, &record, at_ns, now_ns)) else {
+            let Some(Made { target, head, payload }) = found.and_then(|record| made(log, &record, at_ns, now_ns))
+            else {
                 let mut ingest = self.ingest.lock();
                 if ingest.schedules.is(&subject, seq) {
                     ingest.schedules.remove(&subject);
