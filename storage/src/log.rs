@@ -328,6 +328,9 @@ impl Log {
         };
         for segment in segments.iter() {
             state.disk_bytes += segment.file_bytes();
+            if segment.totals().last_ts != 0 {
+                state.last_ts_ns = segment.totals().last_ts;
+            }
             let (messages, bytes) = segment.live();
             if messages == 0 {
                 continue;
@@ -337,7 +340,6 @@ impl Log {
             }
             state.messages += messages;
             state.bytes += bytes;
-            state.last_ts_ns = segment.totals().last_ts;
         }
         let damage = self.shared.damage.lock();
         state.damage.clone_from(&damage.kept);

@@ -74,7 +74,7 @@ def streams():
     nats("stream", "edit", "S", "--description", "edited", "--max-msgs", "100", "--force", only="Description:|Maximum Messages:|error")
     nats("stream", "copy", "S", "T", "--subjects", "t.>", only="Subjects|Maximum Messages|error")
     nats("stream", "rmm", "S", "3", "--force")
-    nats("stream", "gaps", "S", "--force")
+    nats("stream", "gaps", "S", "--force", only="error|[Gg]ap|^[0-9]")
     nats("stream", "purge", "S", "--subject", "s.b", "--force", only="Messages|error")
     nats("stream", "purge", "S", "--keep", "2", "--force", only="Messages|Sequence|error")
     nats("stream", "purge", "S", "--force", only="Messages|Sequence|error")

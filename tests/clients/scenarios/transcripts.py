@@ -58,3 +58,15 @@ def node(part):
 
 for part in ["streams", "consumers", "pausing", "buckets", "objects", "services"]:
     register(f"node_{part}", node(part))
+
+
+def go(part):
+    def command(context, server):
+        context.natscli()  # The same Go builds both.
+        return [str(context.tools.go_js_bin / "js-go"), server.url, part]
+
+    return command
+
+
+for part in ["streams", "consumers", "legacy", "buckets", "objects", "services"]:
+    register(f"go_{part}", go(part))

@@ -158,3 +158,36 @@ fn what_only_a_cluster_can_do_is_answered() {
         assert_eq!(error(&js.api(operation, Value::Null)).0, 10010, "{operation}");
     }
 }
+
+#[test]
+fn a_purged_stream_still_says_when_it_was_last_written() {
+    let server = server(&[]);
+    let mut js = Asking::new(&server);
+    js.create(json!({ "name": "S", "subjects": ["s"] }));
+    assert_eq!(js.state("S")["last_ts"], json!("0001-01-01T00:00:00Z"));
+    js.stored("s", &[], "1", 1);
+    let written = js.state("S")["last_ts"].clone();
+    js.api("STREAM.PURGE.S", Value::Null);
+    let state = js.state("S");
+    assert_eq!((&state["messages"], &state["last_ts"]), (&json!(0), &written));
+    assert_eq!(state["first_ts"], json!("0001-01-01T00:00:00Z"));
+}
+
+#[test]
+fn a_message_that_cannot_be_deleted_is_refused_as_nats_server_refuses_it() {
+    let server = server(&[]);
+    let mut js = Asking::new(&server);
+    js.create(json!({ "name": "S", "subjects": ["s"] }));
+    for n in 1..=4 {
+        js.stored("s", &[], "x", n);
+    }
+    let mut refused = |seq: u64| {
+        let answer = js.api("STREAM.MSG.DELETE.S", json!({ "seq": seq }));
+        if answer["success"] == json!(true) { (0, String::new()) } else { error(&answer) }
+    };
+    assert_eq!(refused(3).0, 0);
+    assert_eq!(refused(3), (10043, "sequence 3 not found".to_owned()), "in the middle");
+    assert_eq!(refused(1).0, 0);
+    assert_eq!(refused(1), (10057, "no message found".to_owned()), "before the first");
+    assert_eq!(refused(9), (10057, "stream store EOF".to_owned()), "after the last");
+}

@@ -78,7 +78,8 @@ fn describe(consumer: &Consumer, machine: &Machine, world: &dyn World) -> Consum
         num_waiting: machine.num_waiting() as u64,
         num_pending: machine.num_pending(world),
         cluster: None,
-        push_bound: machine.is_push_bound(),
+        // Asked anew: the machine hears of a subscription that came or went a little later.
+        push_bound: config.is_push() && world.interested(config.deliver_subject.as_bytes()),
         paused: remaining.is_some(),
         pause_remaining: remaining.map_or(0, |left| i64::try_from(left.as_nanos()).unwrap_or(i64::MAX)),
         ts: Time::from_ns(clock::unix_ns()),

@@ -31,7 +31,7 @@ pub enum Rollup {
 pub(super) struct Replaced {
     /// Those before this number ...
     pub(super) before_seq: u64,
-    /// ... of this subject; `None` for all.
+    /// ... of this subject, or that it selects if it is a filter; `None` for all.
     pub(super) subject: Option<Box<[u8]>>,
 }
 
@@ -136,11 +136,9 @@ fn remove(log: &Log, replaced: &Replaced) -> Result<(), ApiError> {
     let before_seq = Some(replaced.before_seq);
     let purge = match replaced.subject.as_deref().map(SubjectFilter::parse) {
         None => Purge { before_seq, ..Purge::default() },
-        // A subject may look like a filter; then it has nothing to replace.
-        Some(Ok(filter)) if filter.is_literal() => {
-            Purge { filters: Some(FilterSet::from(filter)), before_seq, keep: 0 }
-        }
-        Some(_) => return Ok(()),
+        // A subject that is a filter replaces all that it selects: purging `a.*` of a bucket purges its keys.
+        Some(Ok(filter)) => Purge { filters: Some(FilterSet::from(filter)), before_seq, keep: 0 },
+        Some(Err(_)) => return Ok(()),
     };
     log.purge_now(purge).map(|_| ()).map_err(|error| {
         tracing::warn!("A rollup could not remove what it replaces: {error}");
