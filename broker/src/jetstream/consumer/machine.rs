@@ -28,7 +28,7 @@ mod changes;
 mod config;
 mod dead;
 mod delivering;
-mod durations;
+pub(in crate::jetstream) mod durations;
 mod outgoing;
 mod pins;
 mod pull;

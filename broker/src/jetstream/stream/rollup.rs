@@ -12,7 +12,8 @@ use sublog_storage::index::{FilterSet, SubjectFilter};
 use sublog_storage::{AppendError, Log, Purge, ReadError, Visit};
 
 use super::Stream;
-use crate::jetstream::publish::{self, Replies, store_failed};
+use crate::jetstream::errors::ApiError;
+use crate::jetstream::publish::{self, Note, Replies, store_failed};
 use crate::jetstream::store::Span;
 use crate::server::Server;
 
@@ -25,38 +26,51 @@ pub enum Rollup {
     All,
 }
 
+/// Messages that go when another one is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Replaced {
+    /// Those before this number ...
+    pub(super) before_seq: u64,
+    /// ... of this subject; `None` for all.
+    pub(super) subject: Option<Box<[u8]>>,
+}
+
+impl Replaced {
+    /// What a message with this number and subject replaces.
+    pub(super) fn by(seq: u64, subject: &[u8], rollup: Rollup) -> Self {
+        Self { before_seq: seq, subject: (rollup == Rollup::Subject).then(|| subject.into()) }
+    }
+}
+
 impl Rollup {
     /// What a value of the header asks for.
     #[must_use]
     pub fn parse(value: &[u8]) -> Option<Self> {
-        match value {
-            b"all" => Some(Self::All),
-            b"sub" => Some(Self::Subject),
-            _ => None,
-        }
+        [(&b"all"[..], Self::All), (b"sub", Self::Subject)]
+            .into_iter()
+            .find_map(|(text, rollup)| value.eq_ignore_ascii_case(text).then_some(rollup))
     }
 }
 
 /// How long before the log's last message a removal may have begun that a crash interrupted. They take milliseconds.
 const UNFINISHED_NS: i64 = 10_000_000_000;
 
-/// A message that was taken and replaces others.
+/// Messages that were taken and replace others.
 pub(super) struct Rolling {
-    /// Its number.
-    pub(super) seq: u64,
-    /// What it replaces.
-    pub(super) rollup: Rollup,
-    /// Its subject.
-    pub(super) subject: Box<[u8]>,
-    /// Where its acknowledgement goes.
+    /// Their numbers.
+    pub(super) span: Span,
+    /// What they replace.
+    pub(super) replaced: Vec<Replaced>,
+    /// Where the acknowledgement of the last one goes, and what that says besides.
     pub(super) reply: Option<Box<[u8]>>,
+    pub(super) note: Option<Note>,
 }
 
 impl Rolling {
-    /// Once the message is committed, removes what it replaces and then answers. In this order a crash may leave too much,
-    /// never too little.
+    /// Once the messages are committed, removes what they replace and then answers. In this order a crash may leave too
+    /// much, never too little.
     pub(super) fn wait(self, server: &Arc<Server>, stream: &Arc<Stream>) {
-        let Self { seq, rollup, subject, reply } = self;
+        let Self { span, replaced, reply, note } = self;
         let Some(log) = stream.log().cloned() else { return };
         let (server, stream, again) = (server.clone(), stream.clone(), log.clone());
         let work = move |result: Result<(), sublog_storage::LogError>| {
@@ -64,14 +78,14 @@ impl Rolling {
             // Removing may read, and waits for the disk.
             runtime.spawn_blocking(move || {
                 let failed = match result {
-                    Ok(()) => remove_before(again.log(), seq, rollup, &subject).err(),
+                    Ok(()) => replaced.iter().find_map(|replaced| remove(again.log(), replaced).err()),
                     Err(error) => Some(store_failed(&AppendError::Failed(error))),
                 };
                 let Some(reply) = reply else { return };
                 match failed {
                     None => {
                         let mut replies = Replies::default();
-                        replies.push(seq, false, &reply);
+                        replies.push(span.last, note, &reply);
                         publish::acknowledge(&server, &stream, Span::default(), 0, replies);
                     }
                     Some(error) => {
@@ -81,7 +95,7 @@ impl Rolling {
                 }
             });
         };
-        log.when_committed(Span { first: seq, last: seq }, Box::new(work));
+        log.when_committed(span, Box::new(work));
     }
 }
 
@@ -93,7 +107,7 @@ pub fn finish(stream: &Stream) {
         Ok(rollups) => {
             for (subject, (seq, rollup)) in rollups {
                 // Why it cannot is in the log; too much is there, nothing is missing.
-                let _ = remove_before(log, seq, rollup, &subject);
+                let _ = remove(log, &Replaced::by(seq, &subject, rollup));
             }
         }
         Err(error) => tracing::error!(stream = &*stream.name, "The newest rollups cannot be read: {error}"),
@@ -121,26 +135,20 @@ fn newest(log: &Log) -> Result<Rollups, ReadError> {
     Ok(rollups)
 }
 
-fn remove_before(
-    log: &Log,
-    seq: u64,
-    rollup: Rollup,
-    subject: &[u8],
-) -> Result<(), crate::jetstream::errors::ApiError> {
-    let failed = |error: &dyn std::fmt::Display| {
-        tracing::warn!("A rollup could not remove what it replaces: {error}");
-        crate::jetstream::errors::ApiError::stream_rollup_failed("what the message replaces could not be removed")
-    };
-    let before_seq = Some(seq);
-    let purge = match (rollup, SubjectFilter::parse(subject)) {
-        (Rollup::All, _) => Purge { before_seq, ..Purge::default() },
+fn remove(log: &Log, replaced: &Replaced) -> Result<(), ApiError> {
+    let before_seq = Some(replaced.before_seq);
+    let purge = match replaced.subject.as_deref().map(SubjectFilter::parse) {
+        None => Purge { before_seq, ..Purge::default() },
         // A subject may look like a filter; then it has nothing to replace.
-        (Rollup::Subject, Ok(filter)) if filter.is_literal() => {
+        Some(Ok(filter)) if filter.is_literal() => {
             Purge { filters: Some(FilterSet::from(filter)), before_seq, keep: 0 }
         }
-        (Rollup::Subject, _) => return Ok(()),
+        Some(_) => return Ok(()),
     };
-    log.purge_now(purge).map(|_| ()).map_err(|e| failed(&e))
+    log.purge_now(purge).map(|_| ()).map_err(|error| {
+        tracing::warn!("A rollup could not remove what it replaces: {error}");
+        ApiError::stream_rollup_failed("what the message replaces could not be removed")
+    })
 }
 
 #[cfg(test)]
