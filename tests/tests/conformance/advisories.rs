@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::Shown::{self, Differs, There};
+use crate::Shown::{Differs, There};
 use crate::asking::Asking;
 
 /// What is told on a subject when something happens; `{S}` is this row's stream.
@@ -23,11 +23,6 @@ fn answered(c: &mut Asking, config: Value, body: &str) {
     c.consumer(config);
     let (got, _) = c.there(1);
     c.ack(&got[0], body);
-}
-
-/// There is no occasion for it without a cluster, snapshots or accounts.
-fn never(_: &mut Asking) -> Shown {
-    Differs("never: what it tells of is not there")
 }
 
 pub(crate) const ROWS: &[crate::Row] = &[
@@ -129,8 +124,4 @@ pub(crate) const ROWS: &[crate::Row] = &[
         c.api("INFO", Value::Null);
         if c.silent() { Differs("not told: the audit of every request") } else { There }
     }),
-    ("ADVISORY.STREAM.SNAPSHOT_CREATE, SNAPSHOT_COMPLETE, RESTORE_CREATE, RESTORE_COMPLETE", never),
-    ("ADVISORY.STREAM.LEADER_ELECTED, QUORUM_LOST; CONSUMER.LEADER_ELECTED, QUORUM_LOST", never),
-    ("ADVISORY.STREAM.BATCH_ABANDONED", never),
-    ("ADVISORY.DOMAIN.LEADER_ELECTED; SERVER.OUT_OF_STORAGE, REMOVED, META_RESCUE", never),
 ];

@@ -183,8 +183,13 @@ pub(crate) const ROWS: &[crate::Row] = &[
     }),
     ("deliver_group", |c| {
         c.stream(json!({}), 1);
-        c.consumer(json!({ "deliver_subject": "to", "deliver_group": "g" }));
-        assert_eq!(c.consumer_info()["config"]["deliver_group"], json!("g"));
+        let to = format!("to.{}", c.subject);
+        // One of two members gets it.
+        c.subscribe_as(&format!("{to} g"), "8");
+        c.subscribe_as(&format!("{to} g"), "9");
+        c.consumer(json!({ "deliver_subject": to, "deliver_group": "g" }));
+        assert_eq!(c.until(|message| message.subject.ends_with(".1")).text(), "message 1");
+        assert!(c.silent());
         There
     }),
     ("idle_heartbeat", |c| {
@@ -208,9 +213,19 @@ pub(crate) const ROWS: &[crate::Row] = &[
         There
     }),
     ("rate_limit_bps", |c| {
-        c.stream(json!({}), 3);
-        c.consumer(json!({ "deliver_subject": "to", "rate_limit_bps": 1024 }));
-        assert_eq!(c.consumer_info()["config"]["rate_limit_bps"], json!(1024));
+        c.stream(json!({ "max_msg_size": 1000 }), 0);
+        for n in 0..3 {
+            c.publish(&n.to_string(), &[], &"x".repeat(900));
+        }
+        let to = format!("to.{}", c.subject);
+        c.subscribe(&to);
+        let begun = clock::now();
+        // A thousand bytes a second, of which the first thousand may come at once.
+        c.consumer(json!({ "deliver_subject": to, "rate_limit_bps": 8000 }));
+        for _ in 0..3 {
+            c.until(|message| message.sid == "9");
+        }
+        assert!(begun.elapsed() >= Duration::from_millis(700), "it came after {:?}", begun.elapsed());
         There
     }),
     ("sample_freq", |c| {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::Shown::{Differs, There};
+use crate::Shown::There;
 use crate::asking::{Asking, status};
 
 const SECOND: u64 = 1_000_000_000;
@@ -110,7 +110,6 @@ pub(crate) const ROWS: &[crate::Row] = &[
         assert_eq!(status(&c.next()), "409 Exceeded MaxWaiting");
         There
     }),
-    ("409 Leadership Change", |_| Differs("never: there is no cluster")),
     ("412", |c| {
         c.stream(json!({}), 1);
         c.consumer(json!({}));

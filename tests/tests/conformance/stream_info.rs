@@ -108,12 +108,6 @@ pub(crate) const ROWS: &[crate::Row] = &[
         c.stream(json!({}), 0);
         if info(c)["cluster"].is_null() { Differs("absent: there is no cluster") } else { There }
     }),
-    ("mirror, sources", |c| {
-        c.stream(json!({}), 0);
-        let told = info(c);
-        assert!(told["mirror"].is_null() && told["sources"].is_null(), "{told}");
-        Differs("absent for a stream without them; see the configuration")
-    }),
     ("alternates", |c| {
         c.stream(json!({}), 0);
         if info(c)["alternates"].is_null() { Differs("absent: no stream has a mirror") } else { There }

@@ -10,7 +10,7 @@
 //! Every client writes into one [`ledger`] what it was told. What the server does later is held against that. The promises
 //! are in [`ledger::Promise`]; the last line printed counts those that were kept.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests report by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests report by panicking")]
 
 mod churn;
 mod judge;

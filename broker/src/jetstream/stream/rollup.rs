@@ -114,9 +114,12 @@ pub fn finish(stream: &Stream) {
     }
 }
 
+/// By subject: the number of its last rollup, and what that replaces.
+type Rollups = BTreeMap<Box<[u8]>, (u64, Rollup)>;
+
 /// The last rollup of each subject, among the newest messages.
-fn newest(log: &Log) -> Result<BTreeMap<Box<[u8]>, (u64, Rollup)>, ReadError> {
-    let mut rollups = BTreeMap::new();
+fn newest(log: &Log) -> Result<Rollups, ReadError> {
+    let mut rollups = Rollups::new();
     let mut reader = log.reader();
     reader.seek(log.seek_time(log.state().last_ts_ns.saturating_sub(UNFINISHED_NS))?);
     reader.visit(usize::MAX, &mut |visit| {

@@ -55,7 +55,7 @@ impl Burying {
 
 impl Core {
     /// The dead messages to bury now. If that has to wait, the next turn is not later than it.
-    pub(super) fn to_bury(&mut self, turn: &mut Turn) -> Vec<Dead> {
+    pub(super) fn take_dead(&mut self, turn: &mut Turn) -> Vec<Dead> {
         if self.burying.open || self.closed {
             return Vec::new();
         }

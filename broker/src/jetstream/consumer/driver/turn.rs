@@ -44,7 +44,7 @@ impl Consumer {
             core.look_at_stream(self, stream);
             let mut turn = if core.closed { Turn::Over } else { core.work(server, self, &mut parcel) };
             core.drain(&mut parcel);
-            let dead = core.to_bury(&mut turn);
+            let dead = core.take_dead(&mut turn);
             core.memory.end(self.log.log());
             core.memory.forget_listeners();
             (turn, core.machine.take_changed(), dead)
