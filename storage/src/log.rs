@@ -293,7 +293,7 @@ impl Log {
     /// Number at which the oldest segment begins: everything before was removed.
     #[must_use]
     pub fn oldest_seq(&self) -> u64 {
-        self.shared.segments().first().map_or(1, |segment| segment.first_seq)
+        self.shared.segments().first().map_or(self.shared.options.first_seq, |segment| segment.first_seq)
     }
 
     /// A moment's view of the log.

@@ -14,8 +14,9 @@ use sublog_protocol::encode;
 use super::Client;
 use super::desks::{Desks, Sink};
 use super::outbound::Kind;
+use crate::auth::permissions::Permissions;
 use crate::limits::{MATCH_CACHE_TARGETS_MAX, STAGED_BYTES_MAX, STAGING_KEEP_BYTES, STAGING_POOL_MAX};
-use crate::router::cache::{Found, MatchCache};
+use crate::router::cache::{Facts, Found, MatchCache};
 use crate::router::trie::Matches;
 use crate::router::{Router, Subscription, shard_of};
 
@@ -27,6 +28,10 @@ struct Target {
     headers: bool,
     /// It may end by count: every delivery is counted at once.
     limited: bool,
+    /// What it may get is bounded, which the route's subject is held to, but not what comes under another one.
+    guarded: bool,
+    /// It may answer requests, so that they are remembered.
+    answers: bool,
 }
 
 /// What a subject goes to.
@@ -38,6 +43,8 @@ struct Route {
     uncounted: u64,
     /// Where it is recorded.
     sink: Sink,
+    /// The publisher may not publish here.
+    denied: bool,
 }
 
 /// Whose messages these are: whom they are not delivered to, and where they are recorded.
@@ -45,7 +52,16 @@ pub(super) struct Origin<'a> {
     pub(super) router: &'a Router,
     /// The publisher, if it wants no echo.
     pub(super) except: Option<u64>,
+    /// What the publisher may do; `None` is everything.
+    pub(super) permissions: Option<&'a Permissions>,
     pub(super) desks: &'a mut Desks,
+}
+
+impl Target {
+    /// Whether messages on `subject` are kept from whom it goes to.
+    fn denies(&self, subject: &[u8]) -> bool {
+        self.subscription.client.access.denies(subject, self.subscription.queue.as_deref())
+    }
 }
 
 impl Route {
@@ -104,13 +120,17 @@ impl Fanout {
     }
 
     /// Stages one message for everybody who gets it, by the route that [`route`](Self::route) gave; false when nobody does.
-    pub(super) fn publish(&mut self, router: &Router, slot: usize, message: &Publish<'_>) -> bool {
+    /// `foreign`: its subject is not that of the route.
+    pub(super) fn publish(&mut self, router: &Router, slot: usize, message: &Publish<'_>, foreign: bool) -> bool {
         self.work += 1;
         // Taken out for the loop, so that staging can borrow the rest; put back below.
         let Some(entry) = self.cache.get_mut(slot) else { return false };
         let mut route = std::mem::take(&mut entry.value);
         let mut any = false;
         for target in &route.plain {
+            if target.guarded && foreign && target.denies(message.subject) {
+                continue;
+            }
             if target.limited && !count_limited(router, &target.subscription) {
                 continue;
             }
@@ -125,7 +145,7 @@ impl Fanout {
             route.uncounted += 1;
         }
         for group in &route.queues {
-            any |= self.stage_one_of(router, group, message);
+            any |= self.stage_one_of(router, group, message, foreign);
         }
         if let Some(entry) = self.cache.get_mut(slot) {
             entry.value = route;
@@ -161,7 +181,13 @@ impl Fanout {
         }
     }
 
-    fn fill(&mut self, Origin { router, except, desks }: Origin<'_>, subject: &[u8], slot: usize) -> Sink {
+    /// Whether the publisher may not publish where the route goes.
+    pub(super) fn is_denied(&self, slot: usize) -> bool {
+        self.cache.get(slot).is_some_and(|entry| entry.value.denied)
+    }
+
+    fn fill(&mut self, origin: Origin<'_>, subject: &[u8], slot: usize) -> Sink {
+        let Origin { router, except, permissions, desks } = origin;
         let shard = shard_of(subject);
         // Read before matching: a change in between makes this result old, not this generation new.
         let generation = router.generation(shard);
@@ -176,7 +202,10 @@ impl Fanout {
         route.uncounted = 0;
         let sink = desks.sink_of(router, subject);
         route.sink = sink;
-        let wanted = |s: &Arc<Subscription>| except != Some(s.client.id);
+        route.denied = permissions.is_some_and(|permissions| !permissions.may_publish(subject));
+        let wanted = |s: &Arc<Subscription>| {
+            except != Some(s.client.id) && s.client.access.may_receive(subject, s.queue.as_deref())
+        };
         for subscription in matches.plain.drain(..).filter(wanted) {
             let target = self.target(subscription);
             route.plain.push(target);
@@ -189,6 +218,7 @@ impl Fanout {
         }
         self.cached_targets += route.targets();
         self.work += route.targets();
+        self.cache.note(slot, route.plain.len() + route.queues.len());
         if let Some(entry) = self.cache.get_mut(slot) {
             entry.value = route;
             entry.shard = shard;
@@ -201,8 +231,11 @@ impl Fanout {
     fn target(&mut self, subscription: Arc<Subscription>) -> Target {
         let client = &subscription.client;
         let destination = self.destination(client);
+        let permissions = client.access.permissions();
         Target {
             destination,
+            guarded: permissions.as_ref().is_some_and(|permissions| !permissions.subscribe.deny.is_empty()),
+            answers: permissions.is_some_and(|permissions| permissions.responses.is_some()),
             headers: client.headers.load(Ordering::Relaxed),
             limited: subscription.max.load(Ordering::Relaxed) > 0,
             subscription,
@@ -244,6 +277,11 @@ impl Fanout {
         let before = destination.staged.len();
         let out = &mut destination.staged;
         let sid = &target.subscription.sid;
+        if target.answers
+            && let Some(reply) = message.reply
+        {
+            target.subscription.client.access.asked(reply);
+        }
         if message.header_len > 0 && target.headers {
             encode::hmsg(out, message.subject, sid, message.reply, message.header_len, message.message);
         } else {
@@ -257,14 +295,15 @@ impl Fanout {
     }
 
     /// Stages for one member of a queue group: a random one, or the next that still takes deliveries.
-    fn stage_one_of(&mut self, router: &Router, group: &[Target], message: &Publish<'_>) -> bool {
+    fn stage_one_of(&mut self, router: &Router, group: &[Target], message: &Publish<'_>, foreign: bool) -> bool {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
         let start = usize::try_from(self.random >> 1).unwrap_or(0) % group.len().max(1);
         for step in 0..group.len() {
             let Some(target) = group.get((start + step) % group.len()) else { continue };
-            if target.subscription.client.is_closing() {
+            if target.subscription.client.is_closing() || (target.guarded && foreign && target.denies(message.subject))
+            {
                 continue;
             }
             if target.limited {
@@ -338,7 +377,8 @@ impl Fanout {
         self.matches.clear();
         router.matches(reply, &mut self.matches);
         self.work += self.matches.plain.len();
-        let own = self.matches.plain.iter().find(|s| s.client.id == publisher.id).cloned();
+        let is_own = |s: &&Arc<Subscription>| s.client.id == publisher.id && publisher.access.may_receive(reply, None);
+        let own = self.matches.plain.iter().find(is_own).cloned();
         self.matches.clear();
         own
     }
@@ -350,6 +390,11 @@ impl Fanout {
             .filter_map(|&at| self.destinations.get(at))
             .find(|d| d.client.out.pending() > threshold && !d.client.is_closing())
             .map(|d| d.client.clone())
+    }
+
+    /// What is known of its cache, if that has changed.
+    pub(super) fn take_facts(&mut self) -> Option<Facts> {
+        self.cache.take_facts()
     }
 
     /// Between batches: counts, grows, and lets go of clients that are gone.

@@ -22,7 +22,7 @@ use super::config::{Limits, StreamConfig, json};
 use super::definition;
 use super::errors::ApiError;
 use super::store::StreamLog;
-use super::stream::Stream;
+use super::stream::{Stream, rollup};
 use crate::clock;
 use crate::router::Router;
 
@@ -141,7 +141,8 @@ impl Streams {
             }
         };
         let declared = self.declare(config, definition.created_ns, log);
-        declared.stream.remember_ids(clock::unix_ns());
+        declared.stream.remember(clock::unix_ns());
+        rollup::finish(&declared.stream);
         router.change_sink(&declared.stream, &[], &declared.config.subjects);
         self.table.write().insert(declared);
     }

@@ -90,6 +90,12 @@ impl Feed {
         Self { server, client, replay, request, subject: subject.into(), reader, selection: None, batch }
     }
 
+    /// Whether it was ended before it began.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.replay.has_ended()
+    }
+
     /// Runs until it is unsubscribed, used up, or its connection is gone.
     pub async fn run(mut self) {
         let (client, replay) = (self.client.clone(), self.replay.clone());
@@ -199,6 +205,8 @@ impl Feed {
     /// Reads for a while.
     fn turn(&mut self) -> Result<ReadEnd, ReadError> {
         let Self { reader, selection, batch, request, replay, client, .. } = self;
+        let permissions = client.access.permissions();
+        let may_receive = |subject: &[u8]| permissions.as_ref().is_none_or(|p| p.may_receive(subject, None));
         let mut again = None;
         let mut look = |visit: Visit<'_>| {
             let record = match visit {
@@ -210,7 +218,8 @@ impl Feed {
                     return ControlFlow::Continue(());
                 }
             };
-            let wanted = batch.everything || subject::matches(&request.filter, record.subject);
+            let matches = batch.everything || subject::matches(&request.filter, record.subject);
+            let wanted = matches && may_receive(record.subject);
             if wanted {
                 batch.add(&record);
             }

@@ -85,10 +85,11 @@ pub(super) async fn expire(server: Arc<Server>) {
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        let due = server.jetstream.streams.those(|found| found.stream.is_expiry_due());
+        let due = server.jetstream.streams.those(|found| found.stream.is_due());
         for declared in due {
             // Looking for what is past its time reads.
-            let _ = tokio::task::spawn_blocking(move || declared.stream.expire()).await;
+            let server = server.clone();
+            let _ = tokio::task::spawn_blocking(move || declared.stream.tick(&server)).await;
         }
     }
 }

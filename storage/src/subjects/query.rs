@@ -63,6 +63,15 @@ impl Shared {
         self.ask_with(usize::MAX, question)
     }
 
+    /// The same, of all that is held: what has expired counts until it is removed. What a limit removed because of a record
+    /// must not come back when that one is past its time.
+    pub(crate) fn ask_held<T>(
+        &self,
+        question: &dyn Fn(&Snapshot<'_>) -> Result<T, PartError>,
+    ) -> Result<T, IndexError> {
+        self.ask_of(usize::MAX, false, question)
+    }
+
     fn ask_with<T>(
         &self,
         built_meanwhile: usize,
