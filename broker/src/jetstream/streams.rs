@@ -191,10 +191,25 @@ impl Streams {
         self.changes.load(Ordering::Acquire)
     }
 
-    /// Those streams of which `f` holds, by name.
+    /// Of up to `limit` streams by name, from the first one behind `after` on, those of which `f` holds; and the last one looked
+    /// at, if there may be more.
     #[must_use]
-    pub fn those(&self, f: impl Fn(&Declared) -> bool) -> Vec<Declared> {
-        self.table.read().values().filter(|declared| f(declared)).cloned().collect()
+    pub fn those(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+        f: impl Fn(&Declared) -> bool,
+    ) -> (Vec<Declared>, Option<String>) {
+        let table = self.table.read();
+        let (mut found, mut seen, mut last) = (Vec::new(), 0, None);
+        for declared in table.behind(after).take(limit) {
+            seen += 1;
+            last = Some(&declared.config.name);
+            if f(declared) {
+                found.push(declared.clone());
+            }
+        }
+        (found, last.filter(|_| seen == limit).cloned())
     }
 
     /// Up to `limit` streams by name, from the first one behind `after` on.

@@ -17,6 +17,8 @@ use crate::config::CaptureOptions;
 const EVERY: Duration = Duration::from_secs(2);
 /// How often streams are asked for messages past their age.
 const EXPIRY_EVERY: Duration = Duration::from_millis(100);
+/// So many streams are asked then; of ten thousand, each is asked twice a second.
+const ASKED_AT_ONCE: usize = 2000;
 /// How long maintenance goes on before limits are looked at again, in milliseconds.
 const MAINTAIN_MS: u64 = 1000;
 /// A declared stream's turn at that while others wait for theirs, in milliseconds.
@@ -83,9 +85,11 @@ impl Round {
 pub(super) async fn expire(server: Arc<Server>) {
     let mut interval = tokio::time::interval(EXPIRY_EVERY);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut at: Option<String> = None;
     loop {
         interval.tick().await;
-        let due = server.jetstream.streams.those(|found| found.stream.is_due());
+        let due;
+        (due, at) = server.jetstream.streams.those(at.as_deref(), ASKED_AT_ONCE, |found| found.stream.is_due());
         for declared in due {
             // Looking for what is past its time reads.
             let server = server.clone();

@@ -44,6 +44,9 @@ pub enum IndexError {
     Active(#[from] ActiveError),
 }
 
+/// A question that looks at what was removed as well.
+type Beside<'a, T> = dyn Fn(&Snapshot<'_>, &Arc<Removed>) -> Result<T, PartError> + 'a;
+
 /// What a question takes along.
 struct Asked {
     removed: Arc<Removed>,
@@ -91,19 +94,11 @@ impl Shared {
     }
 
     /// For a question that wants to know of what was removed whether it still is the same.
-    pub(crate) fn ask_beside_removed<T>(
-        &self,
-        question: &dyn Fn(&Snapshot<'_>, &Arc<Removed>) -> Result<T, PartError>,
-    ) -> Result<T, IndexError> {
+    pub(crate) fn ask_beside_removed<T>(&self, question: &Beside<'_, T>) -> Result<T, IndexError> {
         self.ask_raw(BUILT_MEANWHILE_MAX, true, question)
     }
 
-    fn ask_raw<T>(
-        &self,
-        built_meanwhile: usize,
-        hide: bool,
-        question: &dyn Fn(&Snapshot<'_>, &Arc<Removed>) -> Result<T, PartError>,
-    ) -> Result<T, IndexError> {
+    fn ask_raw<T>(&self, built_meanwhile: usize, hide: bool, question: &Beside<'_, T>) -> Result<T, IndexError> {
         let mut attempts = 0;
         loop {
             self.read_on()?;

@@ -216,9 +216,7 @@ fn mistakes_are_caught_in_block_states() {
         return skipped("G2", "planted mistakes", &why);
     }
     in_namespace(test, &[], || {
-        for bug in
-            ["ack before sync", "removal acknowledged before its sync", "rename before sync", "unlink before journal"]
-        {
+        for bug in ["ack before sync", "removal acknowledged before its sync", "rename before sync"] {
             let counts = explore(Fs::Ext4, 3000, Some(bug));
             assert!(counts.failures() > 0, "{bug} was not caught: {counts:?}");
             report("G2", &format!("planted: {bug}"), &format!("caught after {} states", counts.states), 0);

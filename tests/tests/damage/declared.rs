@@ -20,6 +20,16 @@ fn create(client: &mut RawClient, name: &str) {
     assert!(text["error"].is_null(), "{text}");
 }
 
+/// Enough for several segments, the first of which are of 1 MiB.
+fn fill(client: &mut RawClient, name: &str) {
+    for n in 0..80 {
+        client.publish(&format!("{name}.x"), payload(n));
+        if n % 8 == 7 {
+            client.sync();
+        }
+    }
+}
+
 fn state(server: &TestServer, name: &str) -> Value {
     let all = server.monitor("/streamz");
     let found = all["streams"].as_array().unwrap().iter().find(|stream| stream["name"] == name);
@@ -47,10 +57,7 @@ fn every_declared_stream_is_read_for_damage_and_told_of_by_name() {
     }
     for name in ["ALPHA", "BETA", "GAMMA"] {
         create(&mut client, name);
-        for n in 0..20 {
-            client.publish(&format!("{name}.x"), payload(n));
-        }
-        client.sync();
+        fill(&mut client, name);
     }
     for name in ["ALPHA", "BETA", "GAMMA", "SMALL7", "CAPTURE"] {
         let sealed = segments(&server, name).len().saturating_sub(1) as u64;
@@ -93,10 +100,7 @@ fn every_declared_stream_is_read_for_damage_and_told_of_by_name() {
 
     // One that is made later is read too, and one that is deleted is nobody's damage.
     create(&mut client, "LATER");
-    for n in 0..20 {
-        client.publish("LATER.x", payload(n));
-    }
-    client.sync();
+    fill(&mut client, "LATER");
     clock::until("a pass over the new stream", || {
         (state(&server, "LATER")["scrub"]["last_segments"].as_u64() >= Some(1)).then_some(())
     });

@@ -67,7 +67,6 @@ fn main_of_the_workload() {
             "ack before sync" => Bug::AckBeforeSync,
             "removal acknowledged before its sync" => Bug::RemovalNotSynced,
             "rename before sync" => Bug::RenameBeforeSync,
-            "unlink before journal" => Bug::UnlinkBeforeJournal,
             other => panic!("unknown bug {other}"),
         });
     }
