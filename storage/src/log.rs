@@ -328,7 +328,8 @@ impl Log {
         };
         for segment in segments.iter() {
             state.disk_bytes += segment.file_bytes();
-            if segment.totals().last_ts != 0 {
+            // Of the last record there was, removed or not.
+            if segment.totals().messages > 0 {
                 state.last_ts_ns = segment.totals().last_ts;
             }
             let (messages, bytes) = segment.live();
@@ -342,12 +343,11 @@ impl Log {
             state.bytes += bytes;
         }
         let damage = self.shared.damage.lock();
-        state.damage.clone_from(&damage.kept);
-        state.damage_found = damage.found;
-        state
+        LogState { damage: damage.kept.clone(), damage_found: damage.found, ..state }
     }
 
-    /// Number and time of the first record of a segment that is not removed.
+    /// Number and time of the first record of a segment that is not removed. What cannot be read is reported by whoever
+    /// wants it.
     fn first_of(&self, segment: &Segment) -> (u64, i64) {
         if !segment.has_removed() && !segment.packed {
             return (segment.first_seq, segment.totals().first_ts);
@@ -355,7 +355,6 @@ impl Log {
         let mut reader = self.reader();
         reader.seek(segment.first_seq);
         let mut found = (segment.first_seq, 0);
-        // Only the number and the time are of interest; what cannot be read is reported by whoever wants it.
         let _ = reader.visit(usize::MAX, &mut |visit| match visit {
             Visit::Record(record) => {
                 found = (record.seq, record.ts_ns);
@@ -381,7 +380,7 @@ impl Log {
     /// First number whose record's time is at or after `ts_ns`; one more than the last readable if there is none.
     ///
     /// # Errors
-    /// If a segment cannot be opened or mapped.
+    /// A segment cannot be opened or mapped.
     pub fn seek_time(&self, ts_ns: i64) -> Result<u64, ReadError> {
         reader::seek_time(&self.shared, ts_ns)
     }

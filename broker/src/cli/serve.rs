@@ -26,8 +26,7 @@ use crate::auth::users::Users;
 use crate::config::{Auth, ServerOptions};
 use crate::logging::{LogFormat, LogOptions, Syslog};
 
-/// The largest message that may be configured: what NATS documents as its upper bound, and a log segment
-/// always has room for it.
+/// The largest message that may be configured: NATS's upper bound, for which a log segment always has room.
 const MAX_PAYLOAD_MOST: u64 = 64 * 1024 * 1024;
 /// The state the flags are applied to.
 #[derive(Default)]

@@ -35,6 +35,8 @@ pub(crate) struct Subject {
     open: Option<(Log, Committer)>,
     now: Duration,
     list: Vec<Slot>,
+    /// Of each of them, its time.
+    times: Vec<i64>,
     /// First number that removing left.
     first: u64,
     /// Largest number that could be read.
@@ -69,6 +71,7 @@ impl Subject {
             open: None,
             now: Duration::ZERO,
             list: Vec::new(),
+            times: Vec::new(),
             first: 1,
             readable: 0,
             was_full: false,
@@ -116,6 +119,8 @@ impl Subject {
             Ok(appended) => {
                 assert_eq!(appended.first_seq, self.list.len() as u64 + 1, "numbers follow on");
                 assert_eq!(appended.last_seq, (self.list.len() + entries.len()) as u64);
+                self.times.truncate(self.list.len());
+                self.times.extend(entries.iter().map(|entry| entry.ts_ns));
                 self.list.extend(entries.into_iter().map(Slot::Pending));
             }
             Err(AppendError::Failed(_)) => {
@@ -333,8 +338,11 @@ impl Subject {
         assert_eq!(state.messages, stored.len() as u64, "messages");
         assert_eq!(self.log().oldest_seq(), self.first);
         assert!(self.log().durable_seq() >= self.log().committed_seq());
-        if let Some((_, entry)) = stored.last() {
-            assert_eq!(state.last_ts_ns, entry.ts_ns, "time of the last");
+        if let Some(&(seq, entry)) = stored.last() {
+            // Of the last there was, which may be removed, and forgotten with its segment.
+            let range = usize::try_from(seq).unwrap() - 1..usize::try_from(self.readable.max(seq)).unwrap();
+            assert!(self.times[range].contains(&state.last_ts_ns), "time of the last");
+            assert!(seq < self.readable || state.last_ts_ns == entry.ts_ns, "time of the last, which is there");
         }
     }
 }

@@ -92,10 +92,10 @@ fn every_declared_stream_is_read_for_damage_and_told_of_by_name() {
     let line = server.log_line("1 findings, 0 of them without loss");
     assert!(line.contains("BETA"), "{line}");
     let (status, body) = http::get(server.monitor_address(), "/healthz");
-    assert!(status == 503 && body.contains("stream BETA: 1 damaged ranges"), "{body}");
+    assert!(status == 503 && body.contains("stream '$G > BETA': 1 damaged ranges"), "{body}");
     for name in ["ALPHA", "GAMMA", "SMALL0", "CAPTURE"] {
         assert_eq!(state(&server, name)["damaged_ranges"], 0, "{name}");
-        assert!(!body.contains(&format!("stream {name}:")), "{body}");
+        assert!(!body.contains(&format!("> {name}':")), "{body}");
     }
 
     // One that is made later is read too, and one that is deleted is nobody's damage.

@@ -65,8 +65,8 @@ fn what_a_connection_did_stays_known() {
     assert_eq!(
         list,
         [
-            json!({"subject": "a", "sid": "1", "msgs": 1, "cid": cid}),
-            json!({"subject": "b", "qgroup": "q", "sid": "2", "msgs": 0, "cid": cid}),
+            json!({"account": "$G", "account_tag": "$G", "subject": "a", "sid": "1", "msgs": 1, "cid": cid}),
+            json!({"account": "$G", "account_tag": "$G", "subject": "b", "qgroup": "q", "sid": "2", "msgs": 0, "cid": cid}),
         ]
     );
     assert_eq!(names(&server.monitor("/connz?state=any")), ["gone", "stays"]);

@@ -1,3 +1,5 @@
+//! Logins: what proves who somebody is, and what does not.
+
 use super::*;
 
 fn user(name: &str, proof: Proof) -> User {

@@ -264,6 +264,7 @@ mod tests {
             Kind::Duration | Kind::Seconds => Value::Str("30s".to_owned()),
             Kind::Address => Value::Str("localhost:10".to_owned()),
             Kind::Word(words) => Value::Str(words[0].to_owned()),
+            Kind::TextMap => Value::Map(crate::conf::Map::default()),
             Kind::OneOf(kinds) => sample(kinds.iter().find(|kind| !matches!(kind, Kind::Bool)).unwrap()),
             _ => Value::Str("always".to_owned()),
         }
