@@ -346,8 +346,7 @@ impl Log {
         LogState { damage: damage.kept.clone(), damage_found: damage.found, ..state }
     }
 
-    /// Number and time of the first record of a segment that is not removed. What cannot be read is reported by whoever
-    /// wants it.
+    /// Number and time of the first record of a segment that is not removed.
     fn first_of(&self, segment: &Segment) -> (u64, i64) {
         if !segment.has_removed() && !segment.packed {
             return (segment.first_seq, segment.totals().first_ts);
