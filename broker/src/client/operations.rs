@@ -186,7 +186,10 @@ impl Connection {
             return taken;
         }
         if message.subject.starts_with(jetstream::API_PREFIX) {
-            return self.server.jetstream.api.take(&self.server, message);
+            return self.server.jetstream.api.take(&self.server, &self.client, message);
+        }
+        if message.subject.starts_with(jetstream::SNAPSHOT_PREFIX) {
+            return self.server.jetstream.transfers.take(message);
         }
         let Some(reply) = message.reply else { return false };
         let Some(body) = server::api::answer(&self.server, message.subject) else { return false };

@@ -5,9 +5,10 @@
 
 mod consumers;
 mod direct;
-mod info;
+pub(super) mod info;
 mod messages;
 mod streams;
+mod transfers;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -17,11 +18,13 @@ use serde::Serialize;
 use sublog_protocol::decode::Publish;
 use sublog_protocol::headers;
 
+use super::advisories;
 use super::errors::ApiError;
 use super::wire::paging::Page;
 use super::wire::responses::Purged;
 use super::wire::{Kind, Response};
 use super::{API_PREFIX, server_level};
+use crate::client::Client;
 use crate::limits::{API_REQUESTS_MAX, DIRECT_GETS_MAX};
 use crate::server::Server;
 
@@ -31,6 +34,8 @@ pub struct Api {
     direct_gets: Arc<AtomicUsize>,
     total: AtomicU64,
     errors: AtomicU64,
+    /// Requests that wait, or are being carried out.
+    inflight: AtomicU64,
 }
 
 /// Requests as the thread gets them.
@@ -43,6 +48,8 @@ pub(super) struct Request {
     reply: Option<Box<[u8]>>,
     header_len: usize,
     message: Box<[u8]>,
+    /// Who asks.
+    client: Option<Arc<Client>>,
 }
 
 impl Request {
@@ -60,12 +67,13 @@ impl Api {
     #[must_use]
     pub fn new() -> (Self, Requests) {
         let (queue, requests) = sync_channel(API_REQUESTS_MAX);
-        let api = Self { queue, direct_gets: Arc::default(), total: AtomicU64::new(0), errors: AtomicU64::new(0) };
+        let [total, errors, inflight] = [const { AtomicU64::new(0) }; 3];
+        let api = Self { queue, direct_gets: Arc::default(), total, errors, inflight };
         (api, Requests(requests))
     }
 
     /// Takes a request. `false`: nobody answers on that subject.
-    pub fn take(&self, server: &Arc<Server>, message: &Publish<'_>) -> bool {
+    pub fn take(&self, server: &Arc<Server>, client: &Arc<Client>, message: &Publish<'_>) -> bool {
         let Some(operation) = message.subject.strip_prefix(API_PREFIX) else { return false };
         // What is not text names nothing that there is.
         let Ok(operation) = String::from_utf8(operation.to_vec()) else { return true };
@@ -77,6 +85,7 @@ impl Api {
             reply: message.reply.map(Into::into),
             header_len: message.header_len,
             message: message.message.into(),
+            client: Some(client.clone()),
         };
         if let Some(what) = request.operation.strip_prefix("DIRECT.GET.") {
             let (name, subject) = what.split_once('.').unwrap_or((what, ""));
@@ -85,7 +94,12 @@ impl Api {
             self.get_directly(server, move |server| direct::get(server, &source, &subject, &request));
             return true;
         }
-        match self.queue.try_send(request) {
+        self.inflight.fetch_add(1, Ordering::Relaxed);
+        let queued = self.queue.try_send(request);
+        if queued.is_err() {
+            self.inflight.fetch_sub(1, Ordering::Relaxed);
+        }
+        match queued {
             Ok(()) => {}
             Err(TrySendError::Full(request)) => {
                 tracing::warn!("API request dropped, {API_REQUESTS_MAX} wait: {}", request.operation);
@@ -118,7 +132,8 @@ fn is_offered(operation: &str) -> bool {
         (Some("CONSUMER"), Some(_)) => consumers::is_offered(operation.get("CONSUMER.".len()..).unwrap_or_default()),
         (Some("INFO"), None) | (Some("DIRECT"), Some("GET")) => true,
         (Some("STREAM"), Some(what)) => {
-            matches!(what, "NAMES" | "LIST" | "MSG" | "CREATE" | "UPDATE" | "DELETE" | "INFO" | "PURGE")
+            let ours = ["NAMES", "LIST", "MSG", "CREATE", "UPDATE", "DELETE", "INFO", "PURGE", "SNAPSHOT", "RESTORE"];
+            ours.contains(&what)
         }
         _ => false,
     }
@@ -130,14 +145,22 @@ pub fn run(server: &Arc<Server>, Requests(requests): &Requests) {
         if server.stopping.load(Ordering::Acquire) {
             return;
         }
-        let Some(answer) = carry_out(server, &request) else { continue };
+        let answer = carry_out(server, &request);
         let api = &server.jetstream.api;
+        api.inflight.fetch_sub(1, Ordering::Relaxed);
+        let Some(answer) = answer else { continue };
         api.total.fetch_add(1, Ordering::Relaxed);
         if answer.is_error {
             api.errors.fetch_add(1, Ordering::Relaxed);
         }
-        let Some(reply) = &request.reply else { continue };
-        server.send(|sender| sender.publish(server, reply, None, 0, &answer.json));
+        if let Some(reply) = &request.reply {
+            server.send(|sender| sender.publish(server, reply, None, 0, &answer.json));
+        }
+        let subject = format!("{}{}", String::from_utf8_lossy(API_PREFIX), request.operation);
+        advisories::api_request(server, request.client.as_deref(), &subject, request.body(), &answer.json);
+        if let Some(then) = answer.then {
+            then(server);
+        }
     }
 }
 
@@ -145,11 +168,15 @@ pub fn run(server: &Arc<Server>, Requests(requests): &Requests) {
 struct Answer {
     json: Vec<u8>,
     is_error: bool,
+    /// What begins when it was sent.
+    then: Option<Then>,
 }
+
+type Then = Box<dyn FnOnce(&Arc<Server>)>;
 
 impl<T: Serialize> From<Response<T>> for Answer {
     fn from(response: Response<T>) -> Self {
-        Self { json: response.to_json(), is_error: response.is_error() }
+        Self { json: response.to_json(), is_error: response.is_error(), then: None }
     }
 }
 
@@ -185,6 +212,8 @@ fn carry_out(server: &Arc<Server>, request: &Request) -> Option<Answer> {
             Ok(info) => answer(Kind::StreamInfo, Ok(info)),
             Err(error) => Response::with_error(Kind::StreamInfo, error, Page::default()).into(),
         },
+        (_, "SNAPSHOT") => transfers::snapshot(server, name, request, allowed()),
+        (_, "RESTORE") => transfers::restore(server, name, request, allowed()),
         (_, "PURGE") => match allowed().and_then(|()| messages::purge(server, name, body)) {
             Ok(purged) => answer(Kind::StreamPurge, Ok(purged)),
             Err(error) => Response::with_error(Kind::StreamPurge, error, Purged::default()).into(),

@@ -1,6 +1,7 @@
 //! A declared stream: its log, and what must be known to take messages in.
 
 pub mod checks;
+pub(in crate::jetstream) mod copied;
 pub mod dedup;
 pub mod flight;
 pub mod ingest;
@@ -19,6 +20,7 @@ use self::ingest::Ingest;
 use super::config::StreamConfig;
 use super::config::stream::RetentionPolicy;
 use super::consumer::Consumers;
+use super::copy::Copies;
 use super::store::StreamLog;
 
 /// See the module.
@@ -38,6 +40,8 @@ pub struct Stream {
     gone: AtomicBool,
     /// Its consumers.
     pub consumers: Consumers,
+    /// What fills it from other streams.
+    pub copies: Copies,
     retention: RwLock<RetentionPolicy>,
     /// A message may be one that no consumer wants, and then it is not kept.
     checks_interest: AtomicBool,
@@ -57,6 +61,7 @@ impl Stream {
             silent: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             consumers: Consumers::default(),
+            copies: Copies::default(),
             retention: RwLock::default(),
             checks_interest: AtomicBool::new(false),
         }

@@ -3,6 +3,8 @@
 //! What is declared is in the metadata before it is at work. The folder of a stream that is deleted gets a name that says so
 //! before the definition goes, and is removed last: a crash leaves a stream whole or gone. Changes come from one thread, the API's.
 
+pub mod restoring;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -86,12 +88,16 @@ impl Streams {
 
     /// Ends deletions that a crash interrupted, and removes what was kept in memory only.
     fn tidy(&self) {
+        let definitions: Vec<Definition> = self.meta.definitions().into_iter().flatten().collect();
         for entry in std::fs::read_dir(self.data.stream("")).into_iter().flatten().flatten() {
             let file_name = entry.file_name().to_string_lossy().into_owned();
+            if let Err(error) = restoring::finish_or_remove(&self.data.stream(""), &file_name, &definitions) {
+                tracing::warn!("{} of a restored stream cannot be put in its place: {error}", entry.path().display());
+            }
             let Some((name, created_ns)) = file_name.strip_suffix(DELETED).and_then(|rest| rest.split_once('.')) else {
                 continue;
             };
-            let declared = self.meta.definitions().into_iter().flatten().find(|definition| definition.name == name);
+            let declared = definitions.iter().find(|definition| definition.name == name);
             let removed = match declared {
                 Some(definition) if definition.created_ns.to_string() == created_ns => {
                     self.meta.remove_definition(name).map_err(|e| e.to_string())

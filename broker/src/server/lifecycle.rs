@@ -25,6 +25,7 @@ use crate::config::ServerOptions;
 use crate::jetstream::JetStream;
 use crate::jetstream::api::{self, Api};
 use crate::jetstream::consumer::restore;
+use crate::jetstream::copy;
 use crate::jetstream::streams::Streams;
 use crate::logging::LogHandle;
 use crate::router::Router;
@@ -114,6 +115,7 @@ async fn serve(
         options,
     });
     tokio::task::block_in_place(|| restore::all(&server));
+    copy::start_all(&server);
     let writing = server.clone();
     std::thread::Builder::new()
         .name("sublog-consumers".to_owned())
@@ -146,6 +148,7 @@ async fn serve(
     drop(maintenance);
     retention.abort();
     expiry.abort();
+    copy::stop(&server).await;
     restore::stop(&server).await;
     disconnect(&server).await;
     tokio::task::block_in_place(|| server.jetstream.streams.close()).map_err(ServeError::Close)?;

@@ -62,8 +62,6 @@ fn what_cannot_be_done_is_not_promised() {
         error(&answer).0
     };
     for (option, value) in [
-        ("mirror", json!({ "name": "O" })),
-        ("sources", json!([{ "name": "O" }])),
         ("subject_delete_marker_ttl", json!(1_000_000_000)),
         ("allow_atomic", json!(true)),
         ("republish", json!({ "src": ">", "dest": "x.>" })),
@@ -120,7 +118,7 @@ fn what_is_not_offered_has_no_responders() {
     let server = server(&[]);
     let mut js = Asking::new(&server);
     for operation in
-        ["CONSUMER.MSG.NEXT.S.C", "CONSUMER.NAMES", "CONSUMER.INFO.S", "STREAM.SNAPSHOT.S", "NOTHING", "INFO.more"]
+        ["CONSUMER.MSG.NEXT.S.C", "CONSUMER.NAMES", "CONSUMER.INFO.S", "STREAM.PEER.REMOVE.S", "NOTHING", "INFO.more"]
     {
         assert_eq!(js.request(&format!("$JS.API.{operation}"), &[], b"{}").status(), Some(503), "{operation}");
     }

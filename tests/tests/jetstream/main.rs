@@ -6,8 +6,10 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests report by panicking")]
 
 mod api;
+mod backups;
 mod capture;
 mod consumers;
+mod copies;
 mod direct;
 mod headers;
 mod limits;

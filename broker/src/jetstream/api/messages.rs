@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sublog_storage::index::{FilterSet, SubjectFilter};
-use sublog_storage::{Log, Purge, PurgeError, Record};
+use sublog_storage::{AppendError, Log, Purge, PurgeError, Record};
 
 use super::super::config::Time;
 use super::super::config::json::Unknown;
@@ -141,8 +141,17 @@ pub(super) fn purge(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<Pur
     let Ok(filter) = SubjectFilter::parse(filter.as_bytes()) else { return Ok(Purged { success: true, purged: 0 }) };
     let before_seq = Some(asked.seq).filter(|&seq| seq > 0);
     let purge = Purge { filters: Some(FilterSet::from(filter)), before_seq, keep: asked.keep };
+    let everything = matches!(asked.filter.as_str(), "" | ">");
     match purge_now(&declared.stream, log, purge) {
-        Ok(purged) => Ok(Purged { success: true, purged }),
+        Ok(purged) => {
+            if everything && asked.seq > 0 {
+                skip_to(log, asked.seq).map_err(|error| {
+                    tracing::warn!(stream = name, "Sequences cannot be left out: {error}");
+                    ApiError::stream_purge_failed("the next sequence could not be written")
+                })?;
+            }
+            Ok(Purged { success: true, purged })
+        }
         Err(PurgeError::Read(error)) => Err(unreadable(&error.into())),
         Err(PurgeError::Index(error)) => Err(unreadable(&error.into())),
         Err(PurgeError::Log(error)) => {
@@ -150,6 +159,15 @@ pub(super) fn purge(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<Pur
             Err(ApiError::stream_purge_failed("the removal could not be written"))
         }
     }
+}
+
+/// The next message gets at least this number; on disk when it returns.
+fn skip_to(log: &Log, seq: u64) -> Result<(), AppendError> {
+    if seq <= log.readable_seq() + 1 {
+        return Ok(());
+    }
+    log.skip_to(seq)?;
+    log.sync_now().map_err(AppendError::Failed)
 }
 
 /// Purges piece by piece, and tells the consumers of each. How many messages went.

@@ -11,8 +11,9 @@ type Feature<C> = (&'static str, fn(&C) -> bool);
 
 /// Of streams.
 pub const STREAM: &[Feature<StreamConfig>] = &[
-    ("mirror", |config| config.mirror.is_some()),
-    ("sources", |config| !config.sources.is_empty()),
+    ("a consumer of a mirror or source", |config| {
+        config.mirror.iter().chain(&config.sources).any(|source| source.consumer.is_some())
+    }),
     ("republish", |config| config.republish.is_some()),
     ("subject_transform", |config| config.subject_transform.is_some()),
     ("first_seq", |config| config.first_seq > 1),
