@@ -91,6 +91,8 @@ impl Life {
         } else {
             self.log.ask_to_close();
             self.settle();
+            // Whoever has it lets go of it.
+            (self.log, self.committer) = open(&SimDisk::new(0), false);
         }
         let (log, committer) = open(&self.disk, self.limited);
         (self.log, self.committer) = (log, committer);

@@ -117,14 +117,14 @@ impl Copier {
     /// Copies from a stream as long as it is there.
     async fn follow(&self, origin: &Declared, log: &Arc<StreamLog>) -> Left {
         let identity = origin::identity(&origin.config.name, origin.created_ns);
-        let (from, mut position) = match self.begin(log, &identity) {
+        let (from, mut position, was_noted) = match self.begin(log, &identity) {
             Ok(begin) => begin,
             Err(error) => return unreadable(&error),
         };
         let mut selection = log.log().select(self.filters.clone(), from);
         let mut readable = log.readable();
         let mut messages = VecDeque::new();
-        let mut noted = (position.clone(), clock::ticks());
+        let mut noted = (was_noted, clock::ticks());
         loop {
             if self.is_over() || origin.stream.is_gone() {
                 self.note(&mut noted, &position, true);
@@ -177,8 +177,8 @@ impl Copier {
         Ok(read::or_nothing(log.log().count(&self.filters, next, last))?)
     }
 
-    /// The number to begin with, and what is known of a source.
-    fn begin(&self, log: &StreamLog, identity: &str) -> Result<(u64, Position), Unreadable> {
+    /// The number to begin with, and where a source is and was noted to be.
+    fn begin(&self, log: &StreamLog, identity: &str) -> Result<(u64, Position, Position), Unreadable> {
         let source = &self.progress.source;
         let configured = || match (source.opt_start_seq, source.opt_start_time.and_then(Time::ns)) {
             (0, Some(ns)) => Ok::<u64, Unreadable>(log.log().seek_time(ns)?),
@@ -187,21 +187,22 @@ impl Copier {
         if self.is_mirror {
             let last = self.target.stream.last_seq();
             let from = if last == 0 { configured()? } else { last + 1 };
-            return Ok((from, Position::default()));
+            return Ok((from, Position::default(), Position::default()));
         }
-        let Some(own) = self.target.stream.log() else { return Ok((u64::MAX, Position::default())) };
+        let nowhere = || (u64::MAX, Position::default(), Position::default());
+        let Some(own) = self.target.stream.log() else { return Ok(nowhere()) };
         let (name, created_ns) = (&self.target.config.name, self.target.created_ns);
         let meta = self.server.jetstream.positions.meta();
-        let position = position::find(meta, name, created_ns, own.log(), source)?;
+        let (position, noted) = position::find(meta, name, created_ns, own.log(), source)?;
         self.progress.copied(position.seq);
         if position.seq == 0 {
-            return Ok((configured()?, position));
+            return Ok((configured()?, position, noted));
         }
         if !position.identity.is_empty() && position.identity != identity {
             // Another stream of that name: it was made anew.
-            return Ok((1, position));
+            return Ok((1, position, noted));
         }
-        Ok((position.seq + 1, position))
+        Ok((position.seq + 1, position, noted))
     }
 
     /// Reads some messages as they are to be stored; the number of the last of them.

@@ -47,14 +47,14 @@ pub(super) fn forget(meta: &Meta, stream: &str, sources: &[StreamSource]) -> Res
     meta.write_consumers(batch)
 }
 
-/// Finds where a source of `stream` is.
+/// Finds where a source of `stream` is, and what was noted of it.
 pub(super) fn find(
     meta: &Meta,
     stream: &str,
     created_ns: i64,
     log: &Log,
     source: &StreamSource,
-) -> Result<Position, Unreadable> {
+) -> Result<(Position, Position), Unreadable> {
     let noted = match meta.position::<Position>(stream, &key(source)) {
         Ok(Some(position)) if position.stream_created_ns == created_ns => position,
         Ok(_) => Position { stream_created_ns: created_ns, ..Position::default() },
@@ -81,5 +81,5 @@ pub(super) fn find(
             }
         }
     })?;
-    Ok(found.unwrap_or(noted))
+    Ok((found.unwrap_or_else(|| noted.clone()), noted))
 }

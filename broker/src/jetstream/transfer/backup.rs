@@ -140,10 +140,14 @@ impl Backup {
     }
 
     async fn send(&mut self, server: &Arc<Server>, interest: &Notify) -> Result<(), Ended> {
-        if !server.router.has_interest(&self.to) {
-            // Clients subscribe when they have the answer. Who does not gets chunks all the same, and no more than a window.
-            let _ = tokio::time::timeout(INTEREST_WAIT, interest.notified()).await;
-        }
+        // Clients subscribe when they have the answer, and may have a wildcard for other answers before. Who does not subscribe
+        // gets chunks all the same, and no more than a window.
+        let subscribed = async {
+            while !server.router.has_own_interest(&self.to) {
+                interest.notified().await;
+            }
+        };
+        let was_there = tokio::time::timeout(INTEREST_WAIT, subscribed).await.is_ok();
         let ack_subject = self.place.subject();
         let mut out = 0;
         for number in 1_u64.. {
@@ -153,7 +157,11 @@ impl Backup {
                         ack.ok_or_else(|| Ended(500, "the backup was given up".to_owned()))?;
                         out -= 1;
                     }
-                    () = interest.notified() => self.check_interest(server)?,
+                    () = interest.notified() => {
+                        if was_there && !server.router.has_own_interest(&self.to) {
+                            return Err(Ended(408, "No Interest".to_owned()));
+                        }
+                    }
                     () = tokio::time::sleep(SILENCE_MAX) => return Err(Ended(408, "No Flow Response".to_owned())),
                 }
             }
@@ -173,10 +181,6 @@ impl Backup {
             out += 1;
         }
         Ok(())
-    }
-
-    fn check_interest(&self, server: &Server) -> Result<(), Ended> {
-        if server.router.has_interest(&self.to) { Ok(()) } else { Err(Ended(408, "No Interest".to_owned())) }
     }
 
     /// The next chunk; one that is not full is the last.
