@@ -216,3 +216,27 @@ fn copies_that_come_back_are_refused() {
         assert_eq!(error(&answer), (code, text.to_owned()), "{answer}");
     }
 }
+
+#[test]
+fn a_purge_beyond_the_end_moves_the_next_number() {
+    let mut server = server(&[]);
+    let mut js = Asking::new(&server);
+    js.create(json!({ "name": "S", "subjects": ["s"] }));
+    let purge = |js: &mut Asking, request: Value, first: u64, last: u64| {
+        assert_eq!(js.api("STREAM.PURGE.S", request)["success"], json!(true));
+        let state = js.state("S");
+        assert_eq!((&state["first_seq"], &state["last_seq"]), (&json!(first), &json!(last)));
+    };
+    purge(&mut js, json!({ "seq": 100 }), 100, 99);
+    js.stored("s", &[], "x", 100);
+    purge(&mut js, json!({ "seq": 200, "filter": "s" }), 101, 100);
+    purge(&mut js, json!({ "seq": 200, "filter": ">" }), 200, 199);
+    purge(&mut js, json!({ "seq": 3_000_000_000_u64 }), 3_000_000_000, 2_999_999_999);
+    assert_eq!(error(&js.api("STREAM.PURGE.S", json!({ "seq": u64::MAX }))).0, 10110);
+    server.kill9();
+    server.restart();
+    let mut js = Asking::new(&server);
+    js.stored("s", &[], "x", 3_000_000_000);
+    js.stored("s", &[("Nats-Expected-Last-Sequence", "3000000000")], "x", 3_000_000_001);
+    purge(&mut js, json!({ "keep": 1 }), 3_000_000_001, 3_000_000_001);
+}

@@ -9,6 +9,7 @@ use super::super::config::Time;
 use super::super::config::json::Unknown;
 use super::super::consumer::machine::Removal;
 use super::super::consumer::manage;
+use super::super::copy::log::GAP_MAX;
 use super::super::errors::ApiError;
 use super::super::read::{self, Unreadable};
 use super::super::stream::Stream;
@@ -142,6 +143,9 @@ pub(super) fn purge(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<Pur
     let before_seq = Some(asked.seq).filter(|&seq| seq > 0);
     let purge = Purge { filters: Some(FilterSet::from(filter)), before_seq, keep: asked.keep };
     let everything = matches!(asked.filter.as_str(), "" | ">");
+    if everything && asked.seq.saturating_sub(log.readable_seq()) > GAP_MAX {
+        return Err(ApiError::stream_purge_failed("the sequence is too far beyond the last"));
+    }
     match purge_now(&declared.stream, log, purge) {
         Ok(purged) => {
             if everything && asked.seq > 0 {

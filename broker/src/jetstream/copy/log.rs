@@ -9,6 +9,8 @@ use crate::jetstream::store::{Span, StreamLog};
 
 /// No number is larger.
 pub const SEQ_MAX: u64 = 1 << 62;
+/// Most numbers that are left out at a time: which ones those are is remembered, at some cost for each 65,536.
+pub const GAP_MAX: u64 = 1 << 32;
 /// More numbers than this are left out by a new segment, fewer by records that nobody is shown.
 pub const HOLES_MAX: u64 = 1 << 16;
 /// Most numbers that are left out by records, all together: each takes some bytes until its segment is rewritten.
@@ -82,6 +84,9 @@ impl Copying {
             return Err(NotCopied::TooLarge(seq));
         }
         let gap = seq - self.next_seq;
+        if gap > GAP_MAX {
+            return Err(NotCopied::Gaps);
+        }
         if gap > HOLES_MAX {
             self.write()?;
             self.batch.skip(gap);
@@ -125,6 +130,9 @@ impl Copying {
             self.next_seq += left;
         }
         self.write()?;
+        if last_seq.saturating_sub(self.next_seq) > GAP_MAX {
+            return Err(NotCopied::Gaps);
+        }
         if last_seq >= self.next_seq {
             let appended = self.log.log().skip_to(last_seq + 1)?;
             self.wait(appended.last_seq, appended.last_seq)?;

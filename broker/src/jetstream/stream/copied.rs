@@ -13,7 +13,7 @@ use sublog_storage::{AppendError, RecordBatch};
 use super::Stream;
 use super::flight::Subjects;
 use super::rollup::{Rolling, Rollup};
-use crate::jetstream::copy::log::{HOLES_MAX, SEQ_MAX};
+use crate::jetstream::copy::log::{GAP_MAX, HOLES_MAX, SEQ_MAX};
 use crate::jetstream::errors::ApiError;
 use crate::jetstream::publish::store_failed;
 use crate::jetstream::store::Span;
@@ -192,6 +192,9 @@ fn leave_out(staged: &mut Staged, message: &Copied, next_seq: u64, seq: u64) -> 
         return Err(ApiError::stream_store_failed("a sequence is too large"));
     }
     let gap = seq - next_seq;
+    if gap > GAP_MAX {
+        return Err(ApiError::stream_store_failed("too many sequences are left out"));
+    }
     if gap > HOLES_MAX {
         return Ok(staged.batch.skip(gap));
     }
