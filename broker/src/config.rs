@@ -1,11 +1,14 @@
 //! What a server is told before it starts: plain values, already checked, from whatever front end read them.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sublog_protocol::limits as protocol_limits;
 use sublog_storage::{ScrubOptions, SyncMode};
 
+use crate::auth::users::Users;
 use crate::limits;
 
 /// Everything a server needs to know. [`Default`] is the server that `sublog` without arguments starts.
@@ -23,6 +26,14 @@ pub struct ServerOptions {
     pub monitor_port: Option<u16>,
     /// Address of the monitoring endpoints, where it is another one than that for clients.
     pub monitor_host: Option<String>,
+    /// What stands before the paths of the monitoring endpoints, however its slashes were written.
+    pub monitor_base_path: String,
+    /// Ended connections that the monitoring endpoints remember.
+    pub closed_connections: usize,
+    /// Words for the server that the monitoring endpoints show.
+    pub tags: Vec<String>,
+    /// The same with names.
+    pub metadata: BTreeMap<String, String>,
     /// Who may connect.
     pub auth: Auth,
     /// Written with the process id once the server listens, removed when it ends.
@@ -72,6 +83,26 @@ pub enum Auth {
     },
     /// Whoever knows the token.
     Token(String),
+    /// These users.
+    Users(Arc<Users>),
+}
+
+impl Auth {
+    /// Whether a client has to say who it is before it may do anything.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        match self {
+            Self::None => false,
+            Self::UserPassword { .. } | Self::Token(_) => true,
+            Self::Users(users) => users.without_credentials().is_none(),
+        }
+    }
+
+    /// Whether some users sign a nonce.
+    #[must_use]
+    pub fn needs_nonce(&self) -> bool {
+        matches!(self, Self::Users(users) if users.sign())
+    }
 }
 
 impl std::fmt::Debug for Auth {
@@ -80,6 +111,7 @@ impl std::fmt::Debug for Auth {
             Self::None => "None",
             Self::UserPassword { .. } => "UserPassword(…)",
             Self::Token(_) => "Token(…)",
+            Self::Users(_) => "Users(…)",
         })
     }
 }
@@ -145,6 +177,10 @@ impl Default for ServerOptions {
             store_dir: PathBuf::from("sublog-data"),
             monitor_port: None,
             monitor_host: None,
+            monitor_base_path: String::new(),
+            closed_connections: limits::CLOSED_CONNECTIONS,
+            tags: Vec::new(),
+            metadata: BTreeMap::new(),
             auth: Auth::None,
             pid_file: None,
             ports_file_dir: None,

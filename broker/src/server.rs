@@ -2,11 +2,13 @@
 
 mod accept;
 pub mod api;
+pub mod closed;
 mod lifecycle;
 mod maintenance;
 mod notices;
 mod reload;
 mod retention;
+pub mod sys;
 mod ticker;
 
 use std::net::SocketAddr;
@@ -21,11 +23,18 @@ use sublog_protocol::info::ServerInfo;
 pub use lifecycle::{ServeError, run};
 pub use reload::{Fresh, Reload};
 
+use crate::auth::passwords::Passwords;
+use crate::auth::users::GLOBAL_ACCOUNT;
 use crate::capture::Capture;
+use closed::ClosedRing;
+
 use crate::client::Client;
 use crate::client::sender::Senders;
+use crate::client::shown::{Listed, Shown};
+use crate::clock;
 use crate::config::{Auth, ServerOptions};
 use crate::jetstream::{self, JetStream};
+use crate::monitor::Monitor;
 use crate::router::Router;
 
 /// First bytes of the subjects that the server itself answers.
@@ -40,7 +49,8 @@ pub fn answers(subject: &[u8]) -> bool {
         jetstream::FLOW_CONTROL_PREFIX,
         jetstream::SNAPSHOT_PREFIX,
     ];
-    subject.starts_with(b"$") && prefixes.iter().any(|prefix| subject.starts_with(prefix))
+    subject.starts_with(b"$")
+        && (subject == sys::USER_INFO || prefixes.iter().any(|prefix| subject.starts_with(prefix)))
 }
 
 /// The nats-server whose core behaviour is offered, as clients compare it.
@@ -62,6 +72,8 @@ pub struct ServerStats {
     /// Messages of clients that are gone, so that totals never go back.
     pub out_msgs_closed: AtomicU64,
     pub out_bytes_closed: AtomicU64,
+    /// Of their caches, see [`crate::router::cache::Facts`].
+    pub misses_closed: AtomicU64,
     /// What retention removed from the capture stream.
     pub expired_msgs: AtomicU64,
     pub expired_bytes: AtomicU64,
@@ -83,6 +95,10 @@ pub struct Server {
     pub jetstream: JetStream,
     /// Messages of the server's own.
     pub senders: Senders,
+    /// Answers about the server, counted as nats-server does.
+    pub sys_answers: AtomicU64,
+    /// Hashed passwords.
+    pub passwords: Passwords,
     /// Counters.
     pub stats: ServerStats,
     /// Where replays run.
@@ -97,6 +113,10 @@ pub struct Server {
     pub lame_duck: AtomicBool,
     /// It is about to end: nothing long is begun any more.
     pub stopping: AtomicBool,
+    /// Connections that ended.
+    pub closed: ClosedRing,
+    /// What the monitoring endpoints keep.
+    pub monitor: Monitor,
     clients: Mutex<FxHashMap<u64, Arc<Client>>>,
     last_cid: AtomicU64,
 }
@@ -125,10 +145,17 @@ impl Server {
         true
     }
 
+    /// The connection ends: it is shown as closed from now on.
+    pub fn remember(&self, client: &Client, subscriptions: Vec<Listed>) {
+        let stop = Some((clock::wall(), client.close_reason()));
+        self.closed.add(Shown { stop, ..Shown::of(client) }, subscriptions);
+    }
+
     /// The client's socket is closed.
     pub fn leave(&self, client: &Client) {
         self.stats.out_msgs_closed.fetch_add(client.stats.out_msgs.load(Ordering::Relaxed), Ordering::Relaxed);
         self.stats.out_bytes_closed.fetch_add(client.stats.out_bytes.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.stats.misses_closed.fetch_add(client.cache.lock().misses, Ordering::Relaxed);
         self.clients.lock().remove(&client.id);
     }
 
@@ -165,7 +192,13 @@ impl Server {
             port: self.address.port(),
             headers: true,
             jetstream: true,
-            auth_required: !matches!(current.auth, Auth::None),
+            api_lvl: jetstream::API_LEVEL.cast_signed(),
+            auth_required: current.auth.asks(),
+            nonce: if client.ready.load(Ordering::Relaxed) {
+                String::new()
+            } else {
+                client.nonce.get().cloned().unwrap_or_default()
+            },
             max_payload: i64::try_from(current.limits.max_payload).unwrap_or(i64::MAX),
             client_id: client.id,
             client_ip: client.remote.ip().to_string(),
@@ -178,6 +211,8 @@ impl Server {
     /// The INFO that follows the first PONG.
     #[must_use]
     pub fn connect_info(&self, client: &Client) -> ServerInfo {
-        ServerInfo { connect_info: true, remote_account: "$G".to_owned(), ..self.info(client) }
+        let auth_required = !matches!(self.current().auth, Auth::None);
+        let remote_account = GLOBAL_ACCOUNT.to_owned();
+        ServerInfo { connect_info: true, remote_account, auth_required, ..self.info(client) }
     }
 }

@@ -143,7 +143,7 @@ fn help_and_version_in_every_form() {
 
 #[test]
 fn what_would_be_ignored_is_refused() {
-    let flags = "-js --jetstream -ms --https_port --client_advertise --max_traced_msg_len --tls --tlscert --tlskey --tlsverify --tlscacert \
+    let flags = "-ms --https_port --client_advertise --max_traced_msg_len --tls --tlscert --tlskey --tlsverify --tlscacert \
                  --help_tls --routes --cluster --cluster_listen --cluster_name --cluster_advertise --no_advertise \
                  --connect_retries --profile";
     for flag in flags.split_whitespace() {
@@ -153,6 +153,14 @@ fn what_would_be_ignored_is_refused() {
             assert!(!text.contains('\n'), "{text}");
         }
     }
+}
+
+#[test]
+fn jetstream_may_be_asked_for_and_not_refused() {
+    for line in ["-js", "--jetstream", "-js=true", "--jetstream -p 1"] {
+        assert!(matches!(parse(line), Ok(Request::Serve(_))), "{line}");
+    }
+    assert_eq!(refused("-js=false"), "-js: JetStream is always there");
 }
 
 #[test]

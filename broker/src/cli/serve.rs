@@ -7,9 +7,11 @@
 mod file;
 mod read;
 mod request;
+mod users;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use read::{DAY, SECOND, bytes, count, server_name, span, sync_mode, unless_off};
@@ -20,6 +22,7 @@ use super::flags::{self, Flag, UsageError};
 use super::signal::Signalled;
 use super::unsupported::UNSUPPORTED;
 use super::values::{self, Port};
+use crate::auth::users::Users;
 use crate::config::{Auth, ServerOptions};
 use crate::logging::{LogFormat, LogOptions, Syslog};
 
@@ -34,6 +37,8 @@ struct Draft {
     user: Option<String>,
     password: Option<String>,
     token: Option<String>,
+    /// The users of a file.
+    users: Option<Users>,
     help: bool,
     version: bool,
     config: Option<PathBuf>,
@@ -86,7 +91,7 @@ pub fn parse(args: &[OsString]) -> Result<Request, UsageError> {
         return Ok(Request::Checked(Box::new(Checked { path, digest, warnings })));
     }
     // The flags once more, over what the file says.
-    let file::Read { draft: mut both, warnings, places, .. } = file;
+    let file::Read { draft: mut both, digest, warnings, places } = file;
     let (user, password, token) = (both.user.take(), both.password.take(), both.token.take());
     flags::parse(FLAGS, UNSUPPORTED, args, &mut both)?;
     if both.token.is_none() {
@@ -97,7 +102,7 @@ pub fn parse(args: &[OsString]) -> Result<Request, UsageError> {
         both.password = both.password.or(password);
     }
     let serve = finish(both)?;
-    Ok(Request::Serve(Box::new(Serve { config: Some(path), places, warnings, ..serve })))
+    Ok(Request::Serve(Box::new(Serve { config: Some(path), digest, places, warnings, ..serve })))
 }
 
 /// The help of all flags.
@@ -110,8 +115,11 @@ pub fn flags_help() -> String {
 fn finish(mut draft: Draft) -> Result<Serve, UsageError> {
     let refuse =
         |flag: &str, reason: &str| Err(UsageError::BadValue { flag: flag.to_owned(), reason: reason.to_owned() });
+    if draft.users.is_some() && (draft.user.is_some() || draft.password.is_some() || draft.token.is_some()) {
+        return refuse("--user", "the configuration has a list of users, which excludes --user, --pass and --auth");
+    }
     draft.server.auth = match (draft.user, draft.password, draft.token) {
-        (None, None, None) => Auth::None,
+        (None, None, None) => draft.users.map_or(Auth::None, |users| Auth::Users(Arc::new(users))),
         (Some(user), Some(password), None) => Auth::UserPassword { user, password },
         (None, None, Some(token)) => Auth::Token(token),
         (_, _, Some(_)) => return refuse("--auth", "a token excludes --user and --pass"),
@@ -132,8 +140,8 @@ fn finish(mut draft: Draft) -> Result<Serve, UsageError> {
         return refuse("-m", "the clients' port is the same");
     }
     draft.log.trace = draft.server.trace;
-    let (config, places, warnings) = (None, Vec::new(), Vec::new());
-    Ok(Serve { server: draft.server, log: draft.log, config, places, warnings })
+    let (config, digest, places, warnings) = (None, String::new(), Vec::new(), Vec::new());
+    Ok(Serve { server: draft.server, log: draft.log, config, digest, places, warnings })
 }
 
 const HEAD_SERVER: &str = "Server";
@@ -205,6 +213,11 @@ const FLAGS: &[Flag<Draft>] = &[
         "Where everything is recorded (default ./sublog-data).",
         |d, v| d.server.store_dir = v.path()?
     ),
+    flag!(HEAD_RECORD, ["js", "jetstream"], None, "JetStream, which is always there; =false is refused.", |_d, v| {
+        if !values::switch(v.text()?)? {
+            return Err("JetStream is always there".to_owned());
+        }
+    }),
     flag!(
         HEAD_RECORD,
         ["capture"],

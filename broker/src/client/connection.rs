@@ -13,7 +13,6 @@ use sublog_protocol::decode::{self, Limits, Step, decode_client};
 use sublog_protocol::encode;
 use sublog_protocol::error::ServerError;
 use sublog_protocol::info::ConnectOptions;
-use sublog_storage::AppendError;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
@@ -21,10 +20,13 @@ use tokio::net::tcp::OwnedReadHalf;
 use super::acks::{self, Answer};
 use super::desks::Desks;
 use super::fanout::Fanout;
+use super::handshake::Waiting;
 use super::input::reserve;
 use super::outbound::Kind;
 use super::subscriptions::Subscriptions;
 use super::{Client, CloseReason, operations};
+use crate::auth::login;
+use crate::auth::permissions::Permissions;
 use crate::clock;
 use crate::limits::{
     ACKS_WAITING_MAX, OVERTAKING_PING_MAX, READ_BUFFER_BYTES, READ_BUFFER_IDLE_BYTES, STALL_MAX, STALL_PERCENT,
@@ -56,6 +58,12 @@ pub(super) struct Connection {
     pub(super) held: Vec<Answer>,
     held_since: Instant,
     pub(super) authorized: bool,
+    /// Its password is being checked.
+    pub(super) waiting: Option<Waiting>,
+    /// What its user may do; `None` is everything.
+    pub(super) permissions: Option<Arc<Permissions>>,
+    /// Changes of that which this connection has followed.
+    pub(super) access_changes: u64,
     /// Something was unsubscribed since the last answers.
     pub(super) unsubscribed: bool,
     /// The batch under way.
@@ -87,11 +95,19 @@ pub async fn serve(server: Arc<Server>, stream: TcpStream, remote: SocketAddr) {
         client.out.ready().await;
         client.send(&mut out, Kind::Control);
         client.close(CloseReason::MaximumConnections);
+        server.remember(&client, Vec::new());
         finish(&server, &client, &mut reader).await;
         return;
     }
     tracing::debug!(client = %client, "Client connection created");
     client.out.ready().await;
+    if server.current().auth.needs_nonce() {
+        match login::nonce() {
+            Ok(nonce) => drop(client.nonce.set(nonce)),
+            // Nobody who signs gets in then.
+            Err(error) => tracing::error!(client = %client, "No random numbers for a nonce: {error}"),
+        }
+    }
     let mut info = Vec::new();
     encode::info(&mut info, &server.info(&client));
     client.send(&mut info, Kind::Control);
@@ -103,6 +119,7 @@ pub async fn serve(server: Arc<Server>, stream: TcpStream, remote: SocketAddr) {
         () = client.closed() => client.close_reason(),
     };
     client.close(reason);
+    server.remember(&client, connection.subscriptions.listed(&client));
     connection.subscriptions.end_all(&server, &client);
     drop(connection);
     finish(&server, &client, &mut reader).await;
@@ -153,6 +170,9 @@ impl Connection {
             held: Vec::new(),
             held_since: clock::now(),
             authorized: operations::open_to_all(&server),
+            waiting: None,
+            permissions: None,
+            access_changes: 0,
             unsubscribed: false,
             in_batch: None,
             connected: false,
@@ -168,8 +188,8 @@ impl Connection {
         }
     }
 
-    /// Takes over what a reload changed.
-    fn follow_reload(&mut self) {
+    /// Takes over what a reload changed. Whether the client is told of something.
+    fn follow_reload(&mut self) -> bool {
         let reloads = self.server.reloads.load(Ordering::Acquire);
         if self.reloads != reloads {
             self.reloads = reloads;
@@ -178,6 +198,11 @@ impl Connection {
             self.limits.max_payload = current.limits.max_payload;
             self.trace = current.trace;
         }
+        let changed = self.authorized && self.access_changes != self.client.access.changes();
+        if changed {
+            self.take_over_access();
+        }
+        changed
     }
 
     /// Reads until the client or a violation ends it.
@@ -195,7 +220,14 @@ impl Connection {
                     Some(Ok(read)) => read,
                     Some(Err(e)) if e.kind() == ErrorKind::Interrupted => continue,
                     Some(Err(_)) => return CloseReason::ReadError,
-                    None => continue,
+                    None => {
+                        if self.follow_reload()
+                            && let Some(reason) = self.end_batch(None).await
+                        {
+                            return reason;
+                        }
+                        continue;
+                    }
                 };
                 want = if read == space { (want * 2).min(READ_BUFFER_BYTES) } else { want };
                 if buffer.len() < at_least {
@@ -212,6 +244,12 @@ impl Connection {
             unfinished = end.is_none() && needed == 0 && !buffer.is_empty();
             if let Some(reason) = self.end_batch(end).await {
                 return reason;
+            }
+            if self.waiting.is_some() {
+                let refused = self.check_password().await.err();
+                if let Some(reason) = self.end_batch(refused).await {
+                    return reason;
+                }
             }
             if unfinished {
                 tokio::task::yield_now().await;
@@ -234,13 +272,16 @@ impl Connection {
                     }
                     consumed += used;
                     self.work += 1;
-                    if self.work + self.fanout.work() >= WORK_PER_TURN {
+                    if self.work + self.fanout.work() >= WORK_PER_TURN || self.waiting.is_some() {
                         break;
                     }
                 }
                 Ok(Step::NeedMore { at_least }) => {
                     // Whoever has to authenticate first gets no memory for anything else.
-                    if !self.authorized && !rest.first().is_some_and(|b| b.eq_ignore_ascii_case(&b'c')) {
+                    if !self.authorized
+                        && !rest.first().is_some_and(|b| b.eq_ignore_ascii_case(&b'c'))
+                        && !self.enter_without_connect()
+                    {
                         let error = ServerError::AuthorizationViolation;
                         let reason = self.refuse(&error, CloseReason::AuthenticationFailure);
                         return (buffer.len(), 0, Some(reason));
@@ -278,6 +319,9 @@ impl Connection {
             self.server.router.batches.exit(batch);
         }
         self.fanout.settle(&self.server.router);
+        if let Some(facts) = self.fanout.take_facts() {
+            *self.client.cache.lock() = facts;
+        }
         self.subscriptions.start_replays(&self.server);
         if self.desks.has_staged() {
             self.store_batch().await;
@@ -327,46 +371,6 @@ impl Connection {
             self.client.stats.in_bytes.fetch_add(bytes, Ordering::Relaxed);
             self.server.stats.in_msgs.fetch_add(msgs, Ordering::Relaxed);
             self.server.stats.in_bytes.fetch_add(bytes, Ordering::Relaxed);
-        }
-    }
-
-    /// Gives the batch to the logs, waiting while a queue is full: this is where a slow disk reaches the publisher.
-    async fn store_batch(&mut self) {
-        let flush_follows = !self.answers.is_empty() && !self.ping_overtakes && !self.unsubscribed;
-        while let Some(desk) = self.desks.next_staged() {
-            let mut result = desk.append(&self.server, flush_follows);
-            if let (Err(AppendError::QueueFull { .. }), Some(log)) = (&result, desk.log()) {
-                self.client.held_back.store(true, Ordering::Relaxed);
-                result = log.append_waiting(|| desk.append(&self.server, false)).await;
-                self.client.held_back.store(false, Ordering::Relaxed);
-                self.client.last_activity_ms.store(clock::ticks_ms(), Ordering::Relaxed);
-            }
-            let refusal = result.err().filter(|error| !desk.refused(&self.server, error));
-            if let Some(error) = refusal {
-                self.refused(&error);
-            }
-        }
-        self.desks.settle();
-        if self.answers.iter().any(|answer| matches!(answer, Answer::Pong)) {
-            // The next failure is another flush's.
-            self.refusal_told = false;
-        }
-    }
-
-    /// The log did not take this batch: told once a flush, before the answers of the batch and in place of its `+OK`s.
-    fn refused(&mut self, error: &AppendError) {
-        self.answers.retain(|answer| !matches!(answer, Answer::Ok));
-        if !std::mem::replace(&mut self.refusal_told, true) {
-            // A PONG that is held for this batch must not overtake it either.
-            let queue = if self.held.is_empty() { &mut self.answers } else { &mut self.held };
-            queue.insert(0, Answer::Bytes(acks::refusal_bytes(error)));
-        }
-    }
-
-    /// Waits until at most `max` answers wait for the log.
-    pub(super) async fn wait_for_acks(&self, max: usize) {
-        if self.client.acks.lock().len() > max {
-            self.client.out.wait_for_room(|_| self.client.acks.lock().len() <= max || self.client.is_closing()).await;
         }
     }
 }

@@ -5,7 +5,7 @@
 
 mod consumers;
 mod direct;
-pub(super) mod info;
+pub(crate) mod info;
 mod messages;
 mod streams;
 mod transfers;
@@ -20,10 +20,12 @@ use sublog_protocol::headers;
 
 use super::advisories;
 use super::errors::ApiError;
+use super::wire::info::ApiStats;
 use super::wire::paging::Page;
-use super::wire::responses::Purged;
+use super::wire::responses::{Done, Purged};
 use super::wire::{Kind, Response};
-use super::{API_PREFIX, server_level};
+use super::{API_LEVEL, API_PREFIX, server_level};
+use crate::auth::permissions::Permissions;
 use crate::client::Client;
 use crate::limits::{API_REQUESTS_MAX, DIRECT_GETS_MAX};
 use crate::server::Server;
@@ -31,11 +33,22 @@ use crate::server::Server;
 /// Requests carried out so far, and where new ones wait.
 pub struct Api {
     queue: SyncSender<Request>,
+    waiting: AtomicUsize,
+    in_progress: AtomicUsize,
     direct_gets: Arc<AtomicUsize>,
     total: AtomicU64,
     errors: AtomicU64,
-    /// Requests that wait, or are being carried out.
-    inflight: AtomicU64,
+}
+
+/// Requests that are not answered yet.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    /// Those that nobody has begun with.
+    pub waiting: usize,
+    /// Those being carried out.
+    pub in_progress: usize,
+    /// Direct gets that wait or are carried out.
+    pub direct_gets: usize,
 }
 
 /// Requests as the thread gets them.
@@ -50,9 +63,17 @@ pub(super) struct Request {
     message: Box<[u8]>,
     /// Who asks.
     client: Option<Arc<Client>>,
+    permissions: Option<Arc<Permissions>>,
 }
 
 impl Request {
+    /// Whether the server may deliver to `subject` for whoever asks: where it may listen or publish itself.
+    fn may_have_delivered(&self, subject: &[u8], group: &str) -> bool {
+        let group = (!group.is_empty()).then_some(group.as_bytes());
+        let may = |found: &Permissions| found.may_receive(subject, group) || found.may_publish(subject);
+        self.permissions.as_deref().is_none_or(may)
+    }
+
     fn body(&self) -> &[u8] {
         self.message.get(self.header_len..).unwrap_or_default()
     }
@@ -67,13 +88,46 @@ impl Api {
     #[must_use]
     pub fn new() -> (Self, Requests) {
         let (queue, requests) = sync_channel(API_REQUESTS_MAX);
-        let [total, errors, inflight] = [const { AtomicU64::new(0) }; 3];
-        let api = Self { queue, direct_gets: Arc::default(), total, errors, inflight };
+        let api = Self {
+            queue,
+            waiting: AtomicUsize::new(0),
+            in_progress: AtomicUsize::new(0),
+            direct_gets: Arc::default(),
+            total: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+        };
         (api, Requests(requests))
     }
 
-    /// Takes a request. `false`: nobody answers on that subject.
-    pub fn take(&self, server: &Arc<Server>, client: &Arc<Client>, message: &Publish<'_>) -> bool {
+    /// What it did since the server started.
+    #[must_use]
+    pub fn stats(&self) -> ApiStats {
+        ApiStats {
+            level: API_LEVEL,
+            total: self.total.load(Ordering::Relaxed),
+            errors: self.errors.load(Ordering::Relaxed),
+            inflight: self.in_progress.load(Ordering::Relaxed) as u64,
+        }
+    }
+
+    /// What it has to do.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        Load {
+            waiting: self.waiting.load(Ordering::Relaxed),
+            in_progress: self.in_progress.load(Ordering::Relaxed),
+            direct_gets: self.direct_gets.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Takes a request of a client that may do this; `None` is everything. `false`: nobody answers on that subject.
+    pub fn take(
+        &self,
+        server: &Arc<Server>,
+        client: &Arc<Client>,
+        message: &Publish<'_>,
+        permissions: Option<&Arc<Permissions>>,
+    ) -> bool {
         let Some(operation) = message.subject.strip_prefix(API_PREFIX) else { return false };
         // What is not text names nothing that there is.
         let Ok(operation) = String::from_utf8(operation.to_vec()) else { return true };
@@ -86,6 +140,7 @@ impl Api {
             header_len: message.header_len,
             message: message.message.into(),
             client: Some(client.clone()),
+            permissions: permissions.cloned(),
         };
         if let Some(what) = request.operation.strip_prefix("DIRECT.GET.") {
             let (name, subject) = what.split_once('.').unwrap_or((what, ""));
@@ -94,12 +149,12 @@ impl Api {
             self.get_directly(server, move |server| direct::get(server, &source, &subject, &request));
             return true;
         }
-        self.inflight.fetch_add(1, Ordering::Relaxed);
-        let queued = self.queue.try_send(request);
-        if queued.is_err() {
-            self.inflight.fetch_sub(1, Ordering::Relaxed);
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let sent = self.queue.try_send(request);
+        if sent.is_err() {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
         }
-        match queued {
+        match sent {
             Ok(()) => {}
             Err(TrySendError::Full(request)) => {
                 tracing::warn!("API request dropped, {API_REQUESTS_MAX} wait: {}", request.operation);
@@ -132,7 +187,10 @@ fn is_offered(operation: &str) -> bool {
         (Some("CONSUMER"), Some(_)) => consumers::is_offered(operation.get("CONSUMER.".len()..).unwrap_or_default()),
         (Some("INFO"), None) | (Some("DIRECT"), Some("GET")) => true,
         (Some("STREAM"), Some(what)) => {
-            let ours = ["NAMES", "LIST", "MSG", "CREATE", "UPDATE", "DELETE", "INFO", "PURGE", "SNAPSHOT", "RESTORE"];
+            let ours = [
+                "NAMES", "LIST", "MSG", "CREATE", "UPDATE", "DELETE", "INFO", "PURGE", "LEADER", "PEER", "SNAPSHOT",
+                "RESTORE",
+            ];
             ours.contains(&what)
         }
         _ => false,
@@ -145,14 +203,15 @@ pub fn run(server: &Arc<Server>, Requests(requests): &Requests) {
         if server.stopping.load(Ordering::Acquire) {
             return;
         }
-        let answer = carry_out(server, &request);
         let api = &server.jetstream.api;
-        api.inflight.fetch_sub(1, Ordering::Relaxed);
+        api.waiting.fetch_sub(1, Ordering::Relaxed);
+        api.in_progress.store(1, Ordering::Relaxed);
+        let answer = carry_out(server, &request);
+        api.in_progress.store(0, Ordering::Relaxed);
         let Some(answer) = answer else { continue };
-        api.total.fetch_add(1, Ordering::Relaxed);
-        if answer.is_error {
-            api.errors.fetch_add(1, Ordering::Relaxed);
-        }
+        let (counts, error_counts) = is_counted(&request.operation, answer.is_error);
+        api.total.fetch_add(u64::from(counts), Ordering::Relaxed);
+        api.errors.fetch_add(u64::from(error_counts), Ordering::Relaxed);
         if let Some(reply) = &request.reply {
             server.send(|sender| sender.publish(server, reply, None, 0, &answer.json));
         }
@@ -161,6 +220,17 @@ pub fn run(server: &Arc<Server>, Requests(requests): &Requests) {
         if let Some(then) = answer.then {
             then(server);
         }
+    }
+}
+
+/// Whether a request counts among those of the account, and whether its error does: what nats-server leaves out is left out here.
+fn is_counted(operation: &str, is_error: bool) -> (bool, bool) {
+    if operation.starts_with("STREAM.MSG.GET.") {
+        (is_error, is_error)
+    } else if operation.starts_with("CONSUMER.RESET.") {
+        (false, false)
+    } else {
+        (true, is_error && !operation.starts_with("STREAM.MSG.DELETE."))
     }
 }
 
@@ -185,12 +255,18 @@ fn carry_out(server: &Arc<Server>, request: &Request) -> Option<Answer> {
     if let Some(operation) = request.operation.strip_prefix("CONSUMER.") {
         return consumers::carry_out(server, request, operation);
     }
+    let level = request.header(b"Nats-Required-Api-Level").unwrap_or_default();
+    let allowed = || if server_level().satisfies(level) { Ok(()) } else { Err(ApiError::required_api_level()) };
     let mut parts = request.operation.split('.');
     let operation = match (parts.next()?, parts.next(), parts.next()) {
-        ("INFO", None, _) => return Some(Response::new(Kind::AccountInfo, Ok(info::account(server))).into()),
+        ("INFO", None, _) => {
+            return Some(answer(Kind::AccountInfo, allowed().map(|()| info::account(server))));
+        }
         ("STREAM", Some("NAMES"), None) => return Some(streams::names(server, request)),
         ("STREAM", Some("LIST"), None) => return Some(streams::list(server, request)),
         ("STREAM", Some("MSG"), Some(what @ ("GET" | "DELETE"))) => what,
+        ("STREAM", Some("LEADER"), Some("STEPDOWN")) => return Some(of_cluster(Kind::StreamLeaderStepDown)),
+        ("STREAM", Some("PEER"), Some("REMOVE")) => return Some(of_cluster(Kind::StreamRemovePeer)),
         ("STREAM", Some(what), Some(_)) => what,
         _ => return None,
     };
@@ -199,15 +275,13 @@ fn carry_out(server: &Arc<Server>, request: &Request) -> Option<Answer> {
     if name.contains('.') {
         return None;
     }
-    let level = request.header(b"Nats-Required-Api-Level").unwrap_or_default();
-    let allowed = || if server_level().satisfies(level) { Ok(()) } else { Err(ApiError::required_api_level()) };
     let body = request.body();
     Some(match (is_of_message, operation) {
         (true, "GET") => answer(Kind::MsgGet, allowed().and_then(|()| messages::get(server, name, body))),
         (true, _) => answer(Kind::MsgDelete, allowed().and_then(|()| messages::delete(server, name, body))),
         (_, "CREATE") => answer(Kind::StreamCreate, allowed().and_then(|()| streams::create(server, name, body))),
         (_, "UPDATE") => answer(Kind::StreamUpdate, allowed().and_then(|()| streams::update(server, name, body))),
-        (_, "DELETE") => answer(Kind::StreamDelete, allowed().and_then(|()| streams::delete(server, name))),
+        (_, "DELETE") => answer(Kind::StreamDelete, allowed().and_then(|()| streams::delete(server, name, body))),
         (_, "INFO") => match allowed().and_then(|()| streams::info(server, name, body)) {
             Ok(info) => answer(Kind::StreamInfo, Ok(info)),
             Err(error) => Response::with_error(Kind::StreamInfo, error, Page::default()).into(),
@@ -220,6 +294,11 @@ fn carry_out(server: &Arc<Server>, request: &Request) -> Option<Answer> {
         },
         _ => return None,
     })
+}
+
+/// The answer to a request that only a cluster can carry out.
+fn of_cluster(kind: Kind) -> Answer {
+    answer(kind, Err::<Done, _>(ApiError::cluster_required()))
 }
 
 fn answer<T: Serialize>(kind: Kind, result: Result<T, ApiError>) -> Answer {

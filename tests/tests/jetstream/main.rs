@@ -7,14 +7,19 @@
 
 mod api;
 mod backups;
+mod batches;
 mod capture;
 mod consumers;
 mod copies;
+mod counters;
 mod direct;
 mod headers;
+mod lifetimes;
 mod limits;
 mod official;
 mod restart;
+mod schedules;
+mod transforms;
 
 use serde_json::{Value, json};
 use sublog_protocol::encode;

@@ -43,7 +43,7 @@ impl ClientInfo {
             host: client.remote.ip().to_string(),
             id: client.id,
             acc: ACCOUNT,
-            user: identity.user.unwrap_or_default(),
+            user: client.access.grant().name.clone().unwrap_or_default(),
             name: identity.name.unwrap_or_default(),
             lang: identity.lang.unwrap_or_default(),
             ver: identity.version.unwrap_or_default(),

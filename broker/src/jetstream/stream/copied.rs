@@ -11,8 +11,9 @@ use sublog_protocol::headers;
 use sublog_storage::{AppendError, RecordBatch};
 
 use super::Stream;
+use super::checks;
 use super::flight::Subjects;
-use super::rollup::{Rolling, Rollup};
+use super::rollup::{Replaced, Rolling, Rollup};
 use crate::jetstream::copy::log::{GAP_MAX, HOLES_MAX, SEQ_MAX};
 use crate::jetstream::errors::ApiError;
 use crate::jetstream::publish::store_failed;
@@ -116,7 +117,8 @@ impl Stream {
         }
         for (place, rollup, subject) in staged.rollups {
             let seq = appended.first_seq + place;
-            Rolling { seq, rollup, subject: subject.as_ref().into(), reply: None }.wait(server, self);
+            let (span, replaced) = (Span { first: seq, last: seq }, vec![Replaced::by(seq, &subject, rollup)]);
+            Rolling { span, replaced, reply: None, note: None }.wait(server, self);
         }
         Ok(span)
     }
@@ -138,6 +140,10 @@ impl Stream {
             }
             let header = |key: &[u8]| headers::get(&message.headers, key).filter(|value| !value.is_empty());
             let id = header(b"Nats-Msg-Id");
+            // What a source brings is stored as what is published is; a mirror has no transform of its own.
+            let transformed = rules.transform.as_ref().filter(|_| message.seq.is_none());
+            let transformed = transformed.and_then(|it| it.apply(&message.subject, checks::random(message.ts_ns)));
+            let subject = transformed.map_or_else(|| message.subject.clone(), Bytes::from);
             match message.seq {
                 // It is here already.
                 Some(seq) if seq < next_seq => {
@@ -152,7 +158,7 @@ impl Stream {
                 }
                 None => {
                     let seen = id.is_some_and(|id| was_seen(id, message.ts_ns) || !ids_here.insert(id));
-                    if seen || self.is_unwanted(&message.subject) {
+                    if seen || self.is_unwanted(&subject) {
                         staged.messages += 1;
                         continue;
                     }
@@ -163,21 +169,17 @@ impl Stream {
                 return if staged.messages > 0 { Ok(staged) } else { Err(ApiError::stream_message_exceeds_maximum()) };
             }
             let place = staged.batch.len() as u64;
-            let Copied { ts_ns, subject, headers, payload, .. } = message;
+            let Copied { ts_ns, headers, payload, .. } = message;
             let pushed = match message.expires_at_ns {
-                Some(at_ns) => staged.batch.push_expiring(*ts_ns, subject, headers, payload, at_ns),
-                None => staged.batch.push(*ts_ns, subject, headers, payload),
+                Some(at_ns) => staged.batch.push_expiring(*ts_ns, &subject, headers, payload, at_ns),
+                None => staged.batch.push(*ts_ns, &subject, headers, payload),
             };
             pushed.map_err(|_| ApiError::stream_message_exceeds_maximum())?;
-            staged.subjects.push(subject);
+            staged.subjects.push(&subject);
             if let Some(id) = id {
                 staged.ids.push((place, Bytes::copy_from_slice(id)));
             }
-            let rollup = match header(b"Nats-Rollup") {
-                Some(b"all") if rules.rollup => Some(Rollup::All),
-                Some(b"sub") if rules.rollup => Some(Rollup::Subject),
-                _ => None,
-            };
+            let rollup = header(b"Nats-Rollup").filter(|_| rules.rollup).and_then(Rollup::parse);
             staged.rollups.extend(rollup.map(|rollup| (place, rollup, subject.clone())));
             staged.messages += 1;
             next_seq += 1;

@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use sublog_storage::{Definition, Limits as LogLimits, LogOptions};
 
@@ -151,9 +152,10 @@ impl Streams {
             }
         };
         let declared = self.declare(config.clone(), *created_ns, Ok(log));
-        declared.stream.remember_ids(clock::unix_ns());
+        declared.stream.remember(clock::unix_ns());
         router.change_sink(&declared.stream, &[], &declared.config.subjects);
-        self.by_name.write().insert(config.name.clone(), declared.clone());
+        self.table.write().insert(declared.clone());
+        self.changes.fetch_add(1, Ordering::Release);
         Ok(declared)
     }
 }
