@@ -11,7 +11,7 @@ use crate::format::{DIR_ENTRY_BYTES, EXPIRY_BYTES, RECORD_BYTES_MAX, RECORD_HEAD
 const BATCH_BYTES_MAX: usize = 512 << 20;
 
 /// When a record expires that stands for a number that is left out: always.
-const HOLE_EXPIRES_AT_NS: i64 = 1;
+pub(crate) const HOLE_EXPIRES_AT_NS: i64 = 1;
 /// Its subject.
 const HOLE_SUBJECT: &[u8] = b"_";
 
@@ -78,6 +78,11 @@ impl RecordBatch {
         expires_at_ns: i64,
     ) -> Result<(), RecordTooLarge> {
         self.push_record(ts_ns, Some(expires_at_ns), subject, headers, payload)
+    }
+
+    /// Records without holes, and their bytes.
+    pub(crate) fn kept(&self) -> (u64, u64) {
+        (self.len() as u64 - self.hole_records, self.body.len() as u64 - self.hole_bytes)
     }
 
     /// Leaves out so many numbers before the next record. Each takes the place of a small record in the log, which no reader

@@ -205,10 +205,8 @@ impl Log {
             queue.refused = true;
             return Err(AppendError::QueueFull { queued_bytes, max_bytes });
         }
-        let (messages, body) = (
-            queue.held_messages + batch.len() as u64 - batch.hole_records,
-            queue.held_bytes + batch.body.len() as u64 - batch.hole_bytes,
-        );
+        let (records, bytes) = batch.kept();
+        let (messages, body) = (queue.held_messages + records, queue.held_bytes + bytes);
         let placed = admitted.as_ref().is_some_and(|admitted| admitted.takes_a_place(&queue, batch, &limits));
         if let Some((what, limit)) = limits.refuses(messages, body).filter(|_| !placed) {
             return Err(AppendError::Limit { what, limit });
@@ -292,12 +290,6 @@ impl Log {
     #[must_use]
     pub fn durable_seq(&self) -> u64 {
         self.shared.synced.load(Ordering::Acquire)
-    }
-
-    /// Number at which the oldest segment begins: everything before was removed.
-    #[must_use]
-    pub fn oldest_seq(&self) -> u64 {
-        self.shared.segments().first().map_or(self.shared.options.first_seq, |segment| segment.first_seq)
     }
 
     /// A moment's view of the log.

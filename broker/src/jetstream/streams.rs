@@ -229,6 +229,13 @@ impl Streams {
         self.table.read().values().cloned().collect()
     }
 
+    /// The streams that one like this has to be held against.
+    fn beside(&self, config: &StreamConfig) -> Vec<Declared> {
+        // Where copies come from may have any subjects, and so may what lies before it.
+        let is_filled = config.mirror.is_some() || !config.sources.is_empty();
+        if is_filled { self.all() } else { self.table.read().near(config) }
+    }
+
     /// Makes a stream; one that is just so already is found instead. Whether it was made.
     ///
     /// # Errors
@@ -236,7 +243,7 @@ impl Streams {
     pub fn create(&self, config: StreamConfig, pedantic: bool, router: &Router) -> Result<(Declared, bool), ApiError> {
         let _changing = self.changing.lock();
         let name = config.name.clone();
-        let near = self.table.read().near(&config);
+        let near = self.beside(&config);
         let existing = near.iter().map(|declared| &*declared.config);
         let config = match definition::requested(config)?.create(&Limits::default(), pedantic, existing)? {
             Creation::There => return Ok((self.get(&name).ok_or_else(ApiError::stream_not_found)?, false)),
@@ -271,7 +278,7 @@ impl Streams {
         let _changing = self.changing.lock();
         let config = definition::requested(config)?;
         let found = self.get(&config.name).ok_or_else(ApiError::stream_not_found)?;
-        let near = self.table.read().near(&config);
+        let near = self.beside(&config);
         let existing = near.iter().map(|declared| &*declared.config);
         let consumers: Vec<_> = found.stream.consumers.all().into_iter().map(|it| (it.clone(), it.config())).collect();
         let consumers = consumers.iter().map(|(consumer, config)| (&*consumer.name, &**config));

@@ -1,3 +1,5 @@
+//! Tests of who gets in.
+
 use super::*;
 
 fn user(name: &str, proof: Proof) -> User {
