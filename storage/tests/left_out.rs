@@ -100,6 +100,10 @@ impl Life {
     }
 
     fn expire(&mut self) {
+        // What has expired is found by way of the index.
+        while self.log.maintain().unwrap().more {
+            self.settle();
+        }
         loop {
             let due_ns = self.log.expire();
             self.settle();

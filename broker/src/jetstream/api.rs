@@ -191,7 +191,7 @@ fn is_offered(operation: &str) -> bool {
                 "NAMES", "LIST", "MSG", "CREATE", "UPDATE", "DELETE", "INFO", "PURGE", "LEADER", "PEER", "SNAPSHOT",
                 "RESTORE",
             ];
-            ours.contains(&what)
+            ours.contains(&what) && (what != "PEER" || operation.starts_with("STREAM.PEER.REMOVE."))
         }
         _ => false,
     }
