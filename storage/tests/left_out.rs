@@ -125,7 +125,10 @@ impl Life {
             ControlFlow::Continue(())
         });
         read.unwrap();
-        assert_eq!(held, self.held);
+        let more: Vec<_> = held.keys().filter(|seq| !self.held.contains_key(seq)).collect();
+        let less: Vec<_> = self.held.keys().filter(|seq| !held.contains_key(seq)).collect();
+        assert!(more.is_empty() && less.is_empty(), "too much: {more:?}, too little: {less:?}");
+        assert!(held == self.held, "other payloads");
     }
 }
 
