@@ -10,6 +10,7 @@ pub mod advisories;
 pub mod api;
 pub mod config;
 pub mod consumer;
+pub mod copy;
 pub mod definition;
 pub mod errors;
 pub mod publish;
@@ -17,6 +18,7 @@ pub mod read;
 pub mod store;
 pub mod stream;
 pub mod streams;
+pub mod transfer;
 pub mod wire;
 
 use std::sync::Arc;
@@ -31,6 +33,7 @@ use config::metadata::ServerLevel;
 use consumer::positions::Positions;
 use stream::Stream;
 use streams::{Declared, Streams};
+use transfer::Transfers;
 
 /// First bytes of the subjects of requests.
 pub const API_PREFIX: &[u8] = b"$JS.API.";
@@ -41,6 +44,9 @@ pub const ACK_PREFIX: &[u8] = b"$JS.ACK.";
 pub const FLOW_CONTROL_PREFIX: &[u8] = b"$JS.FC.";
 /// First bytes of the subjects on which clients ask for messages.
 pub const NEXT_PREFIX: &[u8] = b"$JS.API.CONSUMER.MSG.NEXT.";
+
+/// First bytes of the subjects on which clients take part in backups.
+pub const SNAPSHOT_PREFIX: &[u8] = b"$JS.SNAPSHOT.";
 
 /// What responses say of this server.
 #[must_use]
@@ -59,6 +65,8 @@ pub struct JetStream {
     pub api: Api,
     /// How far consumers are.
     pub positions: Positions,
+    /// Backups on their way.
+    pub transfers: Arc<Transfers>,
     /// The capture stream, as one that nobody declared.
     capture: Option<Declared>,
 }
@@ -73,7 +81,7 @@ impl JetStream {
             created_ns: Some(log.log().state().first_ts_ns).filter(|ns| *ns > 0).unwrap_or_else(clock::unix_ns),
         });
         let positions = Positions::new(streams.meta().clone());
-        Self { streams, api, positions, capture }
+        Self { streams, api, positions, transfers: Arc::default(), capture }
     }
 
     /// A stream by its name, the capture stream too.

@@ -182,6 +182,14 @@ impl Router {
         !found.plain.is_empty() || !found.queues.is_empty()
     }
 
+    /// Whether anybody has subscribed to just this subject, not only to a wildcard that matches it.
+    #[must_use]
+    pub fn has_own_interest(&self, subject: &[u8]) -> bool {
+        let mut found = Matches::default();
+        self.matches(subject, &mut found);
+        found.plain.iter().any(|subscription| *subscription.subject == *subject) || !found.queues.is_empty()
+    }
+
     /// All subscriptions. Whoever comes or goes meanwhile may be among them or not; the trie is never locked for long.
     #[must_use]
     pub fn subscriptions(&self) -> Vec<Arc<Subscription>> {

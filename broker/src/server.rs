@@ -42,7 +42,13 @@ pub const API_PREFIX: &[u8] = b"$SUBLOG.";
 /// Whether the server itself answers messages on this subject, instead of recording them.
 #[must_use]
 pub fn answers(subject: &[u8]) -> bool {
-    let prefixes = [jetstream::ACK_PREFIX, jetstream::API_PREFIX, API_PREFIX, jetstream::FLOW_CONTROL_PREFIX];
+    let prefixes = [
+        jetstream::ACK_PREFIX,
+        jetstream::API_PREFIX,
+        API_PREFIX,
+        jetstream::FLOW_CONTROL_PREFIX,
+        jetstream::SNAPSHOT_PREFIX,
+    ];
     subject.starts_with(b"$")
         && (subject == sys::USER_INFO || prefixes.iter().any(|prefix| subject.starts_with(prefix)))
 }

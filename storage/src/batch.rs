@@ -10,6 +10,11 @@ use crate::format::{DIR_ENTRY_BYTES, EXPIRY_BYTES, RECORD_BYTES_MAX, RECORD_HEAD
 /// Largest sum of record bytes in one batch; far above what one socket read brings, far below what 32-bit offsets hold.
 const BATCH_BYTES_MAX: usize = 512 << 20;
 
+/// When a record expires that stands for a number that is left out: always.
+pub(crate) const HOLE_EXPIRES_AT_NS: i64 = 1;
+/// Its subject.
+const HOLE_SUBJECT: &[u8] = b"_";
+
 /// Encoded records and their directory entries, in order.
 #[derive(Debug, Default)]
 pub struct RecordBatch {
@@ -26,6 +31,13 @@ pub struct RecordBatch {
     /// How many of the records expire, and when the first of them does.
     pub(crate) expiring: u32,
     pub(crate) first_expiry_ns: Option<i64>,
+    /// Numbers that are left out before the first record.
+    pub(crate) skip: u64,
+    /// Records that stand for numbers that are left out: places in the batch, both ends included, ascending.
+    pub(crate) holes: Vec<(u64, u64)>,
+    /// How many those are, and their bytes.
+    pub(crate) hole_records: u64,
+    pub(crate) hole_bytes: u64,
 }
 
 impl RecordBatch {
@@ -66,6 +78,47 @@ impl RecordBatch {
         expires_at_ns: i64,
     ) -> Result<(), RecordTooLarge> {
         self.push_record(ts_ns, Some(expires_at_ns), subject, headers, payload)
+    }
+
+    /// Records without holes, and their bytes.
+    pub(crate) fn kept(&self) -> (u64, u64) {
+        (self.len() as u64 - self.hole_records, self.body.len() as u64 - self.hole_bytes)
+    }
+
+    /// Leaves out so many numbers before the next record. Each takes the place of a small record in the log, which no reader
+    /// is ever shown and which is removed when it is written: for a few numbers between others. For many there is
+    /// [`RecordBatch::skip`].
+    ///
+    /// # Errors
+    /// See [`RecordBatch::push`].
+    pub fn push_holes(&mut self, ts_ns: i64, numbers: u32) -> Result<(), RecordTooLarge> {
+        let (first, bytes) = (self.len() as u64, self.body.len());
+        let first_expiry_ns = self.first_expiry_ns;
+        for _ in 0..numbers {
+            // Past its time from the beginning: so it stays out of sight also where nobody remembers that it is a hole.
+            self.push_record(ts_ns, Some(HOLE_EXPIRES_AT_NS), HOLE_SUBJECT, &[], &[])?;
+        }
+        // What is removed anyhow gives nobody a reason to look for what has expired.
+        self.first_expiry_ns = first_expiry_ns;
+        let last = (self.len() as u64).saturating_sub(1);
+        match self.holes.last_mut() {
+            Some(before) if before.1 + 1 == first => before.1 = last,
+            _ if numbers > 0 => self.holes.push((first, last)),
+            _ => {}
+        }
+        self.hole_records += u64::from(numbers);
+        self.hole_bytes += (self.body.len() - bytes) as u64;
+        Ok(())
+    }
+
+    /// Leaves out so many numbers before the batch's first record: the log goes on in a new segment, whose header says so.
+    /// Only for a batch that is still empty; whether it was.
+    pub fn skip(&mut self, numbers: u64) -> bool {
+        let empty = self.is_empty();
+        if empty {
+            self.skip = self.skip.saturating_add(numbers);
+        }
+        empty
     }
 
     fn push_record(
@@ -147,6 +200,9 @@ impl RecordBatch {
         self.last_ts_ns = 0;
         self.expiring = 0;
         self.first_expiry_ns = None;
+        self.skip = 0;
+        self.holes.clear();
+        (self.hole_records, self.hole_bytes) = (0, 0);
     }
 
     /// Copies another batch's records behind these.
@@ -154,11 +210,18 @@ impl RecordBatch {
         if self.is_empty() {
             self.first_ts_ns = other.first_ts_ns;
             self.max_ts_ns = other.max_ts_ns;
+            self.skip += other.skip;
         }
+        let base = self.len() as u64;
+        self.holes.extend(other.holes.iter().map(|&(first, last)| (base + first, base + last)));
+        self.hole_records += other.hole_records;
+        self.hole_bytes += other.hole_bytes;
         self.body.extend_from_slice(&other.body);
         self.directory.extend_from_slice(&other.directory);
         self.max_ts_ns = self.max_ts_ns.max(other.max_ts_ns);
-        self.last_ts_ns = other.last_ts_ns;
+        if !other.is_empty() {
+            self.last_ts_ns = other.last_ts_ns;
+        }
         self.expiring += other.expiring;
         self.first_expiry_ns = [self.first_expiry_ns, other.first_expiry_ns].into_iter().flatten().min();
     }

@@ -16,6 +16,7 @@ mod park;
 mod plan;
 pub(crate) mod pool;
 mod removal;
+mod roll;
 mod thread;
 
 use std::sync::Arc;
@@ -30,7 +31,7 @@ use crate::options::SyncMode;
 use crate::queue::{Removing, Waiting};
 use crate::shared::{Failure, LIMITS_KEPT, LIMITS_NEW, Shared, count};
 use crate::sync::atomic::Ordering;
-use crate::writer::{self, NewSegment, Writer};
+use crate::writer::{self, Writer};
 
 /// Most batches in a frame: a vectored write takes 1024 parts, and a batch is two.
 const FRAME_BATCHES_MAX: usize = 500;
@@ -61,6 +62,8 @@ pub struct Committer {
     now: Duration,
     /// When the first of the records expires that were written and cannot be read yet.
     first_expiry_ns: Option<i64>,
+    /// Numbers that were left out among what was written and cannot be read yet.
+    holes: Vec<(u64, u64)>,
     /// When gathered records are to be written.
     gather_until: Option<Duration>,
     /// When written records are to be synced.
@@ -91,6 +94,7 @@ impl Committer {
             late: removal::Late::default(),
             now: Duration::ZERO,
             first_expiry_ns: None,
+            holes: Vec::new(),
             gather_until: None,
             sync_at: None,
             retry_at: None,
@@ -209,9 +213,21 @@ impl Committer {
             let (batches, others) = rest.split_at(n);
             let records = batches.iter().map(|batch| batch.len() as u64).sum();
             let room = self.writer.has_room(&self.shared.options, writer::frame_bytes(bytes), records);
-            if !room || !self.writer.knows(batches) {
-                self.roll(writer::frame_bytes(bytes), self.writer.next_seq)?;
+            let skip = batches.first().map_or(0, |batch| batch.skip);
+            if skip > 0 || !room || !self.writer.knows(batches) {
+                let next_seq = self.writer.next_seq;
+                self.roll(writer::frame_bytes(bytes), next_seq + skip)?;
+                if skip > 0 {
+                    self.holes.push((next_seq, next_seq + skip - 1));
+                }
             }
+            if records == 0 {
+                // Numbers alone: the header of the new segment, which is on disk, says all there is to say.
+                self.publish();
+                rest = others;
+                continue;
+            }
+            self.note_holes(batches);
             let busy = self.busy();
             let written = self.writer.write_frame(batches)?;
             drop(busy);
@@ -231,7 +247,7 @@ impl Committer {
         let mut bytes = 0;
         for (i, batch) in batches.iter().enumerate().take(FRAME_BATCHES_MAX) {
             let with = bytes + batch.bytes();
-            if i > 0 && with > self.shared.options.frame_bytes_max {
+            if i > 0 && (batch.skip > 0 || with > self.shared.options.frame_bytes_max) {
                 return (i, bytes);
             }
             bytes = with;
@@ -293,6 +309,7 @@ impl Committer {
         let durable = !self.unsynced();
         let before = self.shared.readable.swap(last, Ordering::AcqRel);
         if last > before {
+            self.take_holes();
             // Before anybody is told: who looks after an acknowledgement finds the limits kept.
             self.evict(false, self.now);
         }
@@ -324,52 +341,6 @@ impl Committer {
         if space {
             self.shared.observer.space();
         }
-    }
-
-    /// Seals the open segment and makes the next one, whose first record is `first_seq` and which takes a frame of that
-    /// many bytes.
-    fn roll(&mut self, frame_bytes: u64, first_seq: u64) -> Result<(), Failure> {
-        let was_unsynced = self.unsynced();
-        if first_seq == self.writer.segment.first_seq {
-            // Nothing is in it, and the next one takes its place.
-            self.writer.shrink_empty()?;
-        } else {
-            let busy = self.busy();
-            self.writer.seal()?;
-            drop(busy);
-            if was_unsynced {
-                count(&self.shared.counters.syncs, 1);
-            }
-            // What was written is durable now, in every mode, and so it may be read and acknowledged.
-            self.sync_at = None;
-            self.publish();
-            // After a crash limits are enforced again for what is in the open segment; what they took because of this one
-            // must be on disk before it is not the open one any more.
-            self.tend_journal(self.now, true)?;
-            self.journal.sync().map_err(writer::by_kind)?;
-        }
-        let options = &self.shared.options;
-        let capacity = writer::capacity_for(options, self.shared.live().1, frame_bytes);
-        let new = self.writer.successor(options, capacity, first_seq);
-        let busy = self.busy();
-        let made = match writer::create(&self.shared.disk, &self.shared.dir, &new) {
-            // A small segment may find room where a large one does not.
-            Err(Failure::Full(_)) => {
-                let least = NewSegment { capacity: writer::capacity_least(options, frame_bytes), ..new };
-                writer::create(&self.shared.disk, &self.shared.dir, &least)?
-            }
-            other => other?,
-        };
-        drop(busy);
-        self.writer = made;
-        let segment = Arc::clone(&self.writer.segment);
-        if new.replaces {
-            self.shared.replace_last_segment(segment);
-        } else {
-            self.shared.add_segment(segment);
-        }
-        count(&self.shared.counters.segments_created, 1);
-        Ok(())
     }
 
     /// Zeros ahead of small commits, after everybody was released.

@@ -3,6 +3,7 @@
 mod admit;
 mod closing;
 mod removal;
+mod skip;
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -204,13 +205,14 @@ impl Log {
             queue.refused = true;
             return Err(AppendError::QueueFull { queued_bytes, max_bytes });
         }
-        let (messages, body) = (queue.held_messages + batch.len() as u64, queue.held_bytes + batch.body.len() as u64);
+        let (records, bytes) = batch.kept();
+        let (messages, body) = (queue.held_messages + records, queue.held_bytes + bytes);
         let placed = admitted.as_ref().is_some_and(|admitted| admitted.takes_a_place(&queue, batch, &limits));
         if let Some((what, limit)) = limits.refuses(messages, body).filter(|_| !placed) {
             return Err(AppendError::Limit { what, limit });
         }
-        let first_seq = queue.next_seq;
-        if !batch.is_empty() {
+        let first_seq = queue.next_seq + batch.skip;
+        if !batch.is_empty() || batch.skip > 0 {
             if let Some(admitted) = &mut admitted {
                 admitted.take(first_seq, batch);
             }
@@ -288,12 +290,6 @@ impl Log {
     #[must_use]
     pub fn durable_seq(&self) -> u64 {
         self.shared.synced.load(Ordering::Acquire)
-    }
-
-    /// Number at which the oldest segment begins: everything before was removed.
-    #[must_use]
-    pub fn oldest_seq(&self) -> u64 {
-        self.shared.segments().first().map_or(self.shared.options.first_seq, |segment| segment.first_seq)
     }
 
     /// A moment's view of the log.

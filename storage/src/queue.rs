@@ -109,11 +109,12 @@ impl Queue {
     pub(crate) fn push(&mut self, batch: &mut RecordBatch) {
         let bytes = batch.bytes();
         self.pending_bytes += bytes;
-        self.next_seq += batch.len() as u64;
+        self.next_seq += batch.skip + batch.len() as u64;
         self.held_messages += batch.len() as u64;
         self.held_bytes += batch.body.len() as u64;
         if bytes <= MERGE_BYTES_MAX {
             if let Some(last) = self.pending.back_mut()
+                && batch.skip == 0
                 && last.bytes() + bytes <= MERGED_BYTES_MAX
             {
                 last.absorb(batch);

@@ -83,6 +83,12 @@ impl RecordRef<'_> {
         }
     }
 
+    /// Whether it only stands for a number that was left out. No reader is shown these but by [`Log::visit_expired`](crate::Log::visit_expired).
+    #[must_use]
+    pub fn is_hole(&self) -> bool {
+        self.expires_at_ns == Some(crate::batch::HOLE_EXPIRES_AT_NS)
+    }
+
     /// Whether what was read of the record since its checksum was right is the record still: that no part of the segment
     /// became unreadable meanwhile, and blank by that. To be asked by those who copied something out of it, before they
     /// use the copy. If not, they seek to the record again.

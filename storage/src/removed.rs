@@ -131,12 +131,13 @@ impl Removed {
         if last < first {
             return 0;
         }
-        let added = self.set.insert_range(first..=last);
-        if self.set.contains(self.floor) {
-            let floor = self.next_live(self.floor);
-            self.raise(floor);
+        if first == self.floor {
+            // However many they are, none of them takes memory.
+            let added = (last - first + 1) - self.set.range_cardinality(first..=last);
+            self.raise(last.saturating_add(1));
+            return added;
         }
-        added
+        self.set.insert_range(first..=last)
     }
 
     /// Moves the floor up.

@@ -221,7 +221,11 @@ impl Connection {
             return taken;
         }
         if message.subject.starts_with(jetstream::API_PREFIX) {
-            return self.server.jetstream.api.take(&self.server, message, self.permissions.as_ref());
+            let permissions = self.permissions.as_ref();
+            return self.server.jetstream.api.take(&self.server, &self.client, message, permissions);
+        }
+        if message.subject.starts_with(jetstream::SNAPSHOT_PREFIX) {
+            return self.server.jetstream.transfers.take(message);
         }
         let Some(reply) = message.reply else { return false };
         let own = || (message.subject == sys::USER_INFO).then(|| sys::user_info(&self.server, &self.client));

@@ -1,9 +1,16 @@
 //! Advisories: what happens to streams and consumers, told to whoever listens to `$JS.EVENT.ADVISORY.>`.
 
+mod audit;
+mod transfers;
+mod who;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+
+pub use audit::api_request;
+pub use transfers::{restore_began, restore_ended, snapshot_began, snapshot_ended};
 
 use super::config::Time;
 use super::consumer::machine::{AckNumbers, Advisory};

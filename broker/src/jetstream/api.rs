@@ -8,6 +8,7 @@ mod direct;
 pub(crate) mod info;
 mod messages;
 mod streams;
+mod transfers;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -17,6 +18,7 @@ use serde::Serialize;
 use sublog_protocol::decode::Publish;
 use sublog_protocol::headers;
 
+use super::advisories;
 use super::errors::ApiError;
 use super::wire::info::ApiStats;
 use super::wire::paging::Page;
@@ -24,6 +26,7 @@ use super::wire::responses::{Done, Purged};
 use super::wire::{Kind, Response};
 use super::{API_LEVEL, API_PREFIX, server_level};
 use crate::auth::permissions::Permissions;
+use crate::client::Client;
 use crate::limits::{API_REQUESTS_MAX, DIRECT_GETS_MAX};
 use crate::server::Server;
 
@@ -58,6 +61,8 @@ pub(super) struct Request {
     reply: Option<Box<[u8]>>,
     header_len: usize,
     message: Box<[u8]>,
+    /// Who asks.
+    client: Option<Arc<Client>>,
     permissions: Option<Arc<Permissions>>,
 }
 
@@ -115,8 +120,14 @@ impl Api {
         }
     }
 
-    /// Takes a request of somebody who may do this; `None` is everything. `false`: nobody answers on that subject.
-    pub fn take(&self, server: &Arc<Server>, message: &Publish<'_>, permissions: Option<&Arc<Permissions>>) -> bool {
+    /// Takes a request of a client that may do this; `None` is everything. `false`: nobody answers on that subject.
+    pub fn take(
+        &self,
+        server: &Arc<Server>,
+        client: &Arc<Client>,
+        message: &Publish<'_>,
+        permissions: Option<&Arc<Permissions>>,
+    ) -> bool {
         let Some(operation) = message.subject.strip_prefix(API_PREFIX) else { return false };
         // What is not text names nothing that there is.
         let Ok(operation) = String::from_utf8(operation.to_vec()) else { return true };
@@ -128,6 +139,7 @@ impl Api {
             reply: message.reply.map(Into::into),
             header_len: message.header_len,
             message: message.message.into(),
+            client: Some(client.clone()),
             permissions: permissions.cloned(),
         };
         if let Some(what) = request.operation.strip_prefix("DIRECT.GET.") {
@@ -175,10 +187,11 @@ fn is_offered(operation: &str) -> bool {
         (Some("CONSUMER"), Some(_)) => consumers::is_offered(operation.get("CONSUMER.".len()..).unwrap_or_default()),
         (Some("INFO"), None) | (Some("DIRECT"), Some("GET")) => true,
         (Some("STREAM"), Some(what)) => {
-            matches!(
-                what,
-                "NAMES" | "LIST" | "MSG" | "CREATE" | "UPDATE" | "DELETE" | "INFO" | "PURGE" | "LEADER" | "PEER"
-            )
+            let ours = [
+                "NAMES", "LIST", "MSG", "CREATE", "UPDATE", "DELETE", "INFO", "PURGE", "LEADER", "PEER", "SNAPSHOT",
+                "RESTORE",
+            ];
+            ours.contains(&what) && (what != "PEER" || operation.starts_with("STREAM.PEER.REMOVE."))
         }
         _ => false,
     }
@@ -199,8 +212,14 @@ pub fn run(server: &Arc<Server>, Requests(requests): &Requests) {
         let (counts, error_counts) = is_counted(&request.operation, answer.is_error);
         api.total.fetch_add(u64::from(counts), Ordering::Relaxed);
         api.errors.fetch_add(u64::from(error_counts), Ordering::Relaxed);
-        let Some(reply) = &request.reply else { continue };
-        server.send(|sender| sender.publish(server, reply, None, 0, &answer.json));
+        if let Some(reply) = &request.reply {
+            server.send(|sender| sender.publish(server, reply, None, 0, &answer.json));
+        }
+        let subject = format!("{}{}", String::from_utf8_lossy(API_PREFIX), request.operation);
+        advisories::api_request(server, request.client.as_deref(), &subject, request.body(), &answer.json);
+        if let Some(then) = answer.then {
+            then(server);
+        }
     }
 }
 
@@ -219,11 +238,15 @@ fn is_counted(operation: &str, is_error: bool) -> (bool, bool) {
 struct Answer {
     json: Vec<u8>,
     is_error: bool,
+    /// What begins when it was sent.
+    then: Option<Then>,
 }
+
+type Then = Box<dyn FnOnce(&Arc<Server>)>;
 
 impl<T: Serialize> From<Response<T>> for Answer {
     fn from(response: Response<T>) -> Self {
-        Self { json: response.to_json(), is_error: response.is_error() }
+        Self { json: response.to_json(), is_error: response.is_error(), then: None }
     }
 }
 
@@ -263,6 +286,8 @@ fn carry_out(server: &Arc<Server>, request: &Request) -> Option<Answer> {
             Ok(info) => answer(Kind::StreamInfo, Ok(info)),
             Err(error) => Response::with_error(Kind::StreamInfo, error, Page::default()).into(),
         },
+        (_, "SNAPSHOT") => transfers::snapshot(server, name, request, allowed()),
+        (_, "RESTORE") => transfers::restore(server, name, request, allowed()),
         (_, "PURGE") => match allowed().and_then(|()| messages::purge(server, name, body)) {
             Ok(purged) => answer(Kind::StreamPurge, Ok(purged)),
             Err(error) => Response::with_error(Kind::StreamPurge, error, Purged::default()).into(),

@@ -2,6 +2,7 @@
 
 mod atomic;
 pub mod checks;
+pub(in crate::jetstream) mod copied;
 mod counter;
 pub mod dedup;
 pub mod flight;
@@ -29,6 +30,7 @@ use super::advisories;
 use super::config::StreamConfig;
 use super::config::stream::RetentionPolicy;
 use super::consumer::Consumers;
+use super::copy::Copies;
 use super::store::StreamLog;
 use crate::clock;
 use crate::server::Server;
@@ -52,6 +54,8 @@ pub struct Stream {
     gone: AtomicBool,
     /// Its consumers.
     pub consumers: Consumers,
+    /// What fills it from other streams.
+    pub copies: Copies,
     retention: RwLock<RetentionPolicy>,
     /// A message may be one that no consumer wants, and then it is not kept.
     checks_interest: AtomicBool,
@@ -73,6 +77,7 @@ impl Stream {
             silent: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             consumers: Consumers::default(),
+            copies: Copies::default(),
             retention: RwLock::default(),
             checks_interest: AtomicBool::new(false),
         }

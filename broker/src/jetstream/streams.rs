@@ -3,6 +3,7 @@
 //! What is declared is in the metadata before it is at work. The folder of a stream that is deleted gets a name that says so
 //! before the definition goes, and is removed last: a crash leaves a stream whole or gone. Changes come from one thread, the API's.
 
+pub mod restoring;
 mod table;
 
 use std::io;
@@ -91,12 +92,16 @@ impl Streams {
 
     /// Ends deletions that a crash interrupted, and removes what was kept in memory only.
     fn tidy(&self) {
+        let definitions: Vec<Definition> = self.meta.definitions().into_iter().flatten().collect();
         for entry in std::fs::read_dir(self.data.stream("")).into_iter().flatten().flatten() {
             let file_name = entry.file_name().to_string_lossy().into_owned();
+            if let Err(error) = restoring::finish_or_remove(&self.data.stream(""), &file_name, &definitions) {
+                tracing::warn!("{} of a restored stream cannot be put in its place: {error}", entry.path().display());
+            }
             let Some((name, created_ns)) = file_name.strip_suffix(DELETED).and_then(|rest| rest.split_once('.')) else {
                 continue;
             };
-            let declared = self.meta.definitions().into_iter().flatten().find(|definition| definition.name == name);
+            let declared = definitions.iter().find(|definition| definition.name == name);
             let removed = match declared {
                 Some(definition) if definition.created_ns.to_string() == created_ns => {
                     self.meta.remove_definition(name).map_err(|e| e.to_string())
@@ -224,6 +229,13 @@ impl Streams {
         self.table.read().values().cloned().collect()
     }
 
+    /// The streams that one like this has to be held against.
+    fn beside(&self, config: &StreamConfig) -> Vec<Declared> {
+        // Where copies come from may have any subjects, and so may what lies before it.
+        let is_filled = config.mirror.is_some() || !config.sources.is_empty();
+        if is_filled { self.all() } else { self.table.read().near(config) }
+    }
+
     /// Makes a stream; one that is just so already is found instead. Whether it was made.
     ///
     /// # Errors
@@ -231,7 +243,7 @@ impl Streams {
     pub fn create(&self, config: StreamConfig, pedantic: bool, router: &Router) -> Result<(Declared, bool), ApiError> {
         let _changing = self.changing.lock();
         let name = config.name.clone();
-        let near = self.table.read().near(&config);
+        let near = self.beside(&config);
         let existing = near.iter().map(|declared| &*declared.config);
         let config = match definition::requested(config)?.create(&Limits::default(), pedantic, existing)? {
             Creation::There => return Ok((self.get(&name).ok_or_else(ApiError::stream_not_found)?, false)),
@@ -266,7 +278,7 @@ impl Streams {
         let _changing = self.changing.lock();
         let config = definition::requested(config)?;
         let found = self.get(&config.name).ok_or_else(ApiError::stream_not_found)?;
-        let near = self.table.read().near(&config);
+        let near = self.beside(&config);
         let existing = near.iter().map(|declared| &*declared.config);
         let consumers: Vec<_> = found.stream.consumers.all().into_iter().map(|it| (it.clone(), it.config())).collect();
         let consumers = consumers.iter().map(|(consumer, config)| (&*consumer.name, &**config));

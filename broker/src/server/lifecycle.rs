@@ -27,6 +27,7 @@ use crate::config::ServerOptions;
 use crate::jetstream::JetStream;
 use crate::jetstream::api::{self, Api};
 use crate::jetstream::consumer::restore;
+use crate::jetstream::copy;
 use crate::jetstream::streams::Streams;
 use crate::logging::LogHandle;
 use crate::monitor::Monitor;
@@ -124,6 +125,7 @@ async fn serve(
     });
     server.monitor.config.loaded(reload.as_ref().map(|reload| reload.digest.clone()).unwrap_or_default());
     tokio::task::block_in_place(|| restore::all(&server));
+    copy::start_all(&server);
     let writing = server.clone();
     std::thread::Builder::new()
         .name("sublog-consumers".to_owned())
@@ -156,6 +158,7 @@ async fn serve(
     drop(maintenance);
     retention.abort();
     expiry.abort();
+    copy::stop(&server).await;
     restore::stop(&server).await;
     disconnect(&server).await;
     tokio::task::block_in_place(|| server.jetstream.streams.close()).map_err(ServeError::Close)?;

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use super::Committer;
 use super::plan::{Plan, Scales, in_order};
+use crate::batch::RecordBatch;
 use crate::cursor::Found;
 use crate::error::{LogError, Operation, ReadError};
 use crate::format::removal::Group;
@@ -164,6 +165,24 @@ impl Committer {
         count(&self.shared.counters.removed, plan.total.messages);
     }
 
+    /// These are about to be written: remembers which of their numbers are left out.
+    pub(super) fn note_holes(&mut self, batches: &[RecordBatch]) {
+        let mut first_seq = self.writer.next_seq;
+        for batch in batches {
+            self.holes.extend(batch.holes.iter().map(|&(first, last)| (first_seq + first, first_seq + last)));
+            first_seq += batch.len() as u64;
+        }
+    }
+
+    /// Removes what stands for numbers that are left out. As with limits the journal is told later: after a crash these
+    /// records have expired still.
+    pub(super) fn take_holes(&mut self) {
+        if !self.holes.is_empty() {
+            let holes = std::mem::take(&mut self.holes);
+            self.take_late(&holes, self.now);
+        }
+    }
+
     /// Removes what is over the limits, oldest first.
     /// `everything`: also what was there before the limits.
     pub(super) fn evict(&mut self, everything: bool, now: Duration) {
@@ -253,6 +272,12 @@ impl Committer {
         // Of a segment that is below the floor whole, the floor says everything.
         for (taken, group) in plan.taken.iter().zip(plan.groups()) {
             if taken.segment.next_seq() > floor {
+                self.late_group(group);
+            }
+        }
+        // Of numbers that lie in no segment, what is above the floor.
+        for group in plan.groups().skip(plan.taken.len()) {
+            if group.ranges.iter().any(|range| range.1 >= floor) {
                 self.late_group(group);
             }
         }

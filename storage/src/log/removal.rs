@@ -28,6 +28,12 @@ const SETTLED: u8 = 1;
 const REFUSED: u8 = 2;
 
 impl Log {
+    /// Number at which the oldest segment begins: everything before was removed.
+    #[must_use]
+    pub fn oldest_seq(&self) -> u64 {
+        self.shared.segments().first().map_or(self.shared.options.first_seq, |segment| segment.first_seq)
+    }
+
     /// Sets new limits; those it is opened with are in its options. What is over them goes with the next step of the
     /// committer, which looks at all subjects if there is a limit per subject.
     pub fn set_limits(&self, limits: Limits) {

@@ -252,7 +252,12 @@ pub(crate) const ROWS: &[crate::Row] = &[
             c.wait("the scheduled message", |c| c.state()["subjects"][&target] == json!(1));
         })
     }),
-    ("persist_mode", |c| unless_refused(c, json!({ "persist_mode": "async" }), "async", unwritten)),
+    ("persist_mode", |c| {
+        unless_refused(c, json!({ "persist_mode": "async" }), "async", |c| {
+            c.publish("1", &[], "x");
+            assert_eq!(c.state()["messages"], json!(1));
+        })
+    }),
     ("allow_batched", |c| unless_refused(c, json!({ "allow_batched": true }), "batch", unwritten)),
     ("pedantic", |c| {
         let made =

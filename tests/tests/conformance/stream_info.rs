@@ -110,7 +110,7 @@ pub(crate) const ROWS: &[crate::Row] = &[
     }),
     ("alternates", |c| {
         c.stream(json!({}), 0);
-        if info(c)["alternates"].is_null() { Differs("absent: no stream has a mirror") } else { There }
+        if info(c)["alternates"].is_null() { Differs("absent: mirrors are not named to their stream") } else { There }
     }),
     ("ts", |c| {
         c.stream(json!({}), 0);

@@ -26,7 +26,7 @@ fn a_stream_is_made_once_shown_changed_and_deleted() {
     assert_eq!(changed["config"]["subjects"], json!(["t.>"]), "{changed}");
     js.stored("t.a", &[], "2", 2);
     assert_eq!(js.request("s.a", &[], b"nobody's now").status(), Some(503));
-    assert_eq!(error(&js.api("STREAM.DELETE.S", json!({ "name": "S" }))).0, 10038);
+    assert_eq!(error(&js.api("STREAM.DELETE.S", json!({ "x": 1 }))).0, 10038);
     assert_eq!(js.api("STREAM.DELETE.S", Value::Null)["success"], json!(true));
     assert_eq!(js.request("t.a", &[], b"nobody's now").status(), Some(503));
     assert_eq!(error(&js.api("STREAM.INFO.S", Value::Null)).0, 10059);
@@ -64,8 +64,7 @@ fn what_cannot_be_done_is_not_promised() {
         error(&answer).0
     };
     for (option, value) in [
-        ("mirror", json!({ "name": "O" })),
-        ("sources", json!([{ "name": "O" }])),
+        ("sources", json!([{ "name": "O", "consumer": { "name": "C", "deliver_subject": "d" } }])),
         ("subject_delete_marker_ttl", json!(999_999_999)),
         ("allow_batched", json!(true)),
         ("republish", json!({ "src": ">", "dest": "S" })),
@@ -117,7 +116,7 @@ fn what_is_not_offered_has_no_responders() {
     let server = server(&[]);
     let mut js = Asking::new(&server);
     for operation in
-        ["CONSUMER.MSG.NEXT.S.C", "CONSUMER.NAMES", "CONSUMER.INFO.S", "STREAM.SNAPSHOT.S", "NOTHING", "INFO.more"]
+        ["CONSUMER.MSG.NEXT.S.C", "CONSUMER.NAMES", "CONSUMER.INFO.S", "STREAM.NOTHING.S", "NOTHING", "INFO.more"]
     {
         assert_eq!(js.request(&format!("$JS.API.{operation}"), &[], b"{}").status(), Some(503), "{operation}");
     }

@@ -6,9 +6,11 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests report by panicking")]
 
 mod api;
+mod backups;
 mod batches;
 mod capture;
 mod consumers;
+mod copies;
 mod counters;
 mod direct;
 mod headers;

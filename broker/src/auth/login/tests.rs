@@ -1,4 +1,4 @@
-//! Logins: what proves who somebody is, and what does not.
+//! Tests of who gets in.
 
 use super::*;
 

@@ -25,8 +25,15 @@ const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The stream, if it lets itself be read directly.
 pub(super) fn source(server: &Server, name: &str) -> Option<Declared> {
-    let found = server.jetstream.get(name)?;
-    (found.config.allow_direct && found.stream.log().is_some()).then_some(found)
+    let found = server.jetstream.get(name).filter(|found| found.config.allow_direct && found.stream.log().is_some());
+    found.or_else(|| {
+        // A mirror answers for what it mirrors.
+        let mirrors = |one: &Declared| {
+            let mirror = one.config.mirror.as_ref().filter(|_| one.config.mirror_direct);
+            mirror.is_some_and(|mirror| mirror.name == name && mirror.external.is_none())
+        };
+        server.jetstream.streams.all().into_iter().find(|one| mirrors(one) && one.stream.log().is_some())
+    })
 }
 
 /// A status instead of messages.

@@ -20,7 +20,7 @@ use crate::server::Server;
 const DELETED_MAX: usize = 1_000_000;
 
 /// The account: everything there is.
-pub(super) fn account(server: &Server) -> AccountInfo {
+pub(in crate::jetstream) fn account(server: &Server) -> AccountInfo {
     let all = server.jetstream.streams.all();
     let limits =
         AccountLimits { memory_max_stream_bytes: -1, storage_max_stream_bytes: -1, ..AccountLimits::default() };
@@ -52,14 +52,14 @@ pub(crate) fn stream(declared: &Declared) -> StreamInfo {
         },
         domain: String::new(),
         cluster: None,
-        mirror: None,
-        sources: Vec::new(),
+        mirror: declared.stream.copies.mirror(),
+        sources: declared.stream.copies.sources(),
         alternates: Vec::new(),
         ts: Time::from_ns(clock::unix_ns()),
     }
 }
 
-fn state(log: &Log) -> StreamState {
+pub(in crate::jetstream) fn state(log: &Log) -> StreamState {
     let state = log.state();
     let time = |ns: i64| if ns == 0 { Time::NEVER } else { Time::from_ns(ns) };
     let has_any = state.messages > 0;
@@ -96,7 +96,11 @@ fn each_subject(log: &Log, filters: &FilterSet, f: &mut dyn FnMut(Vec<u8>, u64))
 }
 
 /// A page of subjects with their counts, and how many match in all.
-pub(super) fn subjects(log: &Log, filter: &[u8], offset: usize) -> Result<(BTreeMap<String, u64>, usize), ApiError> {
+pub(in crate::jetstream) fn subjects(
+    log: &Log,
+    filter: &[u8],
+    offset: usize,
+) -> Result<(BTreeMap<String, u64>, usize), ApiError> {
     let Ok(filter) = SubjectFilter::parse(filter) else { return Ok((BTreeMap::new(), 0)) };
     let mut found = BTreeMap::new();
     let mut total = 0_usize;
@@ -116,7 +120,7 @@ pub(super) fn subjects(log: &Log, filter: &[u8], offset: usize) -> Result<(BTree
 }
 
 /// Removed numbers between those that are there.
-pub(super) fn deleted(log: &Log) -> Vec<u64> {
+pub(in crate::jetstream) fn deleted(log: &Log) -> Vec<u64> {
     let state = log.state();
     if state.messages == 0 {
         return Vec::new();

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use sublog_storage::index::{FilterSet, SubjectFilter};
-use sublog_storage::{Log, Purge, PurgeError, Record};
+use sublog_storage::{AppendError, Log, Purge, PurgeError, Record};
 
 use super::super::config::Time;
 use super::super::config::json::Unknown;
 use super::super::consumer::machine::Removal;
 use super::super::consumer::manage;
+use super::super::copy::log::GAP_MAX;
 use super::super::errors::ApiError;
 use super::super::read::{self, Unreadable};
 use super::super::stream::Stream;
@@ -141,8 +142,20 @@ pub(super) fn purge(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<Pur
     let Ok(filter) = SubjectFilter::parse(filter.as_bytes()) else { return Ok(Purged { success: true, purged: 0 }) };
     let before_seq = Some(asked.seq).filter(|&seq| seq > 0);
     let purge = Purge { filters: Some(FilterSet::from(filter)), before_seq, keep: asked.keep };
+    let everything = matches!(asked.filter.as_str(), "" | ">");
+    if everything && asked.seq.saturating_sub(log.readable_seq()) > GAP_MAX {
+        return Err(ApiError::stream_purge_failed("the sequence is too far beyond the last"));
+    }
     match purge_now(&declared.stream, log, purge) {
-        Ok(purged) => Ok(Purged { success: true, purged }),
+        Ok(purged) => {
+            if everything && asked.seq > 0 {
+                skip_to(log, asked.seq).map_err(|error| {
+                    tracing::warn!(stream = name, "Sequences cannot be left out: {error}");
+                    ApiError::stream_purge_failed("the next sequence could not be written")
+                })?;
+            }
+            Ok(Purged { success: true, purged })
+        }
         Err(PurgeError::Read(error)) => Err(unreadable(&error.into())),
         Err(PurgeError::Index(error)) => Err(unreadable(&error.into())),
         Err(PurgeError::Log(error)) => {
@@ -150,6 +163,15 @@ pub(super) fn purge(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<Pur
             Err(ApiError::stream_purge_failed("the removal could not be written"))
         }
     }
+}
+
+/// The next message gets at least this number; on disk when it returns.
+fn skip_to(log: &Log, seq: u64) -> Result<(), AppendError> {
+    if seq <= log.readable_seq() + 1 {
+        return Ok(());
+    }
+    log.skip_to(seq)?;
+    log.sync_now().map_err(AppendError::Failed)
 }
 
 /// Purges piece by piece, and tells the consumers of each. How many messages went.

@@ -8,6 +8,7 @@ use sublog_protocol::subject;
 use super::super::advisories;
 use super::super::config::json::Unknown;
 use super::super::consumer::manage;
+use super::super::copy;
 use super::super::errors::ApiError;
 use super::super::streams::Declared;
 use super::super::wire::Kind;
@@ -70,17 +71,27 @@ fn page(server: &Server, body: &[u8], limit: usize) -> Result<(Page, Vec<Declare
 pub(super) fn create(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<StreamCreated, ApiError> {
     let request = StreamRequest::parse(name, body, Unknown::Ignore)?;
     let (declared, is_new) = server.jetstream.streams.create(request.config, request.pedantic, &server.router)?;
-    if is_new {
-        advisories::stream_action(server, &declared.config.name, "CREATED", "create");
-    }
     // Also of one that was there already: that is what a single nats-server says.
-    Ok(StreamCreated { info: info::stream(&declared), did_create: true })
+    let did_create = true;
+    if !is_new {
+        return Ok(StreamCreated { info: info::stream(&declared), did_create });
+    }
+    // What is told is how it is before anything is copied.
+    copy::announce(&declared);
+    let info = info::stream(&declared);
+    copy::start(server, &declared);
+    advisories::stream_action(server, &declared.config.name, "CREATED", "create");
+    Ok(StreamCreated { info, did_create })
 }
 
 pub(super) fn update(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<StreamCreated, ApiError> {
     let request = StreamRequest::parse(name, body, Unknown::Ignore)?;
+    let before = server.jetstream.get(name);
     let declared = server.jetstream.streams.update(request.config, request.pedantic, &server.router)?;
     manage::stream_changed(server, &declared);
+    if let Some(before) = before {
+        copy::changed(server, &before.config, &declared);
+    }
     advisories::stream_action(server, name, "UPDATED", "modify");
     Ok(StreamCreated { info: info::stream(&declared), did_create: false })
 }
@@ -90,10 +101,11 @@ pub(super) fn delete(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<Do
     if name == CAPTURE && server.capture.is_on() {
         return Err(ApiError::stream_delete("CAPTURE is the server's own stream: --capture=off ends it"));
     }
-    let stream = server.jetstream.stream(name);
+    let declared = server.jetstream.get(name);
     server.jetstream.streams.delete(name, &server.router)?;
-    if let Some(stream) = stream {
-        manage::delete_all(server, &stream);
+    if let Some(declared) = declared {
+        manage::delete_all(server, &declared.stream);
+        copy::forget(server, &declared.config);
     }
     advisories::stream_action(server, name, "DELETED", "delete");
     Ok(Done::YES)

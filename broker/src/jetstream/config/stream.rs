@@ -2,6 +2,7 @@
 
 pub mod admit;
 mod check;
+mod copies;
 mod source;
 mod update;
 

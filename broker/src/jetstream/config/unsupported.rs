@@ -11,8 +11,13 @@ type Feature<C> = (&'static str, fn(&C) -> bool);
 
 /// Of streams.
 pub const STREAM: &[Feature<StreamConfig>] = &[
-    ("mirror", |config| config.mirror.is_some()),
-    ("sources", |config| !config.sources.is_empty()),
+    ("a consumer of a mirror or source", |config| {
+        config.mirror.iter().chain(&config.sources).any(|source| source.consumer.is_some())
+    }),
+    ("sources of a stream with allow_msg_counter", |config| config.allow_msg_counter && !config.sources.is_empty()),
+    ("republish of a mirror or of sources", |config| {
+        config.republish.is_some() && (config.mirror.is_some() || !config.sources.is_empty())
+    }),
     ("allow_batched", |config| config.allow_batched),
 ];
 

@@ -9,7 +9,7 @@ use super::Consumer;
 use super::driver::Event;
 use super::machine::AckSubject;
 use crate::jetstream::config::consumer::AckPolicy;
-use crate::jetstream::{ACK_PREFIX, FLOW_CONTROL_PREFIX, NEXT_PREFIX, server_level};
+use crate::jetstream::{ACK_PREFIX, FLOW_CONTROL_PREFIX, NEXT_PREFIX, SNAPSHOT_PREFIX, server_level};
 use crate::server::Server;
 
 /// What a client that asks for more than this server has is told.
@@ -27,7 +27,7 @@ fn body<'a>(message: &Publish<'a>) -> &'a [u8] {
 /// Whether a subject is one that is hardly used twice: nobody should remember who gets what is sent there.
 #[must_use]
 pub fn is_unlike_others(subject: &[u8]) -> bool {
-    subject.starts_with(ACK_PREFIX) || subject.starts_with(FLOW_CONTROL_PREFIX)
+    [ACK_PREFIX, FLOW_CONTROL_PREFIX, SNAPSHOT_PREFIX].iter().any(|prefix| subject.starts_with(prefix))
 }
 
 /// Takes a message that is for a consumer. `None`: it is for none; `Some(false)`: the consumer does not exist, or takes no

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::driver::{self, Consumer, Event};
-use super::machine::{Closing, Machine, Removal};
-use super::{info, retention, setup, start};
+use super::machine::{Closing, Machine, Removal, State};
+use super::{info, restore, retention, setup, start};
 use crate::capture::CAPTURE;
 use crate::clock;
 use crate::jetstream::advisories;
@@ -106,6 +106,45 @@ pub fn create(
             Ok(created)
         }
     }
+}
+
+/// Makes a consumer of a stream that was restored, as far as it was.
+///
+/// # Errors
+/// What the client is told.
+pub fn restore(
+    server: &Arc<Server>,
+    declared: &Declared,
+    config: ConsumerConfig,
+    created_ns: i64,
+    state: &State,
+) -> Result<(), ApiError> {
+    let stream = &declared.stream;
+    let log = stream.log().ok_or_else(ApiError::stream_offline)?;
+    let _changing = stream.consumers.changing();
+    let there: Vec<(Arc<Consumer>, Arc<ConsumerConfig>)> =
+        stream.consumers.all().into_iter().map(|consumer| (consumer.clone(), consumer.config())).collect();
+    let limits = Limits::default();
+    let beside = Beside {
+        stream: &declared.config,
+        limits: &limits,
+        consumers: there.iter().map(|(consumer, config)| (&*consumer.name, &**config)),
+        bound: false,
+    };
+    let (Admission::Create(config) | Admission::Update(config)) = config.admit(Action::Create, false, &beside)?;
+    let (name, filters) = (config.asset_name().to_owned(), setup::filters(&config));
+    let machine = setup::machine_config(&config, &name, &declared.config, burst_bytes(server, &declared.config));
+    let machine = restore::as_saved(log, &filters, machine, state).map_err(|error| {
+        tracing::error!(stream = &*stream.name, "Where a consumer is cannot be read: {error}");
+        ApiError::consumer_create("the stream cannot be read")
+    })?;
+    let persists = !config.mem_storage && declared.config.storage == StorageType::File;
+    let consumer = Consumer::new(&stream.name, &name, created_ns, config, log.clone(), machine, persists);
+    server.jetstream.positions.keep(declared, &consumer, &consumer.config())?;
+    stream.consumers.add(consumer.clone());
+    stream.look_at_interest();
+    server.replay_runtime.spawn(consumer.run(server.clone(), stream.clone()));
+    Ok(())
 }
 
 /// Ends a consumer for good. Whether it was there.

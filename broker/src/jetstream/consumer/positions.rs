@@ -85,7 +85,7 @@ impl Positions {
         Self { meta, line: Mutex::default(), moved: Condvar::new(), writing: Mutex::default() }
     }
 
-    pub(super) fn meta(&self) -> &Meta {
+    pub(in crate::jetstream) fn meta(&self) -> &Meta {
         &self.meta
     }
 

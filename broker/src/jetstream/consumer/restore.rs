@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sublog_storage::Definition;
+use sublog_storage::index::FilterSet;
 
 use super::driver::{self, Consumer};
-use super::machine::{Closing, Machine};
+use super::machine::{Closing, Machine, MachineConfig, State};
 use super::manage::burst_bytes;
 use super::positions::{Kept, Saved, stream_created};
 use super::{retention, setup, start};
@@ -80,23 +81,18 @@ fn again(server: &Arc<Server>, declared: &Declared, log: &Arc<StreamLog>, defini
 fn machine(
     server: &Server,
     declared: &Declared,
-    log: &StreamLog,
+    stream_log: &StreamLog,
     definition: &Definition,
     config: &ConsumerConfig,
 ) -> Result<Machine, Unreadable> {
-    let (log, name) = (log.log(), &definition.name);
+    let (log, name) = (stream_log.log(), &definition.name);
     let filters = setup::filters(config);
     let machine = setup::machine_config(config, name, &declared.config, burst_bytes(server, &declared.config));
     let (now, last_seq) = (driver::now(), log.readable_seq());
     let saved = server.jetstream.positions.meta().position::<Saved>(&declared.config.name, name);
     match saved {
         Ok(Some(saved)) if saved.created_ns == definition.created_ns => {
-            let state = &saved.state;
-            let listed = match state.listed_to {
-                Some(resume) => start::last_per_subject(log, &filters, state.next_seq, resume)?,
-                None => Vec::new(),
-            };
-            Ok(Machine::restore(machine, state, listed, last_seq, now))
+            as_saved(stream_log, &filters, machine, &saved.state)
         }
         other => {
             if let Err(error) = other {
@@ -109,6 +105,21 @@ fn machine(
             Ok(Machine::new(machine, start::start(log, config, &filters, last_seq)?, last_seq, now))
         }
     }
+}
+
+/// A machine that goes on where it was.
+pub(super) fn as_saved(
+    log: &StreamLog,
+    filters: &FilterSet,
+    machine: MachineConfig,
+    state: &State,
+) -> Result<Machine, Unreadable> {
+    let log = log.log();
+    let listed = match state.listed_to {
+        Some(resume) => start::last_per_subject(log, filters, state.next_seq, resume)?,
+        None => Vec::new(),
+    };
+    Ok(Machine::restore(machine, state, listed, log.readable_seq(), driver::now()))
 }
 
 /// Ends all consumers because the server does: who waits for messages is told, and how far they are is written.

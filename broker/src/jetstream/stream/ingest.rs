@@ -53,7 +53,7 @@ impl Ingest {
     }
 
     /// Takes notice of what became of records that were given to the log.
-    fn look(&mut self, log: &StreamLog) {
+    pub(super) fn look(&mut self, log: &StreamLog) {
         if log.failures() != self.failures {
             self.failures = log.failures();
             self.flights.lost();
@@ -64,7 +64,7 @@ impl Ingest {
         self.flights.landed(log.log().readable_seq());
     }
 
-    fn appended(&mut self, appended: Appended, subjects: Subjects) {
+    pub(super) fn appended(&mut self, appended: Appended, subjects: Subjects) {
         self.last_seq = appended.last_seq;
         self.last_id.clear();
         self.flights.add(appended.first_seq, subjects);

@@ -157,7 +157,8 @@ impl Stream {
                 going.push(Going {
                     seq: record.seq,
                     subject: record.subject.into(),
-                    is_marker: ttl::is_marker(record.headers),
+                    // A number that was left out leaves no marker either.
+                    is_marker: record.is_hole() || ttl::is_marker(record.headers),
                 });
                 ControlFlow::Continue(())
             })?;

@@ -186,6 +186,9 @@ pub struct SourceInfo {
     pub external: Option<ExternalStream>,
     /// Messages that are still to be copied.
     pub lag: u64,
+    /// The last message that was copied from a source.
+    #[serde(skip_serializing_if = "absent")]
+    pub seq: u64,
     /// Nanoseconds since something was heard of it; -1: nothing was.
     pub active: i64,
     /// Why it does not go.

@@ -232,6 +232,63 @@ impl MsgDeleteRequest {
     }
 }
 
+/// `STREAM.SNAPSHOT.S`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SnapshotRequest {
+    /// Where the backup is to be sent.
+    pub deliver_subject: String,
+    /// Without consumers.
+    pub no_consumers: bool,
+    /// Bytes of a message; 0: as the server likes.
+    pub chunk_size: i64,
+    /// Bytes that may be on their way; 0: as the server likes.
+    pub window_size: i64,
+    /// Have the messages checked.
+    pub jsck: bool,
+}
+read_fields!(SnapshotRequest { deliver_subject, no_consumers, chunk_size, window_size, jsck });
+
+impl SnapshotRequest {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// 10003 if it is empty; 10025.
+    pub fn parse(body: &[u8], unknown: Unknown) -> Result<Self, ApiError> {
+        if is_empty(body) { Err(ApiError::bad_request()) } else { json::parse(body, unknown) }
+    }
+}
+
+/// `STREAM.RESTORE.S`. What the client says of the stream's state is the backup's to say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RestoreRequest {
+    /// What the stream is to be.
+    pub config: StreamConfig,
+}
+read_fields!(RestoreRequest { config });
+
+impl RestoreRequest {
+    /// The request for the stream that its subject names.
+    ///
+    /// # Errors
+    /// 10003 if it is empty; 10025; 10056 if the names differ; 10128 if it is no file's name.
+    pub fn parse(stream: &str, body: &[u8], unknown: Unknown) -> Result<Self, ApiError> {
+        if is_empty(body) {
+            return Err(ApiError::bad_request());
+        }
+        let mut request: Self = json::parse(body, unknown)?;
+        if request.config.name.is_empty() {
+            stream.clone_into(&mut request.config.name);
+        }
+        if request.config.name != stream {
+            return Err(ApiError::stream_mismatch());
+        }
+        if has_path_separator(stream) {
+            return Err(ApiError::stream_name_contains_path_separators());
+        }
+        Ok(request)
+    }
+}
+
 /// `CONSUMER.PAUSE.S.C`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PauseRequest {

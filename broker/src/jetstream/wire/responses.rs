@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use super::info::{ConsumerInfo, StreamInfo};
+use super::info::{ConsumerInfo, StreamInfo, StreamState};
 use super::message::StoredMessage;
 use super::paging::Page;
-use crate::jetstream::config::Time;
 use crate::jetstream::config::json::absent;
+use crate::jetstream::config::{StreamConfig, Time};
 
 /// `stream_create_response`, and `stream_update_response` without the last field.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -53,6 +53,22 @@ pub struct Purged {
     pub success: bool,
     /// So many messages are gone.
     pub purged: u64,
+}
+
+/// `stream_snapshot_response`
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SnapshotBegun {
+    /// What the stream is declared to be.
+    pub config: StreamConfig,
+    /// What it holds.
+    pub state: StreamState,
+}
+
+/// `stream_restore_response`; an error has the field as well.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct RestoreBegun {
+    /// Where the backup is to be sent.
+    pub deliver_subject: String,
 }
 
 /// `stream_names_response`

@@ -33,7 +33,8 @@ impl StreamConfig {
         if self.mirror_direct && self.mirror.is_none() {
             return Err(ApiError::stream_invalid_config("stream has no mirror but does have mirror direct"));
         }
-        let config = self.checked(limits, pedantic)?;
+        let mut config = self.checked(limits, pedantic)?;
+        config.check_copies(existing.clone(), pedantic)?;
         if config.num_replicas > 1 {
             return Err(ApiError::stream_replicas_not_supported());
         }

@@ -1,0 +1,35 @@
+//! What is told of each request to the API.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::who::ClientInfo;
+use super::{Head, head, tell};
+use crate::client::Client;
+use crate::server::Server;
+
+#[derive(Serialize)]
+struct Audit<'a> {
+    #[serde(flatten)]
+    head: Head,
+    server: &'a str,
+    client: Option<ClientInfo>,
+    subject: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    request: &'a str,
+    response: &'a str,
+}
+
+/// Somebody asked for something and was answered.
+pub fn api_request(server: &Arc<Server>, client: Option<&Client>, subject: &str, request: &[u8], response: &[u8]) {
+    let (request, response) = (String::from_utf8_lossy(request), String::from_utf8_lossy(response));
+    tell(server, "$JS.EVENT.ADVISORY.API", || Audit {
+        head: head("advisory.v1.api_audit"),
+        server: server.name(),
+        client: client.map(|client| ClientInfo::of(server, client)),
+        subject,
+        request: &request,
+        response: &response,
+    });
+}

@@ -1,0 +1,289 @@
+//! The task that copies from one stream to another.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use sublog_storage::index::{FilterSet, SubjectFilter};
+use sublog_storage::{Record, Selection, Visit};
+use tokio::sync::{oneshot, watch};
+
+use super::origin;
+use super::position::{self, Position};
+use super::progress::Progress;
+use crate::clock;
+use crate::jetstream::config::Time;
+use crate::jetstream::config::transform::Transform;
+use crate::jetstream::errors::ApiError;
+use crate::jetstream::read::{self, Unreadable};
+use crate::jetstream::store::{Span, StreamLog};
+use crate::jetstream::stream::copied::{Copied, NotTaken};
+use crate::jetstream::streams::Declared;
+use crate::server::Server;
+
+/// Bytes of the other log that are looked at before they are written, and others have a turn.
+const TURN_BYTES: usize = 1 << 20;
+/// After something failed, and between two looks for a stream that is not there.
+const RETRY: Duration = Duration::from_millis(500);
+/// A copier that has nothing to do says that it is there.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Positions are noted no more often.
+const NOTE_PAUSE: Duration = Duration::from_secs(1);
+
+/// See the module.
+pub(super) struct Copier {
+    server: Arc<Server>,
+    target: Declared,
+    progress: Arc<Progress>,
+    is_mirror: bool,
+    epoch: u64,
+    transforms: Vec<Option<Transform>>,
+    filters: FilterSet,
+    selects: (String, String),
+}
+
+/// Why a copier stopped following a stream.
+enum Left {
+    /// It ends.
+    Over,
+    /// To be tried again.
+    Failed(ApiError),
+}
+
+fn unreadable(error: &Unreadable) -> Left {
+    tracing::warn!("A stream cannot be read to be copied: {error}");
+    Left::Failed(ApiError::general("the stream cannot be read"))
+}
+
+impl Copier {
+    pub(super) fn new(
+        server: Arc<Server>,
+        target: Declared,
+        progress: Arc<Progress>,
+        is_mirror: bool,
+        epoch: u64,
+    ) -> Self {
+        let source = &progress.source;
+        let all = |text: &str| if text.is_empty() { ">".to_owned() } else { text.to_owned() };
+        let wanted: Vec<String> = if source.subject_transforms.is_empty() {
+            vec![all(&source.filter_subject)]
+        } else {
+            source.subject_transforms.iter().map(|one| all(&one.src)).collect()
+        };
+        // All of them were checked when the stream was declared.
+        let filters =
+            FilterSet::new(wanted.iter().filter_map(|one| SubjectFilter::parse(one.as_bytes()).ok()).collect());
+        let transforms = source.subject_transforms.iter().map(|one| Transform::new(&one.src, &one.dest).ok().flatten());
+        let (transforms, selects) = (transforms.collect(), origin::selects(source));
+        Self { server, target, is_mirror, epoch, transforms, filters, selects, progress }
+    }
+
+    fn is_over(&self) -> bool {
+        self.target.stream.is_gone()
+            || !self.target.stream.copies.is_current(self.epoch)
+            || self.server.stopping.load(Ordering::Acquire)
+    }
+
+    /// Copies until the stream is gone, is to be filled in another way, or the server stops.
+    pub(super) async fn run(self) {
+        while !self.is_over() {
+            let name = &self.progress.source.name;
+            let found = self.server.jetstream.get(name);
+            let left = match found.as_ref().map(|origin| (origin, origin.stream.log().cloned())) {
+                None => Left::Failed(ApiError::stream_not_found()),
+                Some((_, None)) => Left::Failed(ApiError::stream_offline()),
+                Some((origin, Some(log))) => self.follow(origin, &log).await,
+            };
+            if let Left::Failed(error) = left {
+                let text = error.to_string();
+                if self.progress.failed(error) && !self.is_over() {
+                    tracing::info!(stream = self.target.config.name, "Nothing is copied from '{name}' for now: {text}");
+                }
+                self.rest(RETRY).await;
+            }
+        }
+    }
+
+    async fn rest(&self, pause: Duration) {
+        tokio::select! {
+            () = self.target.stream.copies.changed.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+
+    /// Copies from a stream as long as it is there.
+    async fn follow(&self, origin: &Declared, log: &Arc<StreamLog>) -> Left {
+        let identity = origin::identity(&origin.config.name, origin.created_ns);
+        let (from, mut position, was_noted) = match self.begin(log, &identity) {
+            Ok(begin) => begin,
+            Err(error) => return unreadable(&error),
+        };
+        let mut selection = log.log().select(self.filters.clone(), from);
+        let mut readable = log.readable();
+        let mut messages = VecDeque::new();
+        let mut noted = (was_noted, clock::ticks());
+        loop {
+            if self.is_over() || origin.stream.is_gone() {
+                self.note(&mut noted, &position, true);
+                return if self.is_over() { Left::Over } else { Left::Failed(ApiError::stream_not_found()) };
+            }
+            readable.mark_unchanged();
+            let read = match self.read(&mut selection, &identity, &mut messages) {
+                Ok(read) => read,
+                Err(error) => return unreadable(&error),
+            };
+            while !messages.is_empty() {
+                let Err(left) = self.write(&mut messages).await else { continue };
+                return left;
+            }
+            if let Some(last) = read {
+                self.progress.copied(last);
+                position.seq = last;
+                position.identity.clone_from(&identity);
+                position.target_seq = self.target.stream.log().map_or(0, |log| log.log().readable_seq());
+            }
+            self.note(&mut noted, &position, false);
+            match self.lag(log, &selection) {
+                Ok(0) => {
+                    self.progress.heard(0);
+                    self.wait(&mut readable).await;
+                }
+                Ok(lag) => {
+                    self.progress.heard(lag);
+                    tokio::task::yield_now().await;
+                }
+                Err(error) => return unreadable(&error),
+            }
+        }
+    }
+
+    async fn wait(&self, readable: &mut watch::Receiver<u64>) {
+        tokio::select! {
+            _ = readable.changed() => {}
+            () = self.target.stream.copies.changed.notified() => {}
+            () = tokio::time::sleep(HEARTBEAT) => {}
+        }
+    }
+
+    /// Messages that are still to be copied.
+    fn lag(&self, log: &StreamLog, selection: &Selection) -> Result<u64, Unreadable> {
+        let (next, last) = (selection.next_seq(), log.log().readable_seq());
+        if next > last {
+            return Ok(0);
+        }
+        Ok(read::or_nothing(log.log().count(&self.filters, next, last))?)
+    }
+
+    /// The number to begin with, and where a source is and was noted to be.
+    fn begin(&self, log: &StreamLog, identity: &str) -> Result<(u64, Position, Position), Unreadable> {
+        let source = &self.progress.source;
+        let configured = || match (source.opt_start_seq, source.opt_start_time.and_then(Time::ns)) {
+            (0, Some(ns)) => Ok::<u64, Unreadable>(log.log().seek_time(ns)?),
+            (seq, _) => Ok(seq.max(1)),
+        };
+        if self.is_mirror {
+            let last = self.target.stream.last_seq();
+            let from = if last == 0 { configured()? } else { last + 1 };
+            return Ok((from, Position::default(), Position::default()));
+        }
+        let nowhere = || (u64::MAX, Position::default(), Position::default());
+        let Some(own) = self.target.stream.log() else { return Ok(nowhere()) };
+        let (name, created_ns) = (&self.target.config.name, self.target.created_ns);
+        let meta = self.server.jetstream.positions.meta();
+        let (position, noted) = position::find(meta, name, created_ns, own.log(), source)?;
+        self.progress.copied(position.seq);
+        if position.seq == 0 {
+            return Ok((configured()?, position, noted));
+        }
+        if !position.identity.is_empty() && position.identity != identity {
+            // Another stream of that name: it was made anew.
+            return Ok((1, position, noted));
+        }
+        Ok((position.seq + 1, position, noted))
+    }
+
+    /// Reads some messages as they are to be stored; the number of the last of them.
+    fn read(
+        &self,
+        selection: &mut Selection,
+        identity: &str,
+        messages: &mut VecDeque<Copied>,
+    ) -> Result<Option<u64>, Unreadable> {
+        let mut last = None;
+        selection.visit(TURN_BYTES, &mut |visit| {
+            if let Visit::Record(record) = visit {
+                last = Some(record.seq);
+                messages.push_back(self.copy(&record.to_record(), identity));
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(last)
+    }
+
+    fn copy(&self, record: &Record, identity: &str) -> Copied {
+        let transformed = self.transforms.iter().flatten().find_map(|one| one.apply(&record.subject, random()));
+        let subject = transformed.map_or_else(|| record.subject.clone(), Bytes::from);
+        let (payload, expires_at_ns) = (record.payload.clone(), record.expires_at_ns);
+        let expires_at_ns = expires_at_ns.filter(|_| self.target.config.allow_msg_ttl);
+        if self.is_mirror {
+            let (seq, headers) = (Some(record.seq), record.headers.clone());
+            return Copied { seq, ts_ns: record.ts_ns, expires_at_ns, subject, headers, payload };
+        }
+        let (filters, destinations) = &self.selects;
+        let name = &self.progress.source.name;
+        let (seq, from) = (record.seq, String::from_utf8_lossy(&record.subject));
+        let value = format!("{name} {seq} {filters} {destinations} {from} {identity}");
+        let headers = Bytes::from(origin::headers_of_copy(&record.headers, &value));
+        Copied { seq: None, ts_ns: clock::unix_ns(), expires_at_ns, subject, headers, payload }
+    }
+
+    /// Stores some of the messages, and waits until they are on disk.
+    async fn write(&self, messages: &mut VecDeque<Copied>) -> Result<(), Left> {
+        let taken = tokio::task::block_in_place(|| self.target.stream.take_copied(&self.server, messages));
+        let span = match taken {
+            Ok(span) => span,
+            Err(NotTaken::Full) => {
+                // Whatever takes so long is told by others.
+                self.rest(Duration::from_millis(20)).await;
+                return if self.is_over() { Err(Left::Over) } else { Ok(()) };
+            }
+            Err(NotTaken::Refused(error)) => return Err(Left::Failed(error)),
+        };
+        let Some(log) = self.target.stream.log().filter(|_| !span.is_empty()) else { return Ok(()) };
+        match committed(log, span).await {
+            Ok(()) => Ok(()),
+            Err(why) => Err(Left::Failed(ApiError::stream_store_failed(why))),
+        }
+    }
+
+    /// Notes where a source is, if that is new, and not too often unless it `must`.
+    fn note(&self, noted: &mut (Position, Duration), position: &Position, must: bool) {
+        if self.is_mirror || noted.0 == *position || (!must && clock::ticks() < noted.1 + NOTE_PAUSE) {
+            return;
+        }
+        let (meta, name) = (self.server.jetstream.positions.meta(), &self.target.config.name);
+        if let Err(error) = position::note(meta, name, &self.progress.source, position) {
+            tracing::warn!(stream = name, "Where a source is cannot be noted: {error}");
+        }
+        *noted = (position.clone(), clock::ticks());
+    }
+}
+
+/// For destinations that ask for a random number.
+fn random() -> u32 {
+    u32::try_from(clock::unix_ns().unsigned_abs() & 0x7fff_ffff).unwrap_or(0)
+}
+
+/// Waits until all of a span is committed.
+async fn committed(log: &StreamLog, span: Span) -> Result<(), String> {
+    let (tell, told) = oneshot::channel();
+    let call = move |result: Result<(), sublog_storage::LogError>| {
+        // Who waits does so until he is told, or has ended.
+        let _ = tell.send(result.map_err(|_| "the message log cannot be written".to_owned()));
+    };
+    log.when_committed(span, Box::new(call));
+    told.await.unwrap_or_else(|_| Err("the message log is closed".to_owned()))
+}

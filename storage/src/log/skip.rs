@@ -1,0 +1,30 @@
+//! Numbers that nobody gets.
+
+use super::Log;
+use crate::batch::RecordBatch;
+use crate::error::AppendError;
+use crate::state::Appended;
+
+/// No number beyond this is given out because somebody leaves others out, in hope of room for what follows.
+const SEQ_MAX: u64 = 1 << 62;
+
+impl Log {
+    /// Leaves out all numbers before `next_seq` that were not given out yet. Like [`Log::append_then_wait`]: for a caller that
+    /// waits for [`Appended::last_seq`], which is the last number left out.
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    pub fn skip_to(&self, next_seq: u64) -> Result<Appended, AppendError> {
+        let mut queue = self.shared.queue.lock();
+        if let Some(error) = queue.dead.as_ref().or(queue.full.as_ref()) {
+            return Err(AppendError::Failed(error.clone()));
+        }
+        let first_seq = queue.next_seq.max(next_seq.min(SEQ_MAX));
+        if first_seq > queue.next_seq {
+            let mut batch = RecordBatch::new();
+            batch.skip(first_seq - queue.next_seq);
+            queue.push(&mut batch);
+        }
+        Ok(Appended { first_seq, last_seq: first_seq - 1 })
+    }
+}
