@@ -7,23 +7,27 @@
 //! Locks: `acks` may be held while `out` is taken, never the other way round.
 
 pub mod acks;
+mod begin;
 pub mod connection;
 mod desks;
 mod fanout;
 pub mod handshake;
 mod input;
+pub mod layers;
 mod operations;
 pub mod outbound;
 pub mod sender;
 mod subscriptions;
 
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::clock;
+use crate::tls::handshake::Secured;
 use outbound::Outbound;
 
 /// Why a connection ended, in the words that the monitoring endpoints use.
@@ -49,10 +53,11 @@ pub enum CloseReason {
     ServerShutdown,
     HeaderViolation,
     NoRespondersRequiresHeaders,
+    TlsHandshake,
 }
 
 impl CloseReason {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::Open,
         Self::ClientClosed,
         Self::AuthenticationTimeout,
@@ -71,6 +76,7 @@ impl CloseReason {
         Self::ServerShutdown,
         Self::HeaderViolation,
         Self::NoRespondersRequiresHeaders,
+        Self::TlsHandshake,
     ];
 
     /// The text.
@@ -95,6 +101,7 @@ impl CloseReason {
             Self::ServerShutdown => "Server Shutdown",
             Self::HeaderViolation => "Message Header Violation",
             Self::NoRespondersRequiresHeaders => "No Responders Requires Headers",
+            Self::TlsHandshake => "TLS Handshake Failure",
         }
     }
 
@@ -159,6 +166,12 @@ pub struct Client {
     pub last_activity_ms: AtomicU64,
     /// `clock::ticks_ms` when it connected.
     pub start_ms: u64,
+    /// The same when it could begin to speak: after its handshake, if it has one.
+    pub speaks_from_ms: AtomicU64,
+    /// It is just encrypting its connection, and can be told nothing.
+    pub in_handshake: AtomicBool,
+    /// How its connection is encrypted, if it is.
+    pub secured: OnceLock<Secured>,
     /// The server reads nothing from it, because the log has no room: it cannot be heard.
     pub held_back: AtomicBool,
     /// Pings it has not answered.
@@ -195,6 +208,9 @@ impl Client {
             ready: AtomicBool::new(false),
             last_activity_ms: AtomicU64::new(start_ms),
             start_ms,
+            speaks_from_ms: AtomicU64::new(start_ms),
+            in_handshake: AtomicBool::new(false),
+            secured: OnceLock::new(),
             held_back: AtomicBool::new(false),
             pings_out: AtomicU64::new(0),
             ping_sent_ms: AtomicU64::new(0),

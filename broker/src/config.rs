@@ -1,5 +1,7 @@
 //! What a server is told before it starts: plain values, already checked, from whatever front end read them.
 
+mod tls;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,6 +9,7 @@ use sublog_protocol::limits as protocol_limits;
 use sublog_storage::{ScrubOptions, SyncMode};
 
 use crate::limits;
+pub use tls::{HandshakeFirst, Pair, TlsOptions};
 
 /// Everything a server needs to know. [`Default`] is the server that `sublog` without arguments starts.
 #[derive(Debug, Clone)]
@@ -23,8 +26,14 @@ pub struct ServerOptions {
     pub monitor_port: Option<u16>,
     /// Address of the monitoring endpoints, where it is another one than that for clients.
     pub monitor_host: Option<String>,
+    /// Monitoring is encrypted, as clients are.
+    pub monitor_tls: bool,
     /// Who may connect.
     pub auth: Auth,
+    /// How client connections are encrypted; `None` leaves them plain.
+    pub tls: Option<TlsOptions>,
+    /// Clients that do not encrypt are served as well.
+    pub allow_non_tls: bool,
     /// Written with the process id once the server listens, removed when it ends.
     pub pid_file: Option<PathBuf>,
     /// Directory for the ports file.
@@ -145,7 +154,10 @@ impl Default for ServerOptions {
             store_dir: PathBuf::from("sublog-data"),
             monitor_port: None,
             monitor_host: None,
+            monitor_tls: false,
             auth: Auth::None,
+            tls: None,
+            allow_non_tls: false,
             pid_file: None,
             ports_file_dir: None,
             trace: false,

@@ -18,3 +18,4 @@ pub mod replay;
 pub mod rfc3339;
 pub mod router;
 pub mod server;
+pub mod tls;

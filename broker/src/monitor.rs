@@ -1,5 +1,7 @@
 //! The monitoring endpoints, on a port of their own: what load balancers probe and people look at.
 
+mod secure;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -34,9 +36,16 @@ pub async fn start(server: &Arc<Server>) -> Result<Option<SocketAddr>, ServeErro
         .route("/healthz", get(healthz))
         .route("/streamz", get(streamz))
         .with_state(server.clone());
-    tracing::info!("Starting http monitor on {address}");
+    let serving = if server.options.monitor_tls {
+        tracing::info!("Starting https monitor on {address}");
+        let listener = secure::SecureListener::new(server, listener).map_err(failed)?;
+        tokio::spawn(axum::serve(listener, routes).into_future())
+    } else {
+        tracing::info!("Starting http monitor on {address}");
+        tokio::spawn(axum::serve(listener, routes).into_future())
+    };
     tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, routes).await {
+        if let Ok(Err(error)) = serving.await {
             tracing::error!("The monitoring endpoints ended: {error}");
         }
     });
@@ -82,7 +91,7 @@ async fn varz(State(server): State<Arc<Server>>) -> Json<Value> {
     let out_bytes: u64 = clients.iter().map(|c| c.stats.out_bytes.load(Ordering::Relaxed)).sum();
     let streams = api::streams(&server);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    Json(json!({
+    let mut fields = json!({
         "server_id": server.id,
         "server_name": server.name(),
         "version": NATS_VERSION,
@@ -120,8 +129,12 @@ async fn varz(State(server): State<Arc<Server>>) -> Json<Value> {
             "syncs": streams.iter().map(|s| s.syncs).sum::<u64>(),
             "commits": streams.iter().map(|s| s.commits).sum::<u64>(),
             "streams": streams,
+            "tls_handshakes": stats.handshakes.load(Ordering::Relaxed),
+            "tls_resumed": stats.resumed.load(Ordering::Relaxed),
         },
-    }))
+    });
+    secure::describe_server(&server, &mut fields);
+    Json(fields)
 }
 
 /// Resident memory in bytes, 0 where the system does not tell.
@@ -160,7 +173,7 @@ fn connection(client: &Client) -> Value {
     let identity = client.identity.lock().clone();
     let idle_ms = clock::ticks_ms().saturating_sub(client.last_activity_ms.load(Ordering::Relaxed));
     let last = clock::wall() - std::time::Duration::from_millis(idle_ms);
-    json!({
+    let mut fields = json!({
         "cid": client.id,
         "kind": "Client",
         "type": "nats",
@@ -182,7 +195,9 @@ fn connection(client: &Client) -> Value {
         "lang": identity.lang.unwrap_or_default(),
         "version": identity.version.unwrap_or_default(),
         "authorized_user": identity.user.unwrap_or_default(),
-    })
+    });
+    secure::describe(client, &mut fields);
+    fields
 }
 
 async fn streamz(State(server): State<Arc<Server>>) -> Json<Value> {

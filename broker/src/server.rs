@@ -24,9 +24,11 @@ pub use reload::{Fresh, Reload};
 use crate::capture::Capture;
 use crate::client::Client;
 use crate::client::sender::Senders;
-use crate::config::{Auth, ServerOptions};
+use crate::config::{Auth, HandshakeFirst, ServerOptions};
 use crate::jetstream::{self, JetStream};
 use crate::router::Router;
+use crate::tls::Tls;
+use crate::tls::handshake::Shaker;
 
 /// First bytes of the subjects that the server itself answers.
 pub const API_PREFIX: &[u8] = b"$SUBLOG.";
@@ -51,6 +53,9 @@ pub struct ServerStats {
     pub slow_consumers: AtomicU64,
     pub stale_connections: AtomicU64,
     pub stalls: AtomicU64,
+    /// Encrypted connections, and those of them that went on with an earlier session.
+    pub handshakes: AtomicU64,
+    pub resumed: AtomicU64,
     pub total_connections: AtomicU64,
     pub replays: AtomicI64,
     /// Messages of clients that are gone, so that totals never go back.
@@ -81,6 +86,10 @@ pub struct Server {
     pub stats: ServerStats,
     /// Where replays run.
     pub replay_runtime: tokio::runtime::Handle,
+    /// Where handshakes run.
+    pub shaker: Shaker,
+    /// How client connections are encrypted, if they are.
+    tls: RwLock<Option<Arc<Tls>>>,
     /// Public key that names the server.
     pub id: String,
     /// When it started.
@@ -101,6 +110,19 @@ impl Server {
     #[must_use]
     pub fn current(&self) -> Arc<ServerOptions> {
         self.current.read().clone()
+    }
+
+    /// How client connections that begin now are encrypted, if they are.
+    #[must_use]
+    pub fn tls(&self) -> Option<Arc<Tls>> {
+        self.tls.read().clone()
+    }
+
+    /// Whether clients that do not encrypt are served as well, though they could: unless all have to begin with that.
+    #[must_use]
+    pub fn tls_is_optional(&self) -> bool {
+        let always_first = self.tls().is_some_and(|tls| tls.options.first == HandshakeFirst::Yes);
+        self.current().allow_non_tls && !always_first
     }
 
     /// A connection id.
@@ -149,7 +171,8 @@ impl Server {
     /// INFO for one client.
     #[must_use]
     pub fn info(&self, client: &Client) -> ServerInfo {
-        let current = self.current();
+        let (current, tls) = (self.current(), self.tls());
+        let optional = self.tls_is_optional();
         ServerInfo {
             server_id: self.id.clone(),
             server_name: self.name().to_owned(),
@@ -161,6 +184,9 @@ impl Server {
             jetstream: true,
             auth_required: !matches!(current.auth, Auth::None),
             max_payload: i64::try_from(current.limits.max_payload).unwrap_or(i64::MAX),
+            tls_required: tls.is_some() && !optional,
+            tls_available: tls.is_some() && optional,
+            tls_verify: tls.is_some_and(|tls| tls.options.verify),
             client_id: client.id,
             client_ip: client.remote.ip().to_string(),
             ldm: self.lame_duck.load(Ordering::Relaxed),

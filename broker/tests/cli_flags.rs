@@ -143,8 +143,7 @@ fn help_and_version_in_every_form() {
 
 #[test]
 fn what_would_be_ignored_is_refused() {
-    let flags = "-js --jetstream -ms --https_port --client_advertise --max_traced_msg_len --tls --tlscert --tlskey --tlsverify --tlscacert \
-                 --help_tls --routes --cluster --cluster_listen --cluster_name --cluster_advertise --no_advertise \
+    let flags = "-js --jetstream --client_advertise --max_traced_msg_len --routes --cluster --cluster_listen --cluster_name --cluster_advertise --no_advertise \
                  --connect_retries --profile";
     for flag in flags.split_whitespace() {
         for line in [flag.to_owned(), format!("{flag}=x"), format!("-D {flag} x")] {

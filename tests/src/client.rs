@@ -1,7 +1,7 @@
 //! A client that shows every byte the server sends, decoded, and sends whatever bytes a test wants.
 
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::ErrorKind;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -92,10 +92,22 @@ pub enum Seen {
     Closed,
 }
 
+/// What carries a client's bytes: a socket, or something over one.
+pub trait Carrier: std::io::Read + std::io::Write + std::fmt::Debug + Send {
+    /// The socket below.
+    fn socket(&self) -> &TcpStream;
+}
+
+impl Carrier for TcpStream {
+    fn socket(&self) -> &TcpStream {
+        self
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct RawClient {
-    stream: TcpStream,
+    stream: Box<dyn Carrier>,
     buffer: Vec<u8>,
     taken: usize,
     /// Read ahead while something else was waited for.
@@ -125,20 +137,26 @@ impl RawClient {
         let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        let mut client = Self {
-            stream,
-            buffer: Vec::new(),
-            taken: 0,
-            aside: VecDeque::new(),
-            info: Value::Null,
-            answers_pings: true,
-            closed: false,
-        };
+        Self::over(Box::new(stream))
+    }
+
+    /// Reads INFO from what is connected already.
+    ///
+    /// # Errors
+    /// The connection ended before INFO.
+    pub fn over(stream: Box<dyn Carrier>) -> std::io::Result<Self> {
+        let mut client = Self::speaking(stream, Value::Null);
         match client.receive(PATIENCE)? {
             Some(Seen::Info(info)) => client.info = info,
             other => return Err(std::io::Error::other(format!("{other:?} instead of INFO"))),
         }
         Ok(client)
+    }
+
+    /// A client that has read INFO already.
+    #[must_use]
+    pub fn speaking(stream: Box<dyn Carrier>, info: Value) -> Self {
+        Self { stream, buffer: Vec::new(), taken: 0, aside: VecDeque::new(), info, answers_pings: true, closed: false }
     }
 
     /// CONNECT and PING in one write; waits for the PONG. For clients with `protocol` 1 also for the INFO after it.
@@ -181,7 +199,8 @@ impl RawClient {
     /// # Errors
     /// It is gone.
     pub fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.stream.write_all(bytes)
+        self.stream.write_all(bytes)?;
+        self.stream.flush()
     }
 
     /// PUB.
@@ -265,7 +284,7 @@ impl RawClient {
         if left.is_zero() {
             return Ok(false);
         }
-        self.stream.set_read_timeout(Some(left))?;
+        self.stream.socket().set_read_timeout(Some(left))?;
         let before = self.buffer.len();
         self.buffer.resize(before + READ_BYTES, 0);
         let read = self.stream.read(&mut self.buffer[before..]);
@@ -384,7 +403,7 @@ impl RawClient {
     /// # Panics
     /// The connection is gone.
     pub fn finish_sending(&mut self) {
-        self.stream.shutdown(Shutdown::Write).expect("the socket is open");
+        self.stream.socket().shutdown(Shutdown::Write).expect("the socket is open");
     }
 
     /// The address of this end.
@@ -393,6 +412,6 @@ impl RawClient {
     /// The connection is gone.
     #[must_use]
     pub fn local_address(&self) -> SocketAddr {
-        self.stream.local_addr().expect("the socket is open")
+        self.stream.socket().local_addr().expect("the socket is open")
     }
 }

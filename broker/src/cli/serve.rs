@@ -7,6 +7,7 @@
 mod file;
 mod read;
 mod request;
+mod tls;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -34,7 +35,10 @@ struct Draft {
     user: Option<String>,
     password: Option<String>,
     token: Option<String>,
+    auth_timeout_given: bool,
+    tls: tls::Flags,
     help: bool,
+    help_tls: bool,
     version: bool,
     config: Option<PathBuf>,
     check: bool,
@@ -60,6 +64,9 @@ pub fn parse(args: &[OsString]) -> Result<Request, UsageError> {
     }
     if draft.help {
         return Ok(Request::Help);
+    }
+    if draft.help_tls {
+        return Ok(Request::HelpTls);
     }
     if draft.version {
         return Ok(Request::Version);
@@ -110,6 +117,7 @@ pub fn flags_help() -> String {
 fn finish(mut draft: Draft) -> Result<Serve, UsageError> {
     let refuse =
         |flag: &str, reason: &str| Err(UsageError::BadValue { flag: flag.to_owned(), reason: reason.to_owned() });
+    tls::finish(&mut draft)?;
     draft.server.auth = match (draft.user, draft.password, draft.token) {
         (None, None, None) => Auth::None,
         (Some(user), Some(password), None) => Auth::UserPassword { user, password },
@@ -129,7 +137,7 @@ fn finish(mut draft: Draft) -> Result<Serve, UsageError> {
         return refuse("--lame_duck_grace_period", "must be shorter than --lame_duck_duration");
     }
     if draft.server.monitor_port.is_some_and(|port| port != 0 && port == draft.server.port) {
-        return refuse("-m", "the clients' port is the same");
+        return refuse(if draft.server.monitor_tls { "-ms" } else { "-m" }, "the clients' port is the same");
     }
     draft.log.trace = draft.server.trace;
     let (config, places, warnings) = (None, Vec::new(), Vec::new());
@@ -140,6 +148,7 @@ const HEAD_SERVER: &str = "Server";
 const HEAD_RECORD: &str = "Recording";
 const HEAD_LOG: &str = "Logging";
 const HEAD_AUTH: &str = "Authorization";
+const HEAD_TLS: &str = "Encryption";
 const HEAD_LIMITS: &str = "Limits";
 const HEAD_CONFIG: &str = "Configuration";
 const HEAD_COMMON: &str = "Common";
@@ -180,14 +189,11 @@ const FLAGS: &[Flag<Draft>] = &[
         ["m", "http_port"],
         Some("port"),
         "Port for monitoring over HTTP; -1 takes a free one, 0 is none (default 0).",
-        |d, v| {
-            d.server.monitor_port = match values::port(v.text()?)? {
-                Port::Free => Some(0),
-                Port::Default => None,
-                Port::Number(port) => Some(port),
-            }
-        }
+        |d, v| { tls::monitor(d, v, false)? }
     ),
+    flag!(HEAD_SERVER, ["ms", "https_port"], Some("port"), "Port for monitoring over HTTPS, instead of -m.", |d, v| {
+        tls::monitor(d, v, true)?
+    }),
     flag!(HEAD_SERVER, ["P", "pid"], Some("file"), "File to write the process id to.", |d, v| {
         d.server.pid_file = Some(v.path()?)
     }),
@@ -310,6 +316,20 @@ const FLAGS: &[Flag<Draft>] = &[
     }),
     flag!(HEAD_AUTH, ["auth"], Some("token"), "Token that clients must present.", |d, v| {
         d.token = Some(v.word()?.to_owned())
+    }),
+    flag!(HEAD_TLS, ["tls"], None, "Encrypt client connections; needs --tlscert and --tlskey.", |d, v| {
+        d.tls.on = Some(values::switch(v.text()?)?)
+    }),
+    flag!(HEAD_TLS, ["tlscert"], Some("file"), "Certificate of the server, and those up to its authority.", |d, v| {
+        d.tls.cert = Some(v.path()?)
+    }),
+    flag!(HEAD_TLS, ["tlskey"], Some("file"), "Its private key.", |d, v| d.tls.key = Some(v.path()?)),
+    flag!(HEAD_TLS, ["tlsverify"], None, "Clients must show a certificate of an authority in --tlscacert.", |d, v| {
+        d.tls.verify = Some(values::switch(v.text()?)?)
+    }),
+    flag!(HEAD_TLS, ["tlscacert"], Some("file"), "Authorities of the clients.", |d, v| d.tls.ca = Some(v.path()?)),
+    flag!(HEAD_TLS, ["help_tls"], None, "Print what can be chosen in the tls block of a configuration.", |d, v| {
+        d.help_tls = values::switch(v.text()?)?
     }),
     flag!(
         HEAD_LIMITS,

@@ -6,10 +6,8 @@ use super::flags::Unsupported;
 /// feature arrives.
 pub(crate) const UNSUPPORTED: &[Unsupported] = &[
     Unsupported { names: &["js", "jetstream"], reason: "no JetStream API (messages are recorded without it)" },
-    Unsupported { names: &["ms", "https_port"], reason: "monitoring is plain HTTP (-m)" },
     Unsupported { names: &["client_advertise"], reason: "no cluster to advertise to" },
     Unsupported { names: &["max_traced_msg_len"], reason: "payloads are not traced" },
-    Unsupported { names: &["tls", "tlscert", "tlskey", "tlsverify", "tlscacert", "help_tls"], reason: "no TLS" },
     Unsupported {
         names: &[
             "routes",

@@ -19,9 +19,10 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 
 use super::acks::{self, Answer};
+use super::begin::{Begun, begin};
 use super::desks::Desks;
 use super::fanout::Fanout;
-use super::input::reserve;
+use super::input::{Input, reserve};
 use super::outbound::Kind;
 use super::subscriptions::Subscriptions;
 use super::{Client, CloseReason, operations};
@@ -34,7 +35,7 @@ use crate::router::batches::Entered;
 use crate::server::Server;
 
 /// How long last words may take to reach a client that is being closed.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+pub(super) const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// What only the connection's own task touches.
 pub(super) struct Connection {
@@ -87,30 +88,38 @@ pub async fn serve(server: Arc<Server>, stream: TcpStream, remote: SocketAddr) {
         client.out.ready().await;
         client.send(&mut out, Kind::Control);
         client.close(CloseReason::MaximumConnections);
-        finish(&server, &client, &mut reader).await;
+        finish(&server, &client, Some(&mut reader)).await;
         return;
     }
     tracing::debug!(client = %client, "Client connection created");
-    client.out.ready().await;
-    let mut info = Vec::new();
-    encode::info(&mut info, &server.info(&client));
-    client.send(&mut info, Kind::Control);
-
+    let begun = tokio::select! {
+        begun = begin(&server, &client, reader) => begun,
+        () = client.closed() => Begun::Over(None),
+    };
+    let mut input = match begun {
+        Begun::Ready(input) => input,
+        Begun::Over(mut reader) => {
+            client.out.abandon();
+            finish(&server, &client, reader.as_mut()).await;
+            server.leave(&client);
+            return;
+        }
+    };
     let mut connection = Connection::new(server.clone(), client.clone());
     let reason = tokio::select! {
-        reason = connection.read_loop(&mut reader) => reason,
+        reason = connection.read_loop(&mut input) => reason,
         reason = client.out.write_loop() => reason,
         () = client.closed() => client.close_reason(),
     };
     client.close(reason);
     connection.subscriptions.end_all(&server, &client);
     drop(connection);
-    finish(&server, &client, &mut reader).await;
+    finish(&server, &client, Some(input.socket())).await;
     server.leave(&client);
 }
 
 /// Says the last words, if there are any and somebody may hear them, and lets go of the socket.
-async fn finish(server: &Server, client: &Client, reader: &mut OwnedReadHalf) {
+async fn finish(server: &Server, client: &Client, reader: Option<&mut OwnedReadHalf>) {
     let reason = client.close_reason();
     let broken = matches!(reason, CloseReason::WriteError | CloseReason::ReadError) || reason.is_slow_consumer();
     if reason.is_slow_consumer() {
@@ -119,8 +128,9 @@ async fn finish(server: &Server, client: &Client, reader: &mut OwnedReadHalf) {
     }
     if !broken {
         client.out.flush(LAST_WORDS).await;
+        client.out.farewell(LAST_WORDS).await;
         client.out.shutdown_socket();
-        if reason != CloseReason::ClientClosed {
+        if let Some(reader) = reader.filter(|_| reason != CloseReason::ClientClosed) {
             // Closing with unread bytes resets the connection, and the reset may overtake the last words.
             let mut sink = [0_u8; 4096];
             let linger = async { while matches!(reader.read(&mut sink).await, Ok(n) if n > 0) {} };
@@ -181,7 +191,7 @@ impl Connection {
     }
 
     /// Reads until the client or a violation ends it.
-    async fn read_loop(&mut self, reader: &mut OwnedReadHalf) -> CloseReason {
+    async fn read_loop(&mut self, reader: &mut Input) -> CloseReason {
         let mut buffer: Vec<u8> = Vec::new();
         let mut want = READ_BUFFER_IDLE_BYTES;
         let mut at_least = 0;

@@ -98,6 +98,7 @@ impl Settings {
         report.errors.extend(authorization::check(&map));
         report.errors.extend(tls::check(&map));
         report.errors.extend(accounts::check(&map));
+        report.warnings.extend(tls::remarks(&map));
         if report.errors.is_empty() {
             Ok(Self { map, warnings: report.warnings, refusals: report.refusals })
         } else {

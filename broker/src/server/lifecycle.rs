@@ -28,10 +28,17 @@ use crate::jetstream::consumer::restore;
 use crate::jetstream::streams::Streams;
 use crate::logging::LogHandle;
 use crate::router::Router;
+use crate::tls::handshake::Shaker;
+use crate::tls::{Tls, TlsError};
 use crate::{clock, limits, monitor};
 
 /// Threads that read history for replays. Two, so that one slow page does not hold up every reader.
 const REPLAY_THREADS: usize = 2;
+
+/// Threads for handshakes: half of the cores, so that a crowd of new clients leaves the other half to those that are there.
+fn handshake_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).div_ceil(2)
+}
 
 /// Why a server did not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +52,8 @@ pub enum ServeError {
     Data(#[from] OpenError),
     #[error("cannot use the metadata: {0}")]
     Meta(#[from] MetaError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("cannot write {path}: {source}")]
     File { path: PathBuf, source: io::Error },
     #[error("the log could not be closed cleanly: {0}")]
@@ -67,8 +76,16 @@ pub fn run(options: ServerOptions, log: LogHandle, reload: Option<Reload>) -> Re
         .thread_name("sublog-replay")
         .build()
         .map_err(ServeError::Runtime)?;
-    let result = main.block_on(serve(options, &log, reload, replay.handle().clone()));
+    let shaking = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .worker_threads(handshake_threads())
+        .thread_name("sublog-tls")
+        .build()
+        .map_err(ServeError::Runtime)?;
+    let result =
+        main.block_on(serve(options, &log, reload, replay.handle().clone(), Shaker::new(shaking.handle().clone())));
     replay.shutdown_background();
+    shaking.shutdown_background();
     main.shutdown_timeout(Duration::from_secs(1));
     result
 }
@@ -78,10 +95,13 @@ async fn serve(
     log: &LogHandle,
     mut reload: Option<Reload>,
     replay_runtime: tokio::runtime::Handle,
+    shaker: Shaker,
 ) -> Result<(), ServeError> {
     tracing::info!("Starting sublog");
     tracing::info!("  Version:  {VERSION}");
     let mut signals = Signals::new().map_err(ServeError::Runtime)?;
+    let tls = options.tls.as_ref().map(Tls::load).transpose()?.map(Arc::new);
+    tls.iter().flat_map(|tls| &tls.warnings).for_each(|warning| tracing::warn!("{warning}"));
     let (data, meta, id) = open_data(&options)?;
     tracing::info!("  Name:     {}", options.name.as_deref().unwrap_or(&id));
     tracing::info!("  ID:       {id}");
@@ -102,6 +122,8 @@ async fn serve(
         senders: Senders::default(),
         stats: ServerStats::default(),
         replay_runtime,
+        shaker,
+        tls: RwLock::new(tls),
         id,
         start: clock::wall(),
         address,
@@ -122,6 +144,9 @@ async fn serve(
     let monitor = monitor::start(&server).await?;
     let mut notices = Notices::write(&server.options, address, monitor, None)?;
     tracing::info!("Listening for client connections on {}:{}", server.options.host, address.port());
+    if server.tls().is_some() {
+        tracing::info!("TLS required for client connections");
+    }
     tracing::info!("Server is ready");
     announce(log, &banner(&BannerFacts { options: &server.options, listen: address, monitor, recovered }));
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::lifecycle::ServeError;
-use crate::config::ServerOptions;
+use crate::config::{HandshakeFirst, ServerOptions};
 
 /// Files that say where the server is, removed when it ends.
 #[derive(Default)]
@@ -37,9 +37,12 @@ impl Notices {
             self.file(path.clone(), &pid.to_string())?;
         }
         if let Some(dir) = &options.ports_file_dir {
-            let monitoring: Vec<String> = monitor.iter().map(|address| format!("http://{address}")).collect();
+            let scheme = if options.monitor_tls { "https" } else { "http" };
+            let monitoring: Vec<String> = monitor.iter().map(|address| format!("{scheme}://{address}")).collect();
+            let always_first = options.tls.as_ref().is_some_and(|tls| tls.first == HandshakeFirst::Yes);
+            let tls = options.tls.is_some() && (!options.allow_non_tls || always_first);
             let ports = serde_json::json!({
-                "nats": [format!("nats://{address}")],
+                "nats": [format!("{}://{address}", if tls { "tls" } else { "nats" })],
                 "monitoring": monitoring,
             });
             self.file(dir.join(format!("{}_{pid}.ports", program())), &ports.to_string())?;

@@ -17,6 +17,7 @@ use crate::client::handshake::is_allowed;
 use crate::conf::Position;
 use crate::config::{Auth, ServerOptions};
 use crate::logging::{LogHandle, LogOptions};
+use crate::tls::{Tls, TlsError};
 
 /// What a configuration says now.
 #[derive(Debug)]
@@ -65,6 +66,8 @@ const FIELDS: &[Field] = &[
     fixed(&["port", "listen"], |o| o.port.to_string()),
     fixed(&["server_name"], |o| format!("{:?}", o.name)),
     fixed(&["http_port", "http"], |o| format!("{:?} {:?}", o.monitor_host, o.monitor_port)),
+    fixed(&["https_port", "https"], |o| o.monitor_tls.to_string()),
+    live(&["allow_non_tls"], |o| o.allow_non_tls.to_string()),
     fixed(&["store_dir", "jetstream.store_dir", "sublog.store_dir"], |o| o.store_dir.display().to_string()),
     fixed(&["max_pending"], |o| o.limits.max_pending.to_string()),
     fixed(&["max_subscriptions"], |o| o.limits.max_subscriptions.to_string()),
@@ -114,6 +117,7 @@ pub(super) fn reload(
 struct Prepared {
     fresh: Fresh,
     changes: Vec<String>,
+    tls: Option<Arc<Tls>>,
     log: Option<crate::logging::Prepared>,
     notices: Option<Notices>,
 }
@@ -150,7 +154,8 @@ fn prepare(
     if current.auth != fresh.server.auth {
         changes.push("authorization".to_owned());
     }
-    let mut prepared = Prepared { changes, log: None, notices: None, fresh };
+    let tls = tls(server, &fresh.server, &mut changes).map_err(|error| vec![error.to_string()])?;
+    let mut prepared = Prepared { changes, tls, log: None, notices: None, fresh };
     if reload.log != prepared.fresh.log {
         let ready = log.prepare(&prepared.fresh.log).map_err(|error| vec![error.to_string()])?;
         prepared.log = Some(ready);
@@ -164,6 +169,19 @@ fn prepare(
     Ok(prepared)
 }
 
+/// How client connections are encrypted from now on. What other options or other files do not ask for stays as it is, with
+/// the sessions that clients may go on with.
+fn tls(server: &Server, new: &ServerOptions, changes: &mut Vec<String>) -> Result<Option<Arc<Tls>>, TlsError> {
+    let (old, new) = (server.tls(), new.tls.as_ref().map(Tls::load).transpose()?);
+    match (&old, &new) {
+        (None, None) => return Ok(None),
+        (Some(old), Some(new)) if old.is_same(new) => {}
+        _ => changes.push("tls".to_owned()),
+    }
+    let same = old.filter(|old| new.as_ref().is_some_and(|new| old.is_same(new)));
+    Ok(same.or_else(|| new.map(Arc::new)))
+}
+
 fn place<'p>(field: &Field, places: &'p [(String, Position)]) -> Option<&'p Position> {
     field.keys.iter().find_map(|key| places.iter().find(|(known, _)| known == key)).map(|(_, at)| at)
 }
@@ -173,6 +191,7 @@ impl Prepared {
         let old = server.current();
         let new = Arc::new(self.fresh.server);
         *server.current.write() = new.clone();
+        *server.tls.write() = self.tls;
         server.reloads.fetch_add(1, Ordering::AcqRel);
         if let Some(log) = self.log {
             log.apply();
@@ -236,6 +255,8 @@ mod tests {
             store_dir: "d".into(),
             monitor_port: Some(1),
             monitor_host: Some("h".into()),
+            monitor_tls: true,
+            allow_non_tls: true,
             auth: Auth::Token("t".into()),
             pid_file: Some("p".into()),
             ports_file_dir: Some("p".into()),
@@ -265,7 +286,7 @@ mod tests {
         let options = shown.matches(": ").count()
             - shown.matches(": CaptureOptions").count()
             - shown.matches(": ClientLimits").count();
-        let joined = ["monitor_host", "auth"].len();
+        let joined = ["monitor_host", "auth", "tls"].len();
         assert_eq!(FIELDS.len() + joined, options, "{shown}");
     }
 }

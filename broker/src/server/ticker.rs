@@ -33,7 +33,7 @@ pub(super) async fn run(server: Arc<Server>) {
 }
 
 fn look_at(server: &Server, options: &ServerOptions, client: &Client, now: u64) {
-    if client.is_closing() {
+    if client.is_closing() || client.in_handshake.load(Ordering::Acquire) {
         return;
     }
     let bounds = &options.limits;
@@ -44,7 +44,7 @@ fn look_at(server: &Server, options: &ServerOptions, client: &Client, now: u64) 
     let age = now.saturating_sub(client.start_ms);
     let needs_auth = !matches!(options.auth, Auth::None);
     if needs_auth && !client.ready.load(Ordering::Acquire) {
-        if age > ms(bounds.auth_timeout) {
+        if now.saturating_sub(client.speaks_from_ms.load(Ordering::Relaxed)) > ms(bounds.auth_timeout) {
             say(client, &ServerError::AuthenticationTimeout);
             client.close(CloseReason::AuthenticationTimeout);
         }

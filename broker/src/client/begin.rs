@@ -1,0 +1,130 @@
+//! From an accepted socket to a connection that may speak: INFO and encryption, in the order that the listener has them.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use sublog_protocol::encode;
+use sublog_protocol::error::ServerError;
+use tokio::net::tcp::OwnedReadHalf;
+
+use super::connection::LAST_WORDS;
+use super::input::Input;
+use super::layers::{Layers, Opener};
+use super::outbound::Kind;
+use super::{Client, CloseReason};
+use crate::clock;
+use crate::config::HandshakeFirst;
+use crate::server::Server;
+use crate::tls::Tls;
+use crate::tls::handshake::{HANDSHAKE_RECORD, HandshakeError, first_byte};
+
+/// How a connection began.
+pub(super) enum Begun {
+    /// It may speak.
+    Ready(Input),
+    /// It is closing; the socket, if it still matters.
+    Over(Option<OwnedReadHalf>),
+}
+
+/// Says INFO and encrypts.
+pub(super) async fn begin(server: &Server, client: &Client, mut reader: OwnedReadHalf) -> Begun {
+    client.out.ready().await;
+    let Some(tls) = server.tls() else {
+        say_info(server, client);
+        return Begun::Ready(Input::Plain(reader));
+    };
+    client.in_handshake.store(true, Ordering::Release);
+    let first = match tls.options.first {
+        HandshakeFirst::No => false,
+        HandshakeFirst::Yes => true,
+        HandshakeFirst::Within(span) => first_byte(&mut reader, span).await.is_some(),
+    };
+    if !first {
+        say_info(server, client);
+        client.out.flush(LAST_WORDS).await;
+        if server.tls_is_optional() && first_byte(&mut reader, tls.options.timeout).await != Some(HANDSHAKE_RECORD) {
+            begun(client);
+            return Begun::Ready(Input::Plain(reader));
+        }
+    }
+    if !tls.admits(clock::ticks_ms()) {
+        let mut out = Vec::new();
+        encode::err(&mut out, &ServerError::ConnectionThrottled);
+        client.send(&mut out, Kind::Control);
+        client.close(CloseReason::MaximumConnections);
+        return Begun::Over(Some(reader));
+    }
+    secure(server, client, tls, reader, first).await
+}
+
+/// What waits for the client to say who it is waits from here on.
+fn begun(client: &Client) {
+    client.speaks_from_ms.store(clock::ticks_ms(), Ordering::Release);
+    client.in_handshake.store(false, Ordering::Release);
+}
+
+fn say_info(server: &Server, client: &Client) {
+    let mut info = Vec::new();
+    encode::info(&mut info, &server.info(client));
+    client.send(&mut info, Kind::Control);
+}
+
+async fn secure(server: &Server, client: &Client, tls: Arc<Tls>, reader: OwnedReadHalf, first: bool) -> Begun {
+    let Some(socket) = client.out.hold() else {
+        // The client does not even take INFO.
+        client.close(CloseReason::WriteError);
+        return Begun::Over(Some(reader));
+    };
+    tracing::debug!(client = %client, "Starting TLS client connection handshake");
+    let (reader, heard, result) = server.shaker.accept(tls, reader, socket.clone()).await;
+    match (result, reader) {
+        (Ok(session), Some(reader)) => {
+            let mut secured = session.secured;
+            secured.first = first;
+            tracing::debug!(
+                client = %client,
+                "TLS handshake complete: version {}, cipher suite {}{}",
+                secured.version,
+                secured.suite,
+                if secured.resumed { ", resumed" } else { "" }
+            );
+            server.stats.handshakes.fetch_add(1, Ordering::Relaxed);
+            server.stats.resumed.fetch_add(u64::from(secured.resumed), Ordering::Relaxed);
+            // There is one handshake a connection.
+            let _ = client.secured.set(secured);
+            if first {
+                say_info(server, client);
+            }
+            begun(client);
+            let layers = Arc::new(Layers::new(session.tls));
+            if let Err(reason) = client.out.release(Some(layers.clone())) {
+                client.close(reason);
+                return Begun::Over(None);
+            }
+            Begun::Ready(Input::Layered(Box::new(Opener::new(reader, layers, session.unread))))
+        }
+        (Ok(_), None) => {
+            client.close(CloseReason::TlsHandshake);
+            Begun::Over(None)
+        }
+        (Err(error), reader) => {
+            tell(client, &error);
+            if error.is_plain(heard) {
+                let mut out = Vec::new();
+                encode::err(&mut out, &ServerError::TlsRequired);
+                // A few bytes into a socket that took INFO; if it does not take them, they are lost.
+                let _ = socket.try_write(&out);
+            }
+            client.close(CloseReason::TlsHandshake);
+            Begun::Over(reader)
+        }
+    }
+}
+
+fn tell(client: &Client, error: &HandshakeError) {
+    if error.is_probe() {
+        tracing::debug!(client = %client, "TLS handshake error: {error}");
+    } else {
+        tracing::error!(client = %client, "TLS handshake error: {error}");
+    }
+}
