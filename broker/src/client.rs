@@ -20,14 +20,15 @@ pub mod sender;
 mod subscriptions;
 
 use std::net::SocketAddr;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::clock;
 use crate::tls::handshake::Secured;
+use crate::websocket::{Visitor, WebSocket};
 use outbound::Outbound;
 
 /// Why a connection ended, in the words that the monitoring endpoints use.
@@ -172,6 +173,10 @@ pub struct Client {
     pub in_handshake: AtomicBool,
     /// How its connection is encrypted, if it is.
     pub secured: OnceLock<Secured>,
+    /// The port for WebSockets, if it came by way of that.
+    pub websocket: Option<Arc<WebSocket>>,
+    /// What its upgrade said of it.
+    pub visitor: OnceLock<Visitor>,
     /// The server reads nothing from it, because the log has no room: it cannot be heard.
     pub held_back: AtomicBool,
     /// Pings it has not answered.
@@ -193,7 +198,13 @@ pub struct Client {
 impl Client {
     /// A connection that has just been accepted.
     #[must_use]
-    pub fn new(id: u64, remote: SocketAddr, io: tokio::net::tcp::OwnedWriteHalf, max_pending: usize) -> Self {
+    pub fn new(
+        id: u64,
+        remote: SocketAddr,
+        io: tokio::net::tcp::OwnedWriteHalf,
+        max_pending: usize,
+        websocket: Option<Arc<WebSocket>>,
+    ) -> Self {
         let start_ms = clock::ticks_ms();
         Self {
             id,
@@ -211,6 +222,8 @@ impl Client {
             speaks_from_ms: AtomicU64::new(start_ms),
             in_handshake: AtomicBool::new(false),
             secured: OnceLock::new(),
+            websocket,
+            visitor: OnceLock::new(),
             held_back: AtomicBool::new(false),
             pings_out: AtomicU64::new(0),
             ping_sent_ms: AtomicU64::new(0),
@@ -221,6 +234,12 @@ impl Client {
             reason: AtomicU8::new(CloseReason::Open as u8),
             closing: Notify::new(),
         }
+    }
+
+    /// Where it comes from, as what stands before the server says.
+    #[must_use]
+    pub fn ip(&self) -> std::net::IpAddr {
+        self.visitor.get().and_then(|visitor| visitor.forwarded).unwrap_or(self.remote.ip())
     }
 
     /// Asks the connection to end. The first reason given is the one that counts.

@@ -9,6 +9,7 @@ use sublog_protocol::limits as protocol_limits;
 use sublog_storage::{ScrubOptions, SyncMode};
 
 use crate::limits;
+pub use crate::websocket::WebSocketOptions;
 pub use tls::{HandshakeFirst, Pair, TlsOptions};
 
 /// Everything a server needs to know. [`Default`] is the server that `sublog` without arguments starts.
@@ -34,6 +35,8 @@ pub struct ServerOptions {
     pub tls: Option<TlsOptions>,
     /// Clients that do not encrypt are served as well.
     pub allow_non_tls: bool,
+    /// A port for WebSockets, if wanted.
+    pub websocket: Option<WebSocketOptions>,
     /// Written with the process id once the server listens, removed when it ends.
     pub pid_file: Option<PathBuf>,
     /// Directory for the ports file.
@@ -158,6 +161,7 @@ impl Default for ServerOptions {
             auth: Auth::None,
             tls: None,
             allow_non_tls: false,
+            websocket: None,
             pid_file: None,
             ports_file_dir: None,
             trace: false,

@@ -176,8 +176,8 @@ fn connection(client: &Client) -> Value {
     let mut fields = json!({
         "cid": client.id,
         "kind": "Client",
-        "type": "nats",
-        "ip": client.remote.ip().to_string(),
+        "type": if client.websocket.is_some() { "websocket" } else { "nats" },
+        "ip": client.ip().to_string(),
         "port": client.remote.port(),
         "start": time(client.start),
         "last_activity": time(last),

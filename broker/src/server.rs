@@ -29,6 +29,7 @@ use crate::jetstream::{self, JetStream};
 use crate::router::Router;
 use crate::tls::Tls;
 use crate::tls::handshake::Shaker;
+use crate::websocket::WebSocket;
 
 /// First bytes of the subjects that the server itself answers.
 pub const API_PREFIX: &[u8] = b"$SUBLOG.";
@@ -90,6 +91,8 @@ pub struct Server {
     pub shaker: Shaker,
     /// How client connections are encrypted, if they are.
     tls: RwLock<Option<Arc<Tls>>>,
+    /// The port for WebSockets, if there is one.
+    pub websocket: Option<Arc<WebSocket>>,
     /// Public key that names the server.
     pub id: String,
     /// When it started.
@@ -171,15 +174,19 @@ impl Server {
     /// INFO for one client.
     #[must_use]
     pub fn info(&self, client: &Client) -> ServerInfo {
-        let (current, tls) = (self.current(), self.tls());
-        let optional = self.tls_is_optional();
+        let current = self.current();
+        let (tls, optional, address) = match &client.websocket {
+            None => (self.tls(), self.tls_is_optional(), self.address),
+            Some(port) => (port.tls(), false, port.address),
+        };
+        let host = client.websocket.as_ref().and_then(|port| port.options.host.as_ref());
         ServerInfo {
             server_id: self.id.clone(),
             server_name: self.name().to_owned(),
             version: NATS_VERSION.to_owned(),
             proto: 1,
-            host: self.options.host.clone(),
-            port: self.address.port(),
+            host: host.unwrap_or(&self.options.host).clone(),
+            port: address.port(),
             headers: true,
             jetstream: true,
             auth_required: !matches!(current.auth, Auth::None),
@@ -188,7 +195,7 @@ impl Server {
             tls_available: tls.is_some() && optional,
             tls_verify: tls.is_some_and(|tls| tls.options.verify),
             client_id: client.id,
-            client_ip: client.remote.ip().to_string(),
+            client_ip: client.ip().to_string(),
             ldm: self.lame_duck.load(Ordering::Relaxed),
             sublog: Some(VERSION.to_owned()),
             ..ServerInfo::default()

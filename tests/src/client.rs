@@ -1,5 +1,7 @@
 //! A client that shows every byte the server sends, decoded, and sends whatever bytes a test wants.
 
+mod seen;
+
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -7,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use sublog_protocol::decode::{ServerOp, ServerStep, decode_server};
-use sublog_protocol::{encode, headers};
+use sublog_protocol::encode;
+
+pub use seen::{Message, Seen};
 
 use crate::clock::{self, PATIENCE};
 
@@ -17,80 +21,6 @@ pub const CONNECT: &str = r#"{"verbose":false,"pedantic":false,"headers":true,"n
 pub const CONNECT_OLD: &str = r#"{"verbose":false,"pedantic":false}"#;
 
 const READ_BYTES: usize = 256 * 1024;
-
-/// A delivery.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
-    /// Subject it was published to.
-    pub subject: String,
-    /// Subscription it came for.
-    pub sid: String,
-    /// Reply subject.
-    pub reply: Option<String>,
-    /// The header block, if it came as HMSG.
-    pub headers: Option<Vec<u8>>,
-    /// What was published.
-    pub payload: Vec<u8>,
-}
-
-impl Message {
-    /// The payload as text.
-    ///
-    /// # Panics
-    /// It is not text.
-    #[must_use]
-    pub fn text(&self) -> &str {
-        std::str::from_utf8(&self.payload).expect("a payload of text")
-    }
-
-    /// The value of a header.
-    ///
-    /// # Panics
-    /// The value is not text.
-    #[must_use]
-    pub fn header(&self, key: &str) -> Option<String> {
-        let value = headers::get(self.headers.as_deref()?, key.as_bytes())?;
-        Some(String::from_utf8(value.to_vec()).expect("a header of text"))
-    }
-
-    /// The status code in the header block.
-    ///
-    /// # Panics
-    /// The block is malformed.
-    #[must_use]
-    pub fn status(&self) -> Option<u16> {
-        headers::Headers::parse(self.headers.as_deref()?).expect("a well-formed header block").status()
-    }
-
-    /// The sequence that a replay put on it.
-    ///
-    /// # Panics
-    /// It has none.
-    #[must_use]
-    pub fn sequence(&self) -> u64 {
-        let text = self.header("Nats-Sequence").unwrap_or_else(|| panic!("no Nats-Sequence in {self:?}"));
-        text.parse().expect("a decimal sequence")
-    }
-}
-
-/// What came from the server.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Seen {
-    /// INFO.
-    Info(Value),
-    /// MSG or HMSG.
-    Message(Message),
-    /// `+OK`.
-    Ok,
-    /// `-ERR`, the text without quotes.
-    Err(String),
-    /// PING.
-    Ping,
-    /// PONG.
-    Pong,
-    /// The server closed the connection.
-    Closed,
-}
 
 /// What carries a client's bytes: a socket, or something over one.
 pub trait Carrier: std::io::Read + std::io::Write + std::fmt::Debug + Send {

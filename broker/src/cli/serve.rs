@@ -5,6 +5,7 @@
 //! server that is open, unencrypted or alone when its operator believes otherwise.
 
 mod file;
+mod finish;
 mod read;
 mod request;
 mod tls;
@@ -13,6 +14,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use finish::finish;
 use read::{DAY, SECOND, bytes, count, server_name, span, sync_mode, unless_off};
 
 pub use request::{Checked, Request, Serve};
@@ -21,7 +23,7 @@ use super::flags::{self, Flag, UsageError};
 use super::signal::Signalled;
 use super::unsupported::UNSUPPORTED;
 use super::values::{self, Port};
-use crate::config::{Auth, ServerOptions};
+use crate::config::ServerOptions;
 use crate::logging::{LogFormat, LogOptions, Syslog};
 
 /// The largest message that may be configured: what NATS documents as its upper bound, and a log segment
@@ -111,37 +113,6 @@ pub fn parse(args: &[OsString]) -> Result<Request, UsageError> {
 #[must_use]
 pub fn flags_help() -> String {
     flags::help(FLAGS)
-}
-
-/// Checks what only several flags together can get wrong.
-fn finish(mut draft: Draft) -> Result<Serve, UsageError> {
-    let refuse =
-        |flag: &str, reason: &str| Err(UsageError::BadValue { flag: flag.to_owned(), reason: reason.to_owned() });
-    tls::finish(&mut draft)?;
-    draft.server.auth = match (draft.user, draft.password, draft.token) {
-        (None, None, None) => Auth::None,
-        (Some(user), Some(password), None) => Auth::UserPassword { user, password },
-        (None, None, Some(token)) => Auth::Token(token),
-        (_, _, Some(_)) => return refuse("--auth", "a token excludes --user and --pass"),
-        (Some(_), None, None) => return refuse("--user", "needs --pass"),
-        (None, Some(_), None) => return refuse("--pass", "needs --user"),
-    };
-    let limits = &draft.server.limits;
-    if limits.max_payload > limits.max_pending {
-        return refuse("--max_payload", "must not be more than --max_pending");
-    }
-    if limits.max_control_line > limits.max_pending {
-        return refuse("--max_control_line", "must not be more than --max_pending");
-    }
-    if draft.server.lame_duck_grace >= draft.server.lame_duck_duration {
-        return refuse("--lame_duck_grace_period", "must be shorter than --lame_duck_duration");
-    }
-    if draft.server.monitor_port.is_some_and(|port| port != 0 && port == draft.server.port) {
-        return refuse(if draft.server.monitor_tls { "-ms" } else { "-m" }, "the clients' port is the same");
-    }
-    draft.log.trace = draft.server.trace;
-    let (config, places, warnings) = (None, Vec::new(), Vec::new());
-    Ok(Serve { server: draft.server, log: draft.log, config, places, warnings })
 }
 
 const HEAD_SERVER: &str = "Server";

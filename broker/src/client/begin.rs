@@ -1,11 +1,13 @@
 //! From an accepted socket to a connection that may speak: INFO and encryption, in the order that the listener has them.
 
+mod upgrade;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use sublog_protocol::encode;
 use sublog_protocol::error::ServerError;
-use tokio::net::tcp::OwnedReadHalf;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::connection::LAST_WORDS;
 use super::input::Input;
@@ -16,7 +18,7 @@ use crate::clock;
 use crate::config::HandshakeFirst;
 use crate::server::Server;
 use crate::tls::Tls;
-use crate::tls::handshake::{HANDSHAKE_RECORD, HandshakeError, first_byte};
+use crate::tls::handshake::{HANDSHAKE_RECORD, HandshakeError, Session, first_byte};
 
 /// How a connection began.
 pub(super) enum Begun {
@@ -29,6 +31,9 @@ pub(super) enum Begun {
 /// Says INFO and encrypts.
 pub(super) async fn begin(server: &Server, client: &Client, mut reader: OwnedReadHalf) -> Begun {
     client.out.ready().await;
+    if let Some(port) = &client.websocket {
+        return upgrade::begin(server, client, port, reader).await;
+    }
     let Some(tls) = server.tls() else {
         say_info(server, client);
         return Begun::Ready(Input::Plain(reader));
@@ -75,11 +80,36 @@ async fn secure(server: &Server, client: &Client, tls: Arc<Tls>, reader: OwnedRe
         client.close(CloseReason::WriteError);
         return Begun::Over(Some(reader));
     };
+    let (reader, session) = match shake(server, client, tls, reader, &socket, first).await {
+        Ok(done) => done,
+        Err(reader) => return Begun::Over(reader),
+    };
+    if first {
+        say_info(server, client);
+    }
+    begun(client);
+    let layers = Arc::new(Layers::new(Some(session.tls)));
+    if let Err(reason) = client.out.release(Some(layers.clone())) {
+        client.close(reason);
+        return Begun::Over(None);
+    }
+    Begun::Ready(Input::Layered(Box::new(Opener::new(reader, layers, session.unread))))
+}
+
+/// Encrypts. An error is what is left of a connection that is closing.
+pub(super) async fn shake(
+    server: &Server,
+    client: &Client,
+    tls: Arc<Tls>,
+    reader: OwnedReadHalf,
+    socket: &Arc<OwnedWriteHalf>,
+    first: bool,
+) -> Result<(OwnedReadHalf, Session), Option<OwnedReadHalf>> {
     tracing::debug!(client = %client, "Starting TLS client connection handshake");
     let (reader, heard, result) = server.shaker.accept(tls, reader, socket.clone()).await;
     match (result, reader) {
         (Ok(session), Some(reader)) => {
-            let mut secured = session.secured;
+            let mut secured = session.secured.clone();
             secured.first = first;
             tracing::debug!(
                 client = %client,
@@ -92,31 +122,22 @@ async fn secure(server: &Server, client: &Client, tls: Arc<Tls>, reader: OwnedRe
             server.stats.resumed.fetch_add(u64::from(secured.resumed), Ordering::Relaxed);
             // There is one handshake a connection.
             let _ = client.secured.set(secured);
-            if first {
-                say_info(server, client);
-            }
-            begun(client);
-            let layers = Arc::new(Layers::new(session.tls));
-            if let Err(reason) = client.out.release(Some(layers.clone())) {
-                client.close(reason);
-                return Begun::Over(None);
-            }
-            Begun::Ready(Input::Layered(Box::new(Opener::new(reader, layers, session.unread))))
+            Ok((reader, session))
         }
         (Ok(_), None) => {
             client.close(CloseReason::TlsHandshake);
-            Begun::Over(None)
+            Err(None)
         }
         (Err(error), reader) => {
             tell(client, &error);
-            if error.is_plain(heard) {
+            if error.is_plain(heard) && client.websocket.is_none() {
                 let mut out = Vec::new();
                 encode::err(&mut out, &ServerError::TlsRequired);
                 // A few bytes into a socket that took INFO; if it does not take them, they are lost.
                 let _ = socket.try_write(&out);
             }
             client.close(CloseReason::TlsHandshake);
-            Begun::Over(reader)
+            Err(reader)
         }
     }
 }

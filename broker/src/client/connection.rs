@@ -33,6 +33,7 @@ use crate::limits::{
 };
 use crate::router::batches::Entered;
 use crate::server::Server;
+use crate::websocket::WebSocket;
 
 /// How long last words may take to reach a client that is being closed.
 pub(super) const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -75,13 +76,17 @@ pub(super) struct Connection {
 }
 
 /// Serves one accepted socket to its end.
-pub async fn serve(server: Arc<Server>, stream: TcpStream, remote: SocketAddr) {
+pub async fn serve(server: Arc<Server>, stream: TcpStream, remote: SocketAddr, websocket: Option<Arc<WebSocket>>) {
     // Without it small answers wait for the peer's delayed acknowledgement; a failure costs only time.
     let _ = stream.set_nodelay(true);
     let (mut reader, writer) = stream.into_split();
     let id = server.next_cid();
-    let client = Arc::new(Client::new(id, remote, writer, server.options.limits.max_pending));
+    let client = Arc::new(Client::new(id, remote, writer, server.options.limits.max_pending, websocket));
     if !server.enter(&client) {
+        if client.websocket.is_some() {
+            // It could not be told before it has said that it wants frames.
+            return;
+        }
         let mut out = Vec::new();
         encode::info(&mut out, &server.info(&client));
         encode::err(&mut out, &ServerError::MaxConnections);
@@ -128,7 +133,7 @@ async fn finish(server: &Server, client: &Client, reader: Option<&mut OwnedReadH
     }
     if !broken {
         client.out.flush(LAST_WORDS).await;
-        client.out.farewell(LAST_WORDS).await;
+        client.out.farewell(LAST_WORDS, reason).await;
         client.out.shutdown_socket();
         if let Some(reader) = reader.filter(|_| reason != CloseReason::ClientClosed) {
             // Closing with unread bytes resets the connection, and the reset may overtake the last words.

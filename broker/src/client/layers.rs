@@ -1,42 +1,59 @@
-//! What stands between a connection's protocol and its socket: encryption, for connections that have it.
+//! What stands between a connection's protocol and its socket: encryption, frames of a WebSocket, or both.
 //!
-//! Shared by whoever writes (through [`super::outbound`]) and the connection's own task, which reads. The lock is held while
-//! bytes are encrypted or decrypted, never during a call on the socket.
+//! Shared by whoever writes (through [`super::outbound`]) and the connection's own task, which reads (through [`Opener`]). The
+//! locks are held while bytes are encrypted, decrypted or put into frames, never two at once and never during a call on the
+//! socket.
 
-use std::io::{BufRead as _, ErrorKind, Write as _};
-use std::sync::Arc;
+mod opener;
+
+use std::io::{self, Write as _};
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rustls::ServerConnection;
-use tokio::io::AsyncReadExt as _;
-use tokio::net::tcp::OwnedReadHalf;
+use sublog_protocol::limits::MAX_PAYLOAD;
 
 use super::CloseReason;
+use crate::websocket::frames::{PROTOCOL_ERROR, TOO_BIG, Writer};
+pub use opener::Opener;
 
 /// What one record adds to the bytes in it, at most; and how many bytes it holds.
 const RECORD: (usize, usize) = (64, 16 * 1024);
-/// Encrypted bytes that are read at once.
-const READ_BYTES: (usize, usize) = (4 * 1024, 64 * 1024);
+/// A compressed message may inflate to this much, or to the largest payload and as much again if that is more.
+const INFLATED_MIN: usize = 2 * MAX_PAYLOAD;
 
 /// See the module.
 pub struct Layers {
-    tls: Mutex<ServerConnection>,
+    tls: Option<Mutex<ServerConnection>>,
+    frames: OnceLock<Mutex<Writer>>,
 }
 
 impl std::fmt::Debug for Layers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Layers")
+        f.debug_struct("Layers")
+            .field("tls", &self.tls.is_some())
+            .field("frames", &self.frames.get().is_some())
+            .finish()
     }
 }
 
 impl Layers {
-    /// A session whose handshake is done.
+    /// A session whose handshake is done, if the connection is encrypted.
     #[must_use]
-    pub fn new(mut tls: ServerConnection) -> Self {
-        // What is given to it is taken out again before anything else is: there is nothing to bound.
-        tls.set_buffer_limit(None);
-        Self { tls: Mutex::new(tls) }
+    pub fn new(tls: Option<ServerConnection>) -> Self {
+        let tls = tls.map(|mut tls| {
+            // What is given to it is taken out again before anything else is: there is nothing to bound.
+            tls.set_buffer_limit(None);
+            Mutex::new(tls)
+        });
+        Self { tls, frames: OnceLock::new() }
+    }
+
+    /// From here on bytes travel in frames.
+    pub fn begin_frames(&self, writer: Writer) {
+        // There is one upgrade a connection.
+        let _ = self.frames.set(Mutex::new(writer));
     }
 
     /// Appends to `out` what the layers have to say by themselves and what `pieces` become.
@@ -44,126 +61,76 @@ impl Layers {
     /// # Errors
     /// The session has ended.
     pub fn seal(&self, pieces: &[Bytes], out: &mut Vec<u8>) -> Result<(), CloseReason> {
-        let total: usize = pieces.iter().map(Bytes::len).sum();
-        out.reserve_exact(total + RECORD.0 * (1 + total / RECORD.1));
-        let mut tls = self.tls.lock();
+        let failed = |_: io::Error| CloseReason::WriteError;
+        let Some(tls) = &self.tls else {
+            match self.frames.get() {
+                Some(frames) => frames.lock().write(pieces, out),
+                None => pieces.iter().for_each(|piece| out.extend_from_slice(piece)),
+            }
+            return Ok(());
+        };
         let mut joined = Vec::new();
-        let plain = match pieces {
-            [one] => one.as_ref(),
-            many => {
-                joined.reserve_exact(total);
+        let plain = match (self.frames.get(), pieces) {
+            (Some(frames), _) => {
+                frames.lock().write(pieces, &mut joined);
+                joined.as_slice()
+            }
+            (None, [one]) => one.as_ref(),
+            (None, many) => {
+                joined.reserve_exact(many.iter().map(Bytes::len).sum());
                 many.iter().for_each(|piece| joined.extend_from_slice(piece));
                 joined.as_slice()
             }
         };
-        tls.writer().write_all(plain).map_err(|_| CloseReason::WriteError)?;
+        out.reserve_exact(plain.len() + RECORD.0 * (1 + plain.len() / RECORD.1));
+        let mut tls = tls.lock();
+        tls.writer().write_all(plain).map_err(failed)?;
         while tls.wants_write() {
-            tls.write_tls(out).map_err(|_| CloseReason::WriteError)?;
+            tls.write_tls(out).map_err(failed)?;
         }
         Ok(())
     }
 
-    /// Says that nothing more comes, the next time something is sealed.
-    pub fn close(&self) {
-        self.tls.lock().send_close_notify();
+    /// Says that nothing more comes, and why, the next time something is sealed.
+    pub fn close(&self, reason: CloseReason) {
+        if let Some(frames) = self.frames.get() {
+            frames.lock().close(Some(close_code(reason)), reason.as_str());
+        }
+        if let Some(tls) = &self.tls {
+            // The last frame has to be in front of the words that end the session.
+            let mut frame = Vec::new();
+            if let Some(frames) = self.frames.get() {
+                frames.lock().write(&[], &mut frame);
+            }
+            let mut tls = tls.lock();
+            // A session that takes nothing has ended.
+            let _ = tls.writer().write_all(&frame);
+            tls.send_close_notify();
+        }
     }
 }
 
-/// The reading end of a connection with layers.
-pub struct Opener {
-    socket: OwnedReadHalf,
-    layers: Arc<Layers>,
-    /// What was read; `at` of it was decrypted.
-    raw: Vec<u8>,
-    at: usize,
-    want: usize,
-    ended: bool,
-    /// The session has something to say.
-    pub(super) must_speak: bool,
+/// The most bytes that a compressed message may have.
+fn inflated_max(max_payload: usize) -> usize {
+    max_payload.saturating_mul(2).max(INFLATED_MIN)
 }
 
-impl Opener {
-    /// Goes on where the handshake ended, with what it read too much.
-    #[must_use]
-    pub fn new(socket: OwnedReadHalf, layers: Arc<Layers>, unread: Vec<u8>) -> Self {
-        Self { socket, layers, raw: unread, at: 0, want: READ_BYTES.0, ended: false, must_speak: false }
-    }
-
-    /// The socket, where nothing is to be decrypted any more.
-    pub(super) fn socket(&mut self) -> &mut OwnedReadHalf {
-        &mut self.socket
-    }
-
-    /// As `AsyncReadExt::read_buf`: appends at least one byte, as many as there is room for; 0 at the end. May be dropped
-    /// while it waits.
-    pub(super) async fn read_buf(&mut self, buffer: &mut Vec<u8>) -> std::io::Result<usize> {
-        if buffer.len() == buffer.capacity() {
-            buffer.reserve(READ_BYTES.0);
-        }
-        loop {
-            let read = self.open(buffer)?;
-            if read > 0 || self.ended {
-                return Ok(read);
-            }
-            self.raw.clear();
-            self.at = 0;
-            self.raw.reserve(self.want);
-            let space = self.raw.capacity();
-            match self.socket.read_buf(&mut self.raw).await? {
-                // Without the words for it, as many clients end: whole operations that came before it count.
-                0 => self.ended = true,
-                read if read == space => self.want = (self.want * 2).min(READ_BYTES.1),
-                _ => {}
-            }
-        }
-    }
-
-    /// Waits until there may be something, with as little memory as can be.
-    pub(super) async fn readable(&mut self) -> std::io::Result<()> {
-        if self.at == self.raw.len() {
-            self.raw = Vec::new();
-            self.at = 0;
-            self.want = READ_BYTES.0;
-        }
-        self.socket.readable().await
-    }
-
-    /// Decrypts as much as is there and `buffer` has room for.
-    fn open(&mut self, buffer: &mut Vec<u8>) -> std::io::Result<usize> {
-        let before = buffer.len();
-        let mut tls = self.layers.tls.lock();
-        loop {
-            loop {
-                let room = buffer.capacity() - buffer.len();
-                if room == 0 {
-                    return Ok(buffer.len() - before);
-                }
-                let mut reader = tls.reader();
-                match reader.fill_buf() {
-                    Ok([]) => {
-                        self.ended = true;
-                        return Ok(buffer.len() - before);
-                    }
-                    Ok(chunk) => {
-                        let take = chunk.len().min(room);
-                        buffer.extend_from_slice(chunk.get(..take).unwrap_or_default());
-                        reader.consume(take);
-                    }
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                    Err(error) => return Err(error),
-                }
-            }
-            let mut rest = self.raw.get(self.at..).unwrap_or_default();
-            if rest.is_empty() {
-                return Ok(buffer.len() - before);
-            }
-            self.at += tls.read_tls(&mut rest)?;
-            let progress = tls.process_new_packets();
-            self.must_speak |= tls.wants_write();
-            if let Err(error) = progress {
-                // What it has to say of that may still reach the client.
-                return Err(std::io::Error::new(ErrorKind::InvalidData, error));
-            }
-        }
+/// A reason in the numbers of RFC 6455, as nats-server has them.
+fn close_code(reason: CloseReason) -> u16 {
+    match reason {
+        CloseReason::ClientClosed => 1000,
+        CloseReason::WriteError
+        | CloseReason::ReadError
+        | CloseReason::StaleConnection
+        | CloseReason::ServerShutdown => 1001,
+        CloseReason::ParseError | CloseReason::ProtocolViolation | CloseReason::BadClientProtocol => PROTOCOL_ERROR,
+        CloseReason::MaximumPayload => TOO_BIG,
+        CloseReason::AuthenticationTimeout
+        | CloseReason::AuthenticationFailure
+        | CloseReason::SlowConsumerPendingBytes
+        | CloseReason::SlowConsumerWriteDeadline
+        | CloseReason::MaximumConnections
+        | CloseReason::MaximumControlLine => 1008,
+        _ => 1011,
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 pub use crate::conf::settings::tls::{HandshakeFirst, Pair};
 
 /// How long a handshake may take, unless it is said.
-pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]

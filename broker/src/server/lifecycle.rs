@@ -10,9 +10,9 @@ use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
 use sublog_protocol::encode;
 use sublog_storage::{DataDir, LogError, Meta, MetaError, OpenError, RecoveryReport, ServerIdentity};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::accept::{Listeners, open_websocket, tell_websocket};
 use super::notices::Notices;
 use super::reload::{self, Reload};
 use super::{Server, ServerStats, VERSION, accept, maintenance, retention, ticker};
@@ -115,7 +115,9 @@ async fn serve(
         source,
     })?;
     let address = listener.local_addr().map_err(ServeError::Runtime)?;
+    let (ws_listener, websocket) = open_websocket(&options).await?.unzip();
     let server = Arc::new(Server {
+        websocket: websocket.map(Arc::new),
         jetstream: JetStream::new(streams, api, capture.stream_log(), &options.capture),
         router,
         capture,
@@ -142,8 +144,10 @@ async fn serve(
         .spawn(move || writing.jetstream.positions.run(&writing))
         .map_err(ServeError::Runtime)?;
     let monitor = monitor::start(&server).await?;
-    let mut notices = Notices::write(&server.options, address, monitor, None)?;
+    let mut notices =
+        Notices::write(&server.options, address, monitor, server.websocket.as_ref().map(|port| port.address), None)?;
     tracing::info!("Listening for client connections on {}:{}", server.options.host, address.port());
+    tell_websocket(&server);
     if server.tls().is_some() {
         tracing::info!("TLS required for client connections");
     }
@@ -163,7 +167,8 @@ async fn serve(
         Some(reload) => reload::reload(server, reload, log, &mut notices, monitor),
         None => tracing::warn!("Nothing to reload: the server was started without a configuration file"),
     };
-    until_stopped(&server, listener, &mut signals, log, &mut on_reload).await;
+    let listeners = Listeners::new(&server, listener, ws_listener);
+    until_stopped(&server, listeners, &mut signals, log, &mut on_reload).await;
 
     tracing::info!("Initiating Shutdown...");
     server.stopping.store(true, Ordering::Release);
@@ -281,13 +286,13 @@ impl Signals {
 /// Accepts connections and obeys signals until one of them ends the server.
 async fn until_stopped(
     server: &Arc<Server>,
-    listener: TcpListener,
+    listeners: Listeners,
     signals: &mut Signals,
     log: &LogHandle,
     reload: &mut dyn FnMut(&Server),
 ) {
     {
-        let accepting = accept::accept_loop(server.clone(), &listener);
+        let accepting = accept::accept_loop(server.clone(), &listeners.clients, None);
         tokio::pin!(accepting);
         loop {
             tokio::select! {
@@ -301,7 +306,7 @@ async fn until_stopped(
         }
     }
     // Nobody new: the port is free for a successor from here on.
-    drop(listener);
+    drop(listeners);
     let retiring = lame_duck(server);
     tokio::pin!(retiring);
     loop {

@@ -16,10 +16,11 @@ impl Notices {
         options: &ServerOptions,
         address: SocketAddr,
         monitor: Option<SocketAddr>,
+        websocket: Option<SocketAddr>,
         older: Option<&Self>,
     ) -> Result<Self, ServeError> {
         let mut notices = Self::default();
-        let written = notices.fill(options, address, monitor);
+        let written = notices.fill(options, address, monitor, websocket);
         if let (Err(_), Some(older)) = (&written, older) {
             notices.0.retain(|path| !older.0.contains(path));
         }
@@ -31,6 +32,7 @@ impl Notices {
         options: &ServerOptions,
         address: SocketAddr,
         monitor: Option<SocketAddr>,
+        websocket: Option<SocketAddr>,
     ) -> Result<(), ServeError> {
         let pid = std::process::id();
         if let Some(path) = &options.pid_file {
@@ -41,10 +43,14 @@ impl Notices {
             let monitoring: Vec<String> = monitor.iter().map(|address| format!("{scheme}://{address}")).collect();
             let always_first = options.tls.as_ref().is_some_and(|tls| tls.first == HandshakeFirst::Yes);
             let tls = options.tls.is_some() && (!options.allow_non_tls || always_first);
-            let ports = serde_json::json!({
+            let mut ports = serde_json::json!({
                 "nats": [format!("{}://{address}", if tls { "tls" } else { "nats" })],
                 "monitoring": monitoring,
             });
+            if let (Some(address), Some(port)) = (websocket, &options.websocket) {
+                let scheme = if port.tls.is_some() { "wss" } else { "ws" };
+                ports["websocket"] = serde_json::json!([format!("{scheme}://{address}")]);
+            }
             self.file(dir.join(format!("{}_{pid}.ports", program())), &ports.to_string())?;
         }
         Ok(())

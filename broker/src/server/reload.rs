@@ -15,7 +15,7 @@ use super::ticker::say;
 use crate::client::CloseReason;
 use crate::client::handshake::is_allowed;
 use crate::conf::Position;
-use crate::config::{Auth, ServerOptions};
+use crate::config::{Auth, ServerOptions, TlsOptions};
 use crate::logging::{LogHandle, LogOptions};
 use crate::tls::{Tls, TlsError};
 
@@ -67,6 +67,7 @@ const FIELDS: &[Field] = &[
     fixed(&["server_name"], |o| format!("{:?}", o.name)),
     fixed(&["http_port", "http"], |o| format!("{:?} {:?}", o.monitor_host, o.monitor_port)),
     fixed(&["https_port", "https"], |o| o.monitor_tls.to_string()),
+    fixed(&["websocket"], websocket),
     live(&["allow_non_tls"], |o| o.allow_non_tls.to_string()),
     fixed(&["store_dir", "jetstream.store_dir", "sublog.store_dir"], |o| o.store_dir.display().to_string()),
     fixed(&["max_pending"], |o| o.limits.max_pending.to_string()),
@@ -118,6 +119,7 @@ struct Prepared {
     fresh: Fresh,
     changes: Vec<String>,
     tls: Option<Arc<Tls>>,
+    websocket_tls: Option<Arc<Tls>>,
     log: Option<crate::logging::Prepared>,
     notices: Option<Notices>,
 }
@@ -154,8 +156,12 @@ fn prepare(
     if current.auth != fresh.server.auth {
         changes.push("authorization".to_owned());
     }
-    let tls = tls(server, &fresh.server, &mut changes).map_err(|error| vec![error.to_string()])?;
-    let mut prepared = Prepared { changes, tls, log: None, notices: None, fresh };
+    let told = |error: TlsError| vec![error.to_string()];
+    let tls = tls("tls", server.tls(), fresh.server.tls.as_ref(), &mut changes).map_err(told)?;
+    let (old, new) = (server.websocket.as_ref(), fresh.server.websocket.as_ref());
+    let (old, new) = (old.and_then(|port| port.tls()), new.and_then(|port| port.tls.as_ref()));
+    let websocket_tls = self::tls("websocket.tls", old, new, &mut changes).map_err(told)?;
+    let mut prepared = Prepared { changes, tls, websocket_tls, log: None, notices: None, fresh };
     if reload.log != prepared.fresh.log {
         let ready = log.prepare(&prepared.fresh.log).map_err(|error| vec![error.to_string()])?;
         prepared.log = Some(ready);
@@ -163,20 +169,38 @@ fn prepare(
     }
     let new = &prepared.fresh.server;
     if (&current.pid_file, &current.ports_file_dir) != (&new.pid_file, &new.ports_file_dir) {
-        let written = Notices::write(new, server.address, monitor, Some(notices));
+        let written = Notices::write(
+            new,
+            server.address,
+            monitor,
+            server.websocket.as_ref().map(|port| port.address),
+            Some(notices),
+        );
         prepared.notices = Some(written.map_err(|error| vec![error.to_string()])?);
     }
     Ok(prepared)
 }
 
-/// How client connections are encrypted from now on. What other options or other files do not ask for stays as it is, with
+/// All of it but how it is encrypted.
+fn websocket(options: &ServerOptions) -> String {
+    let mut port = options.websocket.clone();
+    let encrypted = port.as_mut().is_some_and(|port| port.tls.take().is_some());
+    format!("{encrypted} {port:?}")
+}
+
+/// How connections of a port are encrypted from now on. What other options or other files do not ask for stays as it is, with
 /// the sessions that clients may go on with.
-fn tls(server: &Server, new: &ServerOptions, changes: &mut Vec<String>) -> Result<Option<Arc<Tls>>, TlsError> {
-    let (old, new) = (server.tls(), new.tls.as_ref().map(Tls::load).transpose()?);
+fn tls(
+    name: &str,
+    old: Option<Arc<Tls>>,
+    new: Option<&TlsOptions>,
+    changes: &mut Vec<String>,
+) -> Result<Option<Arc<Tls>>, TlsError> {
+    let new = new.map(Tls::load).transpose()?;
     match (&old, &new) {
         (None, None) => return Ok(None),
         (Some(old), Some(new)) if old.is_same(new) => {}
-        _ => changes.push("tls".to_owned()),
+        _ => changes.push(name.to_owned()),
     }
     let same = old.filter(|old| new.as_ref().is_some_and(|new| old.is_same(new)));
     Ok(same.or_else(|| new.map(Arc::new)))
@@ -192,6 +216,9 @@ impl Prepared {
         let new = Arc::new(self.fresh.server);
         *server.current.write() = new.clone();
         *server.tls.write() = self.tls;
+        if let Some(port) = &server.websocket {
+            *port.tls.write() = self.websocket_tls;
+        }
         server.reloads.fetch_add(1, Ordering::AcqRel);
         if let Some(log) = self.log {
             log.apply();
@@ -257,6 +284,20 @@ mod tests {
             monitor_host: Some("h".into()),
             monitor_tls: true,
             allow_non_tls: true,
+            websocket: Some(crate::config::WebSocketOptions {
+                host: None,
+                port: 1,
+                tls: None,
+                same_origin: false,
+                allowed_origins: Vec::new(),
+                handshake_timeout: Duration::ZERO,
+                compression: false,
+                user_cookie: None,
+                pass_cookie: None,
+                token_cookie: None,
+                headers: Vec::new(),
+                ping_interval: None,
+            }),
             auth: Auth::Token("t".into()),
             pid_file: Some("p".into()),
             ports_file_dir: Some("p".into()),

@@ -56,17 +56,19 @@ fn look_at(server: &Server, options: &ServerOptions, client: &Client, now: u64) 
 }
 
 fn ping(server: &Server, bounds: &ClientLimits, client: &Client, now: u64, age: u64) {
+    let own = client.websocket.as_ref().and_then(|port| port.options.ping_interval);
+    let interval = own.unwrap_or(bounds.ping_interval);
     let sent = client.ping_sent_ms.load(Ordering::Relaxed);
     if sent == 0 {
         // The first one measures the round trip; nobody is measured before it said CONNECT.
-        let first = limits::FIRST_PING.min(bounds.ping_interval);
+        let first = limits::FIRST_PING.min(interval);
         let measured = client.ready.load(Ordering::Acquire) && age + ms(TICK_MAX) >= ms(first);
-        if measured || age >= ms(bounds.ping_interval) {
+        if measured || age >= ms(interval) {
             send_ping(client, now);
         }
         return;
     }
-    if now.saturating_sub(sent) < ms(bounds.ping_interval) {
+    if now.saturating_sub(sent) < ms(interval) {
         return;
     }
     let heard = client.last_activity_ms.load(Ordering::Relaxed);
@@ -75,7 +77,7 @@ fn ping(server: &Server, bounds: &ClientLimits, client: &Client, now: u64, age: 
         tracing::debug!(client = %client, "Stale Client Connection - Closing");
         say(client, &ServerError::StaleConnection);
         client.close(CloseReason::StaleConnection);
-    } else if now.saturating_sub(heard) >= ms(bounds.ping_interval) || client.rtt_us.load(Ordering::Relaxed) == 0 {
+    } else if now.saturating_sub(heard) >= ms(interval) || client.rtt_us.load(Ordering::Relaxed) == 0 {
         send_ping(client, now);
     } else {
         // It spoke within the interval: that is as good as a pong.

@@ -29,6 +29,7 @@ pub(super) fn read(path: &Path) -> Result<Read, UsageError> {
     let settings = Settings::load(path).map_err(refuse)?;
     let mut draft = Draft::default();
     draft.server.tls = settings.tls().map(Into::into);
+    draft.server.websocket = settings.websocket();
     let mut wrong = settings.refusals.clone();
     wrong.extend(settings.authorization().and_then(hashed));
     let honoured = settings.honoured();
@@ -211,7 +212,7 @@ fn by_itself(key: &Honoured<'_>, draft: &mut Draft) -> Result<(), String> {
         // Read when all others are, and what only switches on what is on anyway.
         ("sublog.sync_interval" | "trace_verbose" | "jetstream", _) => Ok(()),
         // Read as a whole.
-        (path, _) if path.starts_with("tls.") => Ok(()),
+        (path, _) if path.starts_with("tls.") || path.starts_with("websocket.") => Ok(()),
         _ => Err("has no effect in this server".to_owned()),
     }
 }

@@ -53,6 +53,14 @@ pub(super) fn finish(draft: &mut Draft) -> Result<(), UsageError> {
         return refuse("-ms", "HTTPS needs the certificate of the tls block, or --tlscert and --tlskey".to_owned());
     }
     draft.server.tls = tls;
+    if let Some(port) = &draft.server.websocket {
+        if port.port != 0 && port.port == draft.server.port {
+            return Err(UsageError::Config("websocket: the clients' port is the same".to_owned()));
+        }
+        if let Some(tls) = &port.tls {
+            Tls::load(tls).map_err(|error| UsageError::Config(format!("websocket: {error}")))?;
+        }
+    }
     Ok(())
 }
 

@@ -75,10 +75,10 @@ impl Outbound {
     }
 
     /// Ends the layers in their own words, behind all that is queued.
-    pub async fn farewell(&self, deadline: std::time::Duration) {
+    pub async fn farewell(&self, deadline: std::time::Duration, reason: CloseReason) {
         let layers = self.queue.lock().io.as_ref().and_then(|io| io.layers.clone());
         if let Some(layers) = layers {
-            layers.close();
+            layers.close(reason);
             if self.nudge().is_ok() {
                 self.flush(deadline).await;
             }

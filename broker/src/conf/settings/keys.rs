@@ -123,7 +123,7 @@ pub static TOP: Block = Block {
         key(&["cluster"], Kind::Block(&CLUSTER), Ignored(ALONE)),
         key(&["gateway"], Kind::Block(&GATEWAY), Ignored(ALONE)),
         key(&["leafnodes", "leaf"], Kind::Block(&LEAFNODES), Ignored(ALONE)),
-        key(&["websocket", "ws"], Kind::Block(&WEBSOCKET), Ignored("there is no WebSocket port yet")),
+        key(&["websocket", "ws"], Kind::Block(&WEBSOCKET), Honoured),
         key(&["mqtt"], Kind::Block(&MQTT), Ignored("there is no MQTT port yet")),
         key(&["feature_flags"], BoolMap, Ignored(NOT_YET)),
     ],
