@@ -11,7 +11,6 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::client::Client;
-use crate::rfc3339;
 use crate::server::Server;
 
 /// Handshakes at once; more callers wait.
@@ -99,7 +98,7 @@ pub(super) fn describe_server(server: &Server, fields: &mut Value) {
         fields.insert("tls_verify".to_owned(), json!(true));
     }
     fields.insert("tls_timeout".to_owned(), json!(tls.options.timeout.as_secs_f64()));
-    if let Some(end) = tls.not_after {
-        fields.insert("tls_cert_not_after".to_owned(), json!(rfc3339::format(end.saturating_mul(1_000_000_000))));
+    if let Some(Ok(end)) = tls.not_after.map(jiff::Timestamp::from_second) {
+        fields.insert("tls_cert_not_after".to_owned(), json!(end.to_string()));
     }
 }

@@ -177,7 +177,7 @@ pub(crate) fn write_pair(folder: &Path, name: &str, issued: &Issued) {
 
 fn write_conf(folder: &Path, block: &str, rest: &str) -> PathBuf {
     let (cert, key) = (folder.join("server.pem"), folder.join("server.key"));
-    let files = if block.contains("certs:") {
+    let files = if block.starts_with("certs:") {
         String::new()
     } else {
         format!("cert_file: '{}'\n key_file: '{}'", cert.display(), key.display())

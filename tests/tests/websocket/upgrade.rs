@@ -11,10 +11,11 @@ use crate::{client, port_of, server};
 
 #[test]
 fn pages_of_others_are_refused() {
-    let (_server, address, _folder) = server("allowed_origins: ['http://page.example']\n headers { X-Mine: yes }", "");
+    let (_server, address, _folder) =
+        server("allowed_origins: ['http://page.example']\n headers { X-Mine: 'mine' }", "");
     for origin in ["", "Origin: http://page.example\r\n"] {
         let socket = Socket::connect(address, origin).unwrap();
-        assert!(socket.answer.contains("X-Mine: yes\r\n"));
+        assert!(socket.answer.contains("X-Mine: mine\r\n"));
     }
     let answer = Socket::connect(address, "Origin: http://other.example\r\n").unwrap_err();
     assert!(answer.starts_with("HTTP/1.1 403 ") && answer.ends_with("not in the allowed list\n"), "{answer}");
