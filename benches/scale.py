@@ -4,6 +4,9 @@
     benches/scale.py subjects [--messages 10000000]     every message on a subject of its own, but for a subject with a
                                                         hundred messages and a family that is 0.1 % of all
     benches/scale.py bytes    [--gigabytes 10]          messages of 1 KiB: disk use, start after SIGKILL
+    benches/scale.py streams  [--streams 10000]         declared streams with one message each: time, threads, files, memory,
+                                                        idle processor time, start
+    benches/scale.py info     [--messages 1000000]      STREAM.INFO of a stream with a subject for each message
     benches/scale.py reports  --documents FILE.ndjson   JSON documents, one a line, published over and over: compression
 
 Needs Python alone, a built server (--sublog, by default target/release/sublog) and room in --dir. Run it alone on the
@@ -118,6 +121,8 @@ class Client:
                 return fields[1].decode(), body[headers:]
             if line.startswith(b"-ERR"):
                 sys.exit(line.decode())
+            if line == b"PING":
+                self.send(b"PONG\r\n")
 
     def pong(self):
         while (line := self.line()) != b"PONG":
@@ -147,6 +152,13 @@ class Client:
     def request(self, subject):
         sid = self.subscribe("_INBOX.scale")
         self.send(f"PUB {subject} _INBOX.scale 0\r\n\r\n".encode())
+        _, payload = self.message()
+        self.unsubscribe(sid)
+        return payload
+
+    def request_with(self, subject, body):
+        sid = self.subscribe("_INBOX.scale")
+        self.send(b"PUB %s _INBOX.scale %d\r\n%s\r\n" % (subject.encode(), len(body), body))
         _, payload = self.message()
         self.unsubscribe(sid)
         return payload
@@ -353,15 +365,143 @@ def measure_reports(server, options):
     server.stop()
 
 
+def asked(client, requests, window=256):
+    """Sends all of them, some at a time, and yields the answers as they come."""
+    sid = client.subscribe("_INBOX.many")
+    waiting = 0
+    for subject, body in requests:
+        client.send(b"PUB %s _INBOX.many %d\r\n%s\r\n" % (subject.encode(), len(body), body))
+        waiting += 1
+        if waiting == window:
+            yield client.message()[1]
+            waiting -= 1
+    for _ in range(waiting):
+        yield client.message()[1]
+    client.unsubscribe(sid)
+
+
+def good(answer):
+    answer = json.loads(answer)
+    if "error" in answer:
+        sys.exit(f"the server says {answer['error']}")
+    return answer
+
+
+def process(server):
+    """What the process holds: threads, open files, maps, anonymous memory."""
+    base = pathlib.Path(f"/proc/{server.process.pid}")
+    threads, files = (len(list((base / name).iterdir())) for name in ("task", "fd"))
+    maps = sum(1 for _ in open(base / "maps"))
+    return f"{threads} threads, {files} open files, {maps} maps, {mb(server.memory()[0])} anonymous memory"
+
+
+def processor(server):
+    """Seconds of processor time that it has taken."""
+    fields = open(f"/proc/{server.process.pid}/stat").read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def idle(server, seconds=10):
+    """Share of one core that the server takes when nobody wants anything."""
+    before = processor(server)
+    time.sleep(seconds)
+    return f"{(processor(server) - before) / seconds * 100:.1f} % of a core idle"
+
+
+def page(server, path):
+    begin = time.monotonic()
+    size = len(urllib.request.urlopen(f"http://127.0.0.1:{server.monitor}{path}").read())
+    return f"{path} {size} bytes in {(time.monotonic() - begin) * 1e3:.1f} ms"
+
+
+def measure_streams(server, options):
+    server.start()
+    print(f"empty: {process(server)}")
+    client, count = Client(server.port), options.streams
+    names = [f"STREAM{i:05d}" for i in range(count)]
+    config = lambda name: json.dumps({"name": name, "subjects": [f"{name}.>"]}).encode()
+    begin = last = time.monotonic()
+    used = processor(server)
+    for n, answer in enumerate(asked(client, ((f"$JS.API.STREAM.CREATE.{name}", config(name)) for name in names)), 1):
+        good(answer)
+        if n % max(1, count // 5) == 0:
+            now = time.monotonic()
+            print(f"  {n} created, the last {count // 5} in {now - last:.1f} s, {processor(server) - used:.1f} s of processor time")
+            last, used = now, processor(server)
+    print(f"created {count} streams in {time.monotonic() - begin:.1f} s: {process(server)}")
+    begin = time.monotonic()
+    for answer in asked(client, ((f"{name}.first", b"x" * 100) for name in names)):
+        good(answer)
+    client.close()
+    print(f"a message into each, acknowledged, in {time.monotonic() - begin:.1f} s; settled {settled(server):.1f} s later: {process(server)}; {idle(server)}")
+    client, infos = Client(server.port), []
+    for name in names[:: max(1, count // 500)]:
+        begin = time.monotonic()
+        good(client.request(f"$JS.API.STREAM.INFO.{name}"))
+        infos.append(time.monotonic() - begin)
+    print(f"STREAM.INFO: {quantiles(infos)}; {page(server, '/healthz')}, {page(server, '/streamz')}, {page(server, '/varz')}")
+    client.close()
+    for how, end in (("SIGKILL", server.kill), ("a clean stop", server.stop)):
+        begin = time.monotonic()
+        end()
+        stopped = time.monotonic() - begin
+        print(f"start after {how} (which took {stopped:.2f} s): {server.start():.2f} s: {process(server)}")
+        print(f"  settled {settled(server):.1f} s later: {process(server)}; {idle(server)}")
+    client = Client(server.port)
+    for answer in asked(client, ((f"{name}.second", b"x" * 100) for name in names)):
+        assert good(answer)["seq"] == 2
+    client.close()
+    print(f"a second message into each: {process(server)}; settled {settled(server):.1f} s later: {process(server)}")
+    client = Client(server.port)
+    begin = time.monotonic()
+    for answer in asked(client, ((f"$JS.API.STREAM.DELETE.{name}", b"") for name in names)):
+        good(answer)
+    print(f"deleted all in {time.monotonic() - begin:.1f} s: {process(server)}")
+    server.stop()
+
+
+def measure_info(server, options):
+    server.start()
+    client, count = Client(server.port), options.messages
+    good(client.request_with("$JS.API.STREAM.CREATE.KEYS", b'{"name":"KEYS","subjects":["keys.>"],"max_msgs_per_subject":1}'))
+    blocks = (b"".join(pub(f"keys.{i:09d}", b"value") for i in range(at, min(at + 10_000, count))) for at in range(0, count, 10_000))
+    client.close()
+    took = publish(server.port, blocks)
+    print(f"published {count} messages, each on a subject of its own, in {took:.1f} s; settled {settled(server):.1f} s later")
+
+    def info(what):
+        client = Client(server.port)
+        begin = time.monotonic()
+        state = good(client.request("$JS.API.STREAM.INFO.KEYS"))["state"]
+        print(f"STREAM.INFO {what}: {state['num_subjects']} subjects in {(time.monotonic() - begin) * 1e3:.2f} ms")
+        return state["num_subjects"]
+
+    assert info("the first time") == count
+    assert info("again") == count
+    publish(server.port, [b"".join(pub(f"keys.new.{i:04d}", b"value") for i in range(1000))])
+    assert info("after 1000 new subjects") == count + 1000
+    publish(server.port, [b"".join(pub(f"keys.{i * 7:09d}", b"other") for i in range(1000))])
+    assert info("after 1000 updates, each of which removes a message") == count + 1000
+    assert info("again") == count + 1000
+    server.kill()
+    server.start()
+    assert info("after SIGKILL and a start") == count + 1000
+    print(f"{process(server)}")
+    server.stop()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["subjects", "bytes", "reports"])
-    parser.add_argument("--messages", type=int, default=10_000_000)
+    parser.add_argument("what", choices=["subjects", "bytes", "streams", "info", "reports"])
+    parser.add_argument("--messages", type=int)
+    parser.add_argument("--streams", type=int, default=10_000)
     parser.add_argument("--gigabytes", type=float, default=10)
     parser.add_argument("--documents", help="JSON documents, one a line")
     parser.add_argument("--sublog", default="target/release/sublog")
     parser.add_argument("--dir", help="where the data goes")
     options = parser.parse_args()
+    if options.messages is None:
+        options.messages = 1_000_000 if options.what == "info" else 10_000_000
     if options.what == "reports" and not options.documents:
         parser.error("reports needs --documents")
     parent = tempfile.mkdtemp(prefix="sublog-scale-", dir=options.dir)
@@ -369,7 +509,8 @@ def main():
     flags = ["--compress", "on"] if options.what == "reports" else []
     server = Server(os.path.abspath(options.sublog), folder, *flags)
     try:
-        {"subjects": measure_subjects, "bytes": measure_bytes, "reports": measure_reports}[options.what](server, options)
+        measures = {"subjects": measure_subjects, "bytes": measure_bytes, "streams": measure_streams, "info": measure_info, "reports": measure_reports}
+        measures[options.what](server, options)
     finally:
         if server.process and server.process.poll() is None:
             server.kill()

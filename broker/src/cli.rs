@@ -108,6 +108,7 @@ fn server(args: &[OsString]) -> ExitCode {
         source: again(args.to_vec()),
         log: serve.log.clone(),
         places: serve.places.clone(),
+        digest: serve.digest.clone(),
     });
     match crate::server::run(serve.server, log, reload) {
         Ok(()) => ExitCode::SUCCESS,
@@ -126,6 +127,7 @@ fn again(args: Vec<OsString>) -> Box<dyn Fn() -> Result<crate::server::Fresh, St
             log: serve.log,
             places: serve.places,
             warnings: serve.warnings.iter().map(ToString::to_string).collect(),
+            digest: serve.digest,
         }),
         Ok(_) => Err("the command line asks for something else than a server".to_owned()),
         Err(error) => Err(error.to_string()),

@@ -11,12 +11,15 @@ mod begin;
 pub mod connection;
 mod desks;
 mod fanout;
+mod finish;
 pub mod handshake;
 mod input;
 pub mod layers;
 mod operations;
 pub mod outbound;
 pub mod sender;
+pub mod shown;
+mod storing;
 mod subscriptions;
 
 use std::net::SocketAddr;
@@ -26,7 +29,10 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::auth::access::Access;
 use crate::clock;
+use crate::replay::Replay;
+use crate::router::cache::Facts;
 use crate::tls::handshake::Secured;
 use crate::websocket::{Visitor, WebSocket};
 use outbound::Outbound;
@@ -137,8 +143,6 @@ pub struct Identity {
     pub name: Option<String>,
     pub lang: Option<String>,
     pub version: Option<String>,
-    pub user: Option<String>,
-    pub credentials: handshake::Credentials,
 }
 
 /// See the module.
@@ -151,6 +155,10 @@ pub struct Client {
     pub start: std::time::SystemTime,
     /// What it said about itself.
     pub identity: Mutex<Identity>,
+    /// Who it is, and what it may do.
+    pub access: Access,
+    /// What it was given to sign, where users sign.
+    pub nonce: OnceLock<String>,
     /// Counters.
     pub stats: ClientStats,
     /// It understands HMSG.
@@ -191,8 +199,14 @@ pub struct Client {
     pub out: Outbound,
     /// Flushes that wait for the log.
     pub acks: Mutex<acks::AckQueue>,
+    /// What its cache of routes was like when that last changed.
+    pub cache: Mutex<Facts>,
+    /// Its replays; some may have ended.
+    pub replays: Mutex<Vec<Arc<Replay>>>,
     reason: AtomicU8,
     closing: Notify,
+    /// Something changed that the connection's own task must see to, even if the client says nothing.
+    pub nudge: Notify,
 }
 
 impl Client {
@@ -211,6 +225,8 @@ impl Client {
             remote,
             start: clock::wall(),
             identity: Mutex::new(Identity::default()),
+            access: Access::default(),
+            nonce: OnceLock::new(),
             stats: ClientStats::default(),
             headers: AtomicBool::new(false),
             no_responders: AtomicBool::new(false),
@@ -231,8 +247,11 @@ impl Client {
             ping_sent_ns: AtomicU64::new(0),
             out: Outbound::new(io, max_pending),
             acks: Mutex::new(acks::AckQueue::default()),
+            cache: Mutex::default(),
+            replays: Mutex::default(),
             reason: AtomicU8::new(CloseReason::Open as u8),
             closing: Notify::new(),
+            nudge: Notify::new(),
         }
     }
 

@@ -18,6 +18,13 @@ pub fn ticks() -> Duration {
     now().duration_since(*START.get_or_init(now))
 }
 
+/// Processor time the process has used so far.
+#[must_use]
+pub fn process_cpu() -> Duration {
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::try_from(used).unwrap_or_default()
+}
+
 /// Milliseconds since the process first asked, for activity marks that live in atomics.
 #[must_use]
 pub fn ticks_ms() -> u64 {

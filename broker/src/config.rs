@@ -2,12 +2,15 @@
 
 mod tls;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sublog_protocol::limits as protocol_limits;
 use sublog_storage::{ScrubOptions, SyncMode};
 
+use crate::auth::users::Users;
 use crate::limits;
 pub use crate::websocket::WebSocketOptions;
 pub use tls::{HandshakeFirst, Pair, TlsOptions};
@@ -29,6 +32,14 @@ pub struct ServerOptions {
     pub monitor_host: Option<String>,
     /// Monitoring is encrypted, as clients are.
     pub monitor_tls: bool,
+    /// What stands before the paths of the monitoring endpoints, however its slashes were written.
+    pub monitor_base_path: String,
+    /// Ended connections that the monitoring endpoints remember.
+    pub closed_connections: usize,
+    /// Words for the server that the monitoring endpoints show.
+    pub tags: Vec<String>,
+    /// The same with names.
+    pub metadata: BTreeMap<String, String>,
     /// Who may connect.
     pub auth: Auth,
     /// How client connections are encrypted; `None` leaves them plain.
@@ -84,6 +95,26 @@ pub enum Auth {
     },
     /// Whoever knows the token.
     Token(String),
+    /// These users.
+    Users(Arc<Users>),
+}
+
+impl Auth {
+    /// Whether a client of this kind of connection has to say who it is before it may do anything.
+    #[must_use]
+    pub fn asks(&self, websocket: bool) -> bool {
+        match self {
+            Self::None => false,
+            Self::UserPassword { .. } | Self::Token(_) => true,
+            Self::Users(users) => users.without_credentials(websocket).is_none(),
+        }
+    }
+
+    /// Whether some users sign a nonce.
+    #[must_use]
+    pub fn needs_nonce(&self) -> bool {
+        matches!(self, Self::Users(users) if users.sign())
+    }
 }
 
 impl std::fmt::Debug for Auth {
@@ -92,6 +123,7 @@ impl std::fmt::Debug for Auth {
             Self::None => "None",
             Self::UserPassword { .. } => "UserPassword(…)",
             Self::Token(_) => "Token(…)",
+            Self::Users(_) => "Users(…)",
         })
     }
 }
@@ -158,6 +190,10 @@ impl Default for ServerOptions {
             monitor_port: None,
             monitor_host: None,
             monitor_tls: false,
+            monitor_base_path: String::new(),
+            closed_connections: limits::CLOSED_CONNECTIONS,
+            tags: Vec::new(),
+            metadata: BTreeMap::new(),
             auth: Auth::None,
             tls: None,
             allow_non_tls: false,

@@ -49,7 +49,7 @@ pub fn server_level() -> ServerLevel {
 }
 
 /// The level of the API that is here as a whole.
-pub const API_LEVEL: u32 = 0;
+pub const API_LEVEL: u32 = 2;
 
 /// What a server has of all this.
 pub struct JetStream {

@@ -20,6 +20,12 @@ pub const AUTH_TIMEOUT: Duration = Duration::from_secs(2);
 pub const LAME_DUCK_GRACE: Duration = Duration::from_secs(10);
 /// Lame duck mode: from the announcement to the end.
 pub const LAME_DUCK_DURATION: Duration = Duration::from_secs(120);
+/// Pages of the monitoring endpoints, of those that grow with what there is, that are built at once; others wait.
+pub const LARGE_PAGES_AT_ONCE: usize = 4;
+/// Ended connections that `/connz` remembers.
+pub const CLOSED_CONNECTIONS: usize = 10_000;
+/// Bytes of what those had subscribed to; the oldest lists go first.
+pub const CLOSED_SUBSCRIPTIONS_BYTES: usize = 16 * 1024 * 1024;
 /// How long a shutdown waits for clients to take what is queued for them.
 pub const SHUTDOWN_FLUSH: Duration = Duration::from_secs(2);
 
@@ -92,6 +98,11 @@ pub const DELIVERY_LOOK_BYTES: usize = 1024 * 1024;
 pub const DELIVERY_PENDING_BYTES: usize = 4 * 1024 * 1024;
 /// Subjects of which a consumer remembers who listens.
 pub const LISTENERS_KEPT_MAX: usize = 1024;
+
+/// Replies of one connection that it may publish to because a request asked for them.
+pub const REPLIES_TRACKED_MAX: usize = 64 * 1024;
+/// Right passwords that are remembered, as digests, so that they need not be hashed again.
+pub const PASSWORDS_KEPT_MAX: usize = 4096;
 
 const _: () = assert!(MATCH_CACHE_MIN.is_power_of_two() && MATCH_CACHE_MAX.is_power_of_two());
 const _: () = assert!(READ_BUFFER_IDLE_BYTES <= READ_BUFFER_BYTES);

@@ -19,7 +19,10 @@ use crate::server::Server;
 /// One running replay.
 #[derive(Debug)]
 pub struct Replay {
-    sid: Box<[u8]>,
+    /// What was subscribed to.
+    pub subject: Box<[u8]>,
+    /// The client's name for it.
+    pub sid: Box<[u8]>,
     ended: AtomicBool,
     end: Notify,
     delivered: AtomicU64,
@@ -31,6 +34,16 @@ pub struct Replay {
 #[must_use]
 pub fn is_replay(filter: &[u8]) -> bool {
     filter.starts_with(grammar::PREFIX) || filter == b"$REPLAY"
+}
+
+/// The filter inside the subject of a replay; `None` for other subjects, and for replays that are not well-formed, which
+/// nobody gets.
+#[must_use]
+pub fn inner_filter(subject: &[u8]) -> Option<Box<[u8]>> {
+    if !is_replay(subject) {
+        return None;
+    }
+    grammar::parse(subject).ok().map(|request| request.filter)
 }
 
 /// Prepares what a subscription asks for. Its feed is still to be [started](start).
@@ -50,6 +63,7 @@ pub fn prepare(
     let request = grammar::parse(subject)?;
     let Some(reader) = server.capture.reader() else { return Err(grammar::nothing_recorded()) };
     let replay = Arc::new(Replay {
+        subject: subject.into(),
         sid: sid.into(),
         ended: AtomicBool::new(false),
         end: Notify::new(),
@@ -67,6 +81,12 @@ pub fn start(server: &Server, feed: feed::Feed) {
 }
 
 impl Replay {
+    /// Deliveries so far, and after how many it ends (0: never).
+    #[must_use]
+    pub fn deliveries(&self) -> (u64, u64) {
+        (self.delivered.load(Ordering::Acquire), self.max.load(Ordering::Acquire))
+    }
+
     /// Whether it is over.
     #[must_use]
     pub fn has_ended(&self) -> bool {

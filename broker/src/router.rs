@@ -21,6 +21,8 @@ use crate::jetstream::stream::Stream;
 use trie::{Matches, Member, Trie};
 
 const SHARDS: usize = 256;
+/// Nodes of the trie looked at before others may have the lock.
+const NODES_PER_LOCK: usize = 1024;
 
 /// One subscription of one connection.
 pub struct Subscription {
@@ -70,6 +72,7 @@ pub struct Router {
     /// Bumped when a client that had subscriptions is gone: publishers then let go of it.
     departures: AtomicU64,
     next_id: AtomicU64,
+    removed: AtomicU64,
     /// Publishers that may still deliver by what they matched before.
     pub batches: batches::Batches,
     /// Declared streams by their subjects; changed with [`Router::change_sink`].
@@ -86,6 +89,7 @@ impl Default for Router {
             wild_generation: AtomicU64::new(0),
             departures: AtomicU64::new(0),
             next_id: AtomicU64::new(1),
+            removed: AtomicU64::new(0),
             batches: batches::Batches::default(),
             sinks: sinks::Sinks::default(),
             interest: interest::Interest::default(),
@@ -123,6 +127,7 @@ impl Router {
             return false;
         }
         self.trie.write().remove(&subscription.subject, subscription.queue.as_deref(), subscription.id);
+        self.removed.fetch_add(1, Ordering::Relaxed);
         self.bump(&subscription.subject);
         self.interest.changed(&subscription.subject);
         true
@@ -175,6 +180,24 @@ impl Router {
         let mut found = Matches::default();
         self.matches(subject, &mut found);
         !found.plain.is_empty() || !found.queues.is_empty()
+    }
+
+    /// All subscriptions. Whoever comes or goes meanwhile may be among them or not; the trie is never locked for long.
+    #[must_use]
+    pub fn subscriptions(&self) -> Vec<Arc<Subscription>> {
+        let mut all = Vec::new();
+        let mut next = Some(0);
+        while let Some(from) = next {
+            next = self.trie.read().copy_members(from, NODES_PER_LOCK, &mut all);
+        }
+        all
+    }
+
+    /// How many subscriptions came and how many went since the server started.
+    #[must_use]
+    pub fn changes(&self) -> (u64, u64) {
+        let removed = self.removed.load(Ordering::Relaxed);
+        (removed + self.len() as u64, removed)
     }
 
     /// Subscriptions there are.

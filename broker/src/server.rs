@@ -2,11 +2,13 @@
 
 mod accept;
 pub mod api;
+pub mod closed;
 mod lifecycle;
 mod maintenance;
 mod notices;
 mod reload;
 mod retention;
+pub mod sys;
 mod ticker;
 
 use std::net::SocketAddr;
@@ -21,11 +23,18 @@ use sublog_protocol::info::ServerInfo;
 pub use lifecycle::{ServeError, run};
 pub use reload::{Fresh, Reload};
 
+use crate::auth::passwords::Passwords;
+use crate::auth::users::GLOBAL_ACCOUNT;
 use crate::capture::Capture;
+use closed::ClosedRing;
+
 use crate::client::Client;
 use crate::client::sender::Senders;
+use crate::client::shown::{Listed, Shown};
+use crate::clock;
 use crate::config::{Auth, HandshakeFirst, ServerOptions};
 use crate::jetstream::{self, JetStream};
+use crate::monitor::Monitor;
 use crate::router::Router;
 use crate::tls::Tls;
 use crate::tls::handshake::Shaker;
@@ -37,7 +46,8 @@ pub const API_PREFIX: &[u8] = b"$SUBLOG.";
 #[must_use]
 pub fn answers(subject: &[u8]) -> bool {
     let prefixes = [jetstream::ACK_PREFIX, jetstream::API_PREFIX, API_PREFIX, jetstream::FLOW_CONTROL_PREFIX];
-    subject.starts_with(b"$") && prefixes.iter().any(|prefix| subject.starts_with(prefix))
+    subject.starts_with(b"$")
+        && (subject == sys::USER_INFO || prefixes.iter().any(|prefix| subject.starts_with(prefix)))
 }
 
 /// The nats-server whose core behaviour is offered, as clients compare it.
@@ -62,6 +72,8 @@ pub struct ServerStats {
     /// Messages of clients that are gone, so that totals never go back.
     pub out_msgs_closed: AtomicU64,
     pub out_bytes_closed: AtomicU64,
+    /// Of their caches, see [`crate::router::cache::Facts`].
+    pub misses_closed: AtomicU64,
     /// What retention removed from the capture stream.
     pub expired_msgs: AtomicU64,
     pub expired_bytes: AtomicU64,
@@ -83,6 +95,10 @@ pub struct Server {
     pub jetstream: JetStream,
     /// Messages of the server's own.
     pub senders: Senders,
+    /// Answers about the server, counted as nats-server does.
+    pub sys_answers: AtomicU64,
+    /// Hashed passwords.
+    pub passwords: Passwords,
     /// Counters.
     pub stats: ServerStats,
     /// Where replays run.
@@ -103,6 +119,10 @@ pub struct Server {
     pub lame_duck: AtomicBool,
     /// It is about to end: nothing long is begun any more.
     pub stopping: AtomicBool,
+    /// Connections that ended.
+    pub closed: ClosedRing,
+    /// What the monitoring endpoints keep.
+    pub monitor: Monitor,
     clients: Mutex<FxHashMap<u64, Arc<Client>>>,
     last_cid: AtomicU64,
 }
@@ -119,6 +139,13 @@ impl Server {
     #[must_use]
     pub fn tls(&self) -> Option<Arc<Tls>> {
         self.tls.read().clone()
+    }
+
+    /// Whether the certificate of this client decides which user it is.
+    #[must_use]
+    pub fn maps_certificates(&self, client: &Client) -> bool {
+        let tls = client.websocket.as_ref().map_or_else(|| self.tls(), |port| port.tls());
+        tls.is_some_and(|tls| tls.options.verify_and_map)
     }
 
     /// Whether clients that do not encrypt are served as well, though they could: unless all have to begin with that.
@@ -144,10 +171,17 @@ impl Server {
         true
     }
 
+    /// The connection ends: it is shown as closed from now on.
+    pub fn remember(&self, client: &Client, subscriptions: Vec<Listed>) {
+        let stop = Some((clock::wall(), client.close_reason()));
+        self.closed.add(Shown { stop, ..Shown::of(client) }, subscriptions);
+    }
+
     /// The client's socket is closed.
     pub fn leave(&self, client: &Client) {
         self.stats.out_msgs_closed.fetch_add(client.stats.out_msgs.load(Ordering::Relaxed), Ordering::Relaxed);
         self.stats.out_bytes_closed.fetch_add(client.stats.out_bytes.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.stats.misses_closed.fetch_add(client.cache.lock().misses, Ordering::Relaxed);
         self.clients.lock().remove(&client.id);
     }
 
@@ -189,7 +223,13 @@ impl Server {
             port: address.port(),
             headers: true,
             jetstream: true,
-            auth_required: !matches!(current.auth, Auth::None),
+            api_lvl: jetstream::API_LEVEL.cast_signed(),
+            auth_required: current.auth.asks(client.websocket.is_some()),
+            nonce: if client.ready.load(Ordering::Relaxed) {
+                String::new()
+            } else {
+                client.nonce.get().cloned().unwrap_or_default()
+            },
             max_payload: i64::try_from(current.limits.max_payload).unwrap_or(i64::MAX),
             tls_required: tls.is_some() && !optional,
             tls_available: tls.is_some() && optional,
@@ -205,6 +245,8 @@ impl Server {
     /// The INFO that follows the first PONG.
     #[must_use]
     pub fn connect_info(&self, client: &Client) -> ServerInfo {
-        ServerInfo { connect_info: true, remote_account: "$G".to_owned(), ..self.info(client) }
+        let auth_required = !matches!(self.current().auth, Auth::None);
+        let remote_account = GLOBAL_ACCOUNT.to_owned();
+        ServerInfo { connect_info: true, remote_account, auth_required, ..self.info(client) }
     }
 }

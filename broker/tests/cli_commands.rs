@@ -221,7 +221,7 @@ fn streams_and_offline_reports() {
 fn errors_are_one_line_and_have_their_exit_codes() {
     let run = |args: &[&str]| sublog().args(args).output().unwrap();
     for (args, exit, words) in [
-        (&["-js"][..], 1, "sublog: -js: not supported by this server: "),
+        (&["--profile"][..], 1, "sublog: --profile: not supported by this server: "),
         (&["-c", "/nonexistent/x"], 1, "sublog: cannot read /nonexistent/x: No such file"),
         (&["--prot=1"], 1, "sublog: --prot: no such flag; did you mean --port?"),
         (&["replya"], 1, "sublog: \"replya\": no such command; did you mean replay?"),

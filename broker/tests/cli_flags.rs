@@ -143,8 +143,8 @@ fn help_and_version_in_every_form() {
 
 #[test]
 fn what_would_be_ignored_is_refused() {
-    let flags = "-js --jetstream --client_advertise --max_traced_msg_len --routes --cluster --cluster_listen --cluster_name --cluster_advertise --no_advertise \
-                 --connect_retries --profile";
+    let flags = "--client_advertise --max_traced_msg_len --routes --cluster --cluster_listen --cluster_name \
+                 --cluster_advertise --no_advertise --connect_retries --profile";
     for flag in flags.split_whitespace() {
         for line in [flag.to_owned(), format!("{flag}=x"), format!("-D {flag} x")] {
             let text = refused(&line);
@@ -152,6 +152,14 @@ fn what_would_be_ignored_is_refused() {
             assert!(!text.contains('\n'), "{text}");
         }
     }
+}
+
+#[test]
+fn jetstream_may_be_asked_for_and_not_refused() {
+    for line in ["-js", "--jetstream", "-js=true", "--jetstream -p 1"] {
+        assert!(matches!(parse(line), Ok(Request::Serve(_))), "{line}");
+    }
+    assert_eq!(refused("-js=false"), "-js: JetStream is always there");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
+use sublog_broker::auth::users::Proof;
 use sublog_broker::cli::serve::{self, Request, Serve};
 use sublog_broker::conf::Source;
 use sublog_broker::conf::settings::authorization::Login;
@@ -200,18 +201,15 @@ fn what_is_wrong_is_named_with_its_place() {
 #[test]
 fn what_would_be_unsafe_without_effect_is_refused() {
     for text in [
-        "authorization { users: [ { user: a, password: b } ] }",
-        "authorization { users: [ { nkey: UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4 } ] }",
-        "authorization { default_permissions { publish: a } }",
+        "authorization { auth_callout { issuer: a } }",
+        "authorization { users: [ { user: a, password: b, proxy_required: true } ] }",
         "tls { cert_file: a, key_file: b, ocsp_peer: true }",
         "accounts { A { users: [ { user: a } ] } }",
-        "no_auth_user: a",
         "ocsp { mode: always }",
         "proxy_protocol: true",
         "mappings { a: b }",
         "resolver: MEMORY",
         "jetstream { key: x }",
-        "authorization { user: u, password: \"$2a$11$V1qrpBt7/SLfEBr4NJq4T.2mg8chx8.MTblUiTBOLV3MKDeAy.f7u\" }",
     ] {
         let error = refused(text);
         assert!(error.contains("is not supported: ") && error.starts_with("t.conf:1:"), "{text}: {error}");
@@ -283,14 +281,53 @@ fn the_operators_file_is_read_whole() {
     assert!(permissions.subscribe.allow.is_none() && permissions.subscribe.deny[0].subject == "x.>");
     assert!(permissions.responses.is_some() && permissions.publish.allow.as_ref().unwrap().is_empty());
     assert!(
-        matches!(&authorization.users[1].login, Login::Password { password: Some(password), .. } if password.0 == "$2a$11$V1qrpBt7")
+        matches!(&authorization.users[1].login, Login::Password { password: Some(password), .. } if *password == "$2a$11$V1qrpBt7".into())
     );
     assert!(!format!("{authorization:?}").contains("secret"));
     let tls = settings.tls().unwrap();
     assert_eq!((tls.timeout, tls.certificates.len()), (Some(Duration::from_secs(5)), 1));
-    // Users and encryption are all that keeps this file from being served.
+    // Encryption is all that keeps this file from being served.
     let refusals: Vec<String> = settings.refusals.iter().map(ToString::to_string).collect();
-    assert_eq!(refusals.len(), 3, "{refusals:?}");
+    assert!(refusals.iter().all(|text| text.contains("tls")), "{refusals:?}");
+}
+
+#[test]
+fn users_are_taken_over() {
+    let serve = served(
+        r#"no_auth_user: a, authorization { default_permissions { subscribe: "d.>" }, users: [
+            { user: a, password: b, permissions { publish: "x.>", allow_responses { max: -1, expires: "1m" } } }
+            { user: w, password: "$2a$04$x", connection_types: [websocket] }
+            { nkey: UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4, clients: [MQTT, standard] }
+        ] }"#,
+        "",
+    );
+    let Auth::Users(users) = &serve.server.auth else { panic!("{:?}", serve.server.auth) };
+    let (a, w) = (users.get("a").unwrap(), users.get("w").unwrap());
+    let permissions = a.permissions.as_ref().unwrap();
+    assert!(permissions.may_publish(b"x.y") && !permissions.may_publish(b"y") && permissions.may_subscribe(b">", None));
+    let responses = permissions.responses.unwrap();
+    assert_eq!((responses.max, responses.expires), (None, Some(Duration::from_secs(60))));
+    assert!(!w.standard_connections && matches!(&w.proof, Proof::Password(hash) if hash.is_bcrypt()));
+    let permissions = w.permissions.as_ref().unwrap();
+    assert!(permissions.may_subscribe(b"d.x", None) && !permissions.may_subscribe(b"x", None));
+    let signs = users.get("UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4").unwrap();
+    assert!(signs.standard_connections && signs.proof == Proof::Nkey && users.sign());
+    assert_eq!(users.without_credentials().map(|user| user.name.as_str()), Some("a"));
+    // A list that lets nobody in is not a server for everybody.
+    assert!(served("authorization { users: [] }", "").server.auth.asks());
+    for (text, message) in [
+        ("authorization { users: [ {user: a} ] }\nno_auth_user: b", "2:15: no_auth_user: there is no user \"b\""),
+        ("no_auth_user: b", "1:15: no_auth_user: there is no user \"b\""),
+        (
+            "authorization { users: [ {user: a, clients: [SMOKE] } ] }",
+            "1:26: allowed_connection_types: there is no kind of connection \"SMOKE\"",
+        ),
+    ] {
+        assert_eq!(refused(text), format!("t.conf:{message}"), "{text}");
+    }
+    let hashed =
+        "authorization { user: u, password: \"$2a$11$V1qrpBt7/SLfEBr4NJq4T.2mg8chx8.MTblUiTBOLV3MKDeAy.f7u\" }";
+    assert!(matches!(&served(hashed, "").server.auth, Auth::UserPassword { .. }));
 }
 
 #[test]

@@ -15,6 +15,7 @@
 //! ```
 
 mod build;
+pub mod edit;
 
 pub use build::{Builder, no_responders, no_responders_block};
 

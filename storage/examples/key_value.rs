@@ -20,6 +20,8 @@ use sublog_storage::{AppendError, Limits, Log, LogOptions, NoObserver, RealDisk,
 const BATCH: u64 = 64;
 
 fn main() {
+    // As the server does.
+    sublog_storage::give_back_large_buffers();
     let mut args = std::env::args().skip(1);
     let mut number = |default: u64| args.next().map_or(default, |arg| arg.parse().unwrap());
     let (keys, updates, value_bytes) = (number(100_000), number(10_000_000), number(100));

@@ -1,13 +1,16 @@
 //! When something of a log is next to go because of its time: records with one of their own, and the oldest by its age.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::index::{OpenSegment, Part, PartError, Snapshot};
 use crate::log::Log;
+use crate::purge::PurgeError;
+use crate::record::{RecordRef, Visit};
 use crate::removed::Removed;
 use crate::segment::Segment;
 use crate::shared::Shared;
-use crate::subjects::Live;
+use crate::subjects::{IndexError, Live};
 use crate::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 /// Nothing will.
@@ -24,11 +27,18 @@ pub(crate) struct Expiry {
     age_ns: AtomicI64,
     /// The committer is to remove what has expired.
     asked: AtomicBool,
+    /// What expires after this is not to be removed yet.
+    until_ns: AtomicI64,
 }
 
 impl Default for Expiry {
     fn default() -> Self {
-        Self { own_ns: AtomicI64::new(NEVER), age_ns: AtomicI64::new(NEVER), asked: AtomicBool::new(false) }
+        Self {
+            own_ns: AtomicI64::new(NEVER),
+            age_ns: AtomicI64::new(NEVER),
+            asked: AtomicBool::new(false),
+            until_ns: AtomicI64::new(NEVER),
+        }
     }
 }
 
@@ -37,7 +47,7 @@ impl Expiry {
     pub(crate) fn of(segments: &[Arc<Segment>], ages: bool) -> Self {
         let when = |known: bool| AtomicI64::new(if known { UNKNOWN } else { NEVER });
         let own = segments.iter().any(|segment| segment.totals().expiring > 0);
-        Self { own_ns: when(own), age_ns: when(ages), asked: AtomicBool::new(false) }
+        Self { own_ns: when(own), age_ns: when(ages), ..Self::default() }
     }
 
     pub(crate) fn is_asked(&self) -> bool {
@@ -82,6 +92,11 @@ impl Expiry {
 
     pub(crate) fn age(&self) -> Option<i64> {
         Some(self.age_ns.load(Ordering::Acquire)).filter(|&at_ns| at_ns != NEVER)
+    }
+
+    /// Until when the committer may remove what has expired.
+    pub(crate) fn until(&self) -> i64 {
+        self.until_ns.load(Ordering::Acquire)
     }
 
     fn next(&self) -> Option<i64> {
@@ -137,17 +152,67 @@ impl Log {
     /// Says when something is next past its time, in nanoseconds since 1970, and never before now; `None` if nothing will be.
     pub fn expire(&self) -> Option<i64> {
         let expiry = &self.shared.expiry;
-        let next_ns = expiry.next()?;
+        // What is held is due for its owner, not for the committer.
+        let own_ns = expiry.own().filter(|&own_ns| own_ns <= expiry.until());
+        let next_ns = [own_ns, expiry.age()].into_iter().flatten().min()?;
         let now_ns = self.shared.options.clock.now_ns();
         if next_ns > now_ns {
             return Some(next_ns);
         }
-        if expiry.own().is_some_and(|own_ns| own_ns <= now_ns) {
+        if own_ns.is_some_and(|own_ns| own_ns <= now_ns) {
             // Not on the committer's time. If it fails the committer meets the same and says so.
             let _ = self.shared.read_on();
         }
         expiry.ask();
         self.wake_for_limits();
         Some(now_ns)
+    }
+
+    /// From now on records that expire are removed only when they do so at or before `until_ns`, nanoseconds since 1970: for
+    /// an owner who has something to do for each of them first, which it finds with [`Log::visit_expired`]. `i64::MAX`, as
+    /// it is without this, leaves everything to [`Log::expire`].
+    pub fn hold_expired(&self, until_ns: i64) {
+        self.shared.expiry.until_ns.store(until_ns, Ordering::Release);
+    }
+
+    /// Visits records that expired at or before `now_ns`, nanoseconds since 1970, and are not removed yet: up to `limit`
+    /// of them by number, until `f` breaks. No other reader is shown these.
+    ///
+    /// # Errors
+    /// The index or the log cannot be read.
+    pub fn visit_expired(
+        &self,
+        now_ns: i64,
+        limit: usize,
+        f: &mut dyn FnMut(RecordRef<'_>) -> ControlFlow<()>,
+    ) -> Result<(), PurgeError> {
+        if self.shared.expiry.own().is_none_or(|own_ns| own_ns > now_ns) {
+            return Ok(());
+        }
+        self.shared.read_on()?;
+        let mut numbers = match self.shared.expired(now_ns, limit) {
+            Ok(expired) => expired.numbers,
+            Err(IndexError::Building { segments_left: 0 }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        numbers.sort_unstable();
+        let mut reader = self.reader();
+        reader.show_expired();
+        for wanted in numbers {
+            reader.seek(wanted);
+            let mut flow = ControlFlow::Continue(());
+            reader.visit(1, &mut |visit| {
+                if let Visit::Record(record) = visit
+                    && record.seq == wanted
+                {
+                    flow = f(record);
+                }
+                ControlFlow::Break(())
+            })?;
+            if flow.is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 }

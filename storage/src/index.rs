@@ -31,5 +31,5 @@ pub use merge::merge;
 pub(crate) use merge::merge_as;
 pub use part::{Part, PartCursor};
 pub use postings::{Entry, Postings};
-pub use query::{Found, Liveness, Matches, OpenSegment, Snapshot, SubjectState};
+pub use query::{Found, Liveness, Matches, Newest, OpenSegment, Snapshot, SubjectState};
 pub use writer::PartWriter;

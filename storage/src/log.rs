@@ -150,6 +150,10 @@ impl Log {
         &self.shared
     }
 
+    pub(crate) fn share(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
     /// Takes the batch's records and gives them numbers. Never waits for the disk. An empty batch gets none: its
     /// `last_seq` is one less than its `first_seq`.
     ///
@@ -289,7 +293,7 @@ impl Log {
     /// Number at which the oldest segment begins: everything before was removed.
     #[must_use]
     pub fn oldest_seq(&self) -> u64 {
-        self.shared.segments().first().map_or(1, |segment| segment.first_seq)
+        self.shared.segments().first().map_or(self.shared.options.first_seq, |segment| segment.first_seq)
     }
 
     /// A moment's view of the log.
@@ -324,6 +328,9 @@ impl Log {
         };
         for segment in segments.iter() {
             state.disk_bytes += segment.file_bytes();
+            if segment.totals().last_ts != 0 {
+                state.last_ts_ns = segment.totals().last_ts;
+            }
             let (messages, bytes) = segment.live();
             if messages == 0 {
                 continue;
@@ -333,7 +340,6 @@ impl Log {
             }
             state.messages += messages;
             state.bytes += bytes;
-            state.last_ts_ns = segment.totals().last_ts;
         }
         let damage = self.shared.damage.lock();
         state.damage.clone_from(&damage.kept);

@@ -4,6 +4,7 @@
 //! program can read what an earlier one wrote and an earlier one refuses what it does not know.
 
 mod consumers;
+mod durable;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use consumers::ConsumerBatch;
 
+use self::durable::Durable;
 use crate::options::SyncMode;
 use crate::reserve::Reserve;
 
@@ -135,6 +137,7 @@ pub struct ServerIdentity {
 pub struct Meta {
     path: PathBuf,
     db: sled::Db,
+    durable: Durable,
     reserve: Option<Arc<Reserve>>,
 }
 
@@ -145,8 +148,11 @@ impl Meta {
     /// What the store says.
     pub fn open(path: &Path) -> Result<Self, MetaError> {
         let open = sled::Config::new().path(path).cache_capacity(4 << 20).flush_every_ms(None).open();
-        let db = open.map_err(|e| MetaError::Store { path: path.to_path_buf(), message: e.to_string() })?;
-        Ok(Self { path: path.to_path_buf(), db, reserve: None })
+        let failed = |message: String| MetaError::Store { path: path.to_path_buf(), message };
+        let db = open.map_err(|e| failed(e.to_string()))?;
+        db.flush().map_err(|e| failed(e.to_string()))?;
+        let durable = Durable::open(path).map_err(|e| failed(e.to_string()))?;
+        Ok(Self { path: path.to_path_buf(), db, durable, reserve: None })
     }
 
     /// Gives this up before a change if there may be no room for it: the store does not get over a full disk.
@@ -197,7 +203,7 @@ impl Meta {
     pub fn remove_stream(&self, name: &str) -> Result<bool, MetaError> {
         self.make_room();
         let was = self.db.remove(stream_key(name)).map_err(|e| self.store(&e))?;
-        self.db.flush().map_err(|e| self.store(&e))?;
+        self.flush()?;
         Ok(was.is_some())
     }
 
@@ -222,7 +228,7 @@ impl Meta {
     pub fn remove_definition(&self, name: &str) -> Result<(), MetaError> {
         self.make_room();
         self.db.remove([DEFINITION_PREFIX, name.as_bytes()].concat()).map_err(|e| self.store(&e))?;
-        self.db.flush().map_err(|e| self.store(&e))?;
+        self.flush()?;
         Ok(())
     }
 
@@ -246,7 +252,7 @@ impl Meta {
         let encoded = encode(key, value)?;
         self.make_room();
         self.db.insert(key, encoded).map_err(|e| self.store(&e))?;
-        self.db.flush().map_err(|e| self.store(&e))?;
+        self.flush()?;
         Ok(())
     }
 
@@ -267,11 +273,17 @@ impl Meta {
             }
         }
         self.db.apply_batch(batch).map_err(|e| self.store(&e))?;
-        self.db.flush().map_err(|e| self.store(&e))?;
+        self.flush()?;
         Ok(())
     }
 
-    fn store(&self, error: &sled::Error) -> MetaError {
+    /// What was changed is on disk when this returns.
+    fn flush(&self) -> Result<(), MetaError> {
+        self.db.flush().map_err(|e| self.store(&e))?;
+        self.durable.sync().map_err(|e| self.store(&e))
+    }
+
+    fn store(&self, error: &dyn std::error::Error) -> MetaError {
         MetaError::Store { path: self.path.clone(), message: error.to_string() }
     }
 }

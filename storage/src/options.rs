@@ -10,6 +10,9 @@ use crate::format::packed::Codec;
 use crate::limits::Limits;
 use crate::reserve::Reserve;
 
+/// Largest number that a log may begin with, in hope of room for what follows.
+const FIRST_SEQ_MAX: u64 = 1 << 62;
+
 /// When the log is flushed to stable storage, and so what an acknowledgement means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SyncMode {
@@ -36,6 +39,9 @@ pub struct LogOptions {
     pub sync: SyncMode,
     /// How much the log keeps. They must be those that it was kept by before, or [`crate::Log::set_limits`] must follow.
     pub limits: Limits,
+    /// Number of the first record, if there never was one. It is not written down before there is: who opens a log that is
+    /// still empty says it again.
+    pub first_seq: u64,
     /// Size of the first segment, in bytes. Later ones take about a quarter of what the log holds.
     pub segment_bytes_first: u64,
     /// Size at which segments stop growing, in bytes.
@@ -78,6 +84,7 @@ impl Default for LogOptions {
         Self {
             sync: SyncMode::Always,
             limits: Limits::default(),
+            first_seq: 1,
             segment_bytes_first: 4 << 20,
             segment_bytes_max: 128 << 20,
             segment_records_max: 2_000_000,
@@ -105,6 +112,9 @@ impl LogOptions {
     /// [`OpenError::BadOptions`] with the reason.
     pub fn check(&self) -> Result<(), OpenError> {
         let bad = |why: &str| Err(OpenError::BadOptions(why.to_owned()));
+        if self.first_seq == 0 || self.first_seq > FIRST_SEQ_MAX {
+            return bad("first_seq is not between 1 and 2^62");
+        }
         if self.segment_bytes_first < format::SEGMENT_BYTES_MIN {
             return bad("the first segment is too small");
         }

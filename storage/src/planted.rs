@@ -42,6 +42,8 @@ pub enum Bug {
     CloseUnsynced,
     /// Believes a clean mark without looking whether it names the segment and its end.
     BelieveAnyCleanMark,
+    /// Takes the metadata store's word that it has flushed.
+    BelieveStoreFlush,
     /// Shows a record that is past its time for as long as it is not removed.
     ServeExpired,
 }

@@ -26,6 +26,8 @@ pub struct Reader {
     place: Option<Place>,
     /// The number at which the file was looked at anew because part of the map could not be read.
     looked_again_at: u64,
+    /// Records past their time are shown too.
+    expired_too: bool,
 }
 
 /// Where a reader is in a segment.
@@ -40,7 +42,12 @@ struct Place {
 
 impl Reader {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, next_seq: 1, place: None, looked_again_at: 0 }
+        Self { shared, next_seq: 1, place: None, looked_again_at: 0, expired_too: false }
+    }
+
+    /// Shows records past their time as well, as long as they are not removed: to whoever removes them.
+    pub(crate) fn show_expired(&mut self) {
+        self.expired_too = true;
     }
 
     /// The next read begins with this number, or the first after it that exists.
@@ -109,7 +116,7 @@ impl Reader {
                         continue;
                     }
                     let source = Source { holder, view: &place.view, faults };
-                    let Some(found) = shown(&self.shared, source, seq, record) else { continue };
+                    let Some(found) = shown(&self.shared, source, seq, record, self.expired_too) else { continue };
                     bytes += record.len();
                     if f(Visit::Record(found)).is_break() {
                         break ReadEnd::Stopped;
@@ -244,9 +251,15 @@ enum Found {
 
 /// The record as it is shown. Every record that a reader comes across passes here, in whichever direction, so this is the
 /// place for whatever keeps one from being shown: it may be past its time, and still to be removed.
-fn shown<'a>(shared: &Shared, source: Source<'a>, seq: u64, record: &'a [u8]) -> Option<RecordRef<'a>> {
+fn shown<'a>(
+    shared: &Shared,
+    source: Source<'a>,
+    seq: u64,
+    record: &'a [u8],
+    expired_too: bool,
+) -> Option<RecordRef<'a>> {
     let parts = record::parts(record)?;
-    if parts.expires_at_ns.is_some_and(|at_ns| shared.has_expired(at_ns)) {
+    if !expired_too && parts.expires_at_ns.is_some_and(|at_ns| shared.has_expired(at_ns)) {
         return None;
     }
     Some(RecordRef {
@@ -306,7 +319,7 @@ pub(crate) fn seek_time(shared: &Arc<Shared>, ts_ns: i64) -> Result<u64, ReadErr
         loop {
             match cursor.step(file, &bounds) {
                 Step::Record { seq, record, holder }
-                    if shown(shared, Source { holder, view: &view, faults: 0 }, seq, record)
+                    if shown(shared, Source { holder, view: &view, faults: 0 }, seq, record, false)
                         .is_some_and(|found| found.ts_ns >= ts_ns) =>
                 {
                     return Ok(seq);

@@ -135,6 +135,12 @@ impl Scrub {
         Self { shared, options, due: None, pass: None, syncs }
     }
 
+    /// Whether a pass is under way.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.pass.is_some()
+    }
+
     /// Reads at most `budget_bytes` (and at least a block) if it is time for that at `now`, a time since any fixed moment.
     pub fn step(&mut self, now: Duration, budget_bytes: usize) -> ScrubStep {
         let mut step = ScrubStep { read_bytes: 0, pass: None, next: ScrubNext::Closed };

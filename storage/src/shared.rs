@@ -29,7 +29,7 @@ pub(crate) const LIMITS_NEW: u8 = 2;
 
 /// Locks, in the order in which they may nest: `changing_files`, `flights`, `queue`, then `limits`, the index's `memory` and `noted`, `removed`, `segments`, `damage`; inside a
 /// segment `index`, then `totals`, then `view`. No lock is held while the disk is waited for, except `changing_files`, `flights` (the index may have to be read), and a
-/// segment's `view` while it is mapped. `scrub` is taken alone.
+/// segment's `view` while it is mapped. `scrub` is taken alone. The index's `counted` comes before all of them, and is held while subjects are counted.
 pub(crate) struct Shared {
     pub(crate) dir: PathBuf,
     pub(crate) options: LogOptions,

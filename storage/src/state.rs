@@ -72,7 +72,8 @@ pub struct LogState {
     pub segments: u64,
     /// First record's time, nanoseconds since 1970; 0 if empty.
     pub first_ts_ns: i64,
-    /// Last record's time, nanoseconds since 1970; 0 if empty.
+    /// Time of the last record that was appended, also if it was removed since; nanoseconds since 1970; 0 if none was, or if
+    /// its segment is gone.
     pub last_ts_ns: i64,
     /// Damage known so far; at most [`DAMAGE_KEPT_MAX`] entries.
     pub damage: Vec<Damage>,

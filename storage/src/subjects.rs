@@ -12,6 +12,7 @@
 //! believed over them: what it names is read from a segment before it is shown.
 
 mod build;
+mod count;
 mod evict;
 mod memory;
 mod query;
@@ -21,6 +22,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use self::count::Counted;
 use self::memory::{Memory, Seen};
 pub use self::query::IndexError;
 use self::set::{Cover, PartSet};
@@ -43,6 +45,7 @@ pub(crate) struct Subjects {
     /// Whether subjects of new records are noted for a limit per subject.
     notes: AtomicBool,
     noted: Mutex<BTreeSet<Vec<u8>>>,
+    counted: Mutex<Option<Counted>>,
     /// Parts written.
     written: AtomicU64,
 }

@@ -74,10 +74,16 @@ pub(crate) struct NewSegment {
 
 impl Writer {
     /// The writer of a log without a segment: its first frame makes one.
-    pub(crate) fn of_nothing(disk: &Arc<dyn Disk>, path: PathBuf, file: Arc<dyn DiskFile>, log_id: u128) -> Self {
+    pub(crate) fn of_nothing(
+        disk: &Arc<dyn Disk>,
+        path: PathBuf,
+        file: Arc<dyn DiskFile>,
+        log_id: u128,
+        first_seq: u64,
+    ) -> Self {
         let parts = SegmentParts {
             path,
-            first_seq: 1,
+            first_seq,
             nonce: 0,
             link_nonce: 0,
             ordinal: 1,
@@ -86,7 +92,7 @@ impl Writer {
             previous: None,
             base_max_ts: i64::MIN,
             end: SEGMENT_HEADER_BYTES,
-            next_seq: 1,
+            next_seq: first_seq,
             file_bytes: 0,
             totals: Totals::default(),
             index: SparseIndex::Memory(Vec::new()),
@@ -97,7 +103,7 @@ impl Writer {
             log_id,
             capacity: SEGMENT_HEADER_BYTES,
             pos: SEGMENT_HEADER_BYTES,
-            next_seq: 1,
+            next_seq: first_seq,
             durable: SEGMENT_HEADER_BYTES,
             last_crc: 0,
             max_ts: i64::MIN,
@@ -267,7 +273,12 @@ impl Writer {
             zero_ahead_bytes: options.zero_ahead_bytes,
             weak: options.sync.is_weak(),
             base_max_ts: self.max_ts,
-            previous: if replaces { self.segment.previous.unwrap_or_default() } else { self.as_previous() },
+            previous: match (replaces, self.absent) {
+                (true, _) => self.segment.previous.unwrap_or_default(),
+                // Nothing was before the first one, whatever its number.
+                (false, true) => Previous::default(),
+                (false, false) => self.as_previous(),
+            },
             replaces,
         }
     }

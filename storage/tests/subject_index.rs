@@ -132,6 +132,9 @@ impl Life {
         for (&seq, subject) in model {
             subjects.entry(subject).or_default().push(seq);
         }
+        assert_eq!(log.subject_count().unwrap(), subjects.len() as u64);
+        // Once more, from memory.
+        assert_eq!(log.subject_count().unwrap(), subjects.len() as u64);
         let last_seq = state.last_seq;
         for text in ["busy.subject", "job.3", "site.4.errors", "job.3.step.1", "nothing.here"] {
             let held = subjects.get(text.as_bytes());

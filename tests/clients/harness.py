@@ -58,6 +58,8 @@ class Context:
         self.binary = binary
         self.tools = tools
         self.remembers = remembers
+        # Whether transcripts are recorded rather than compared.
+        self.recording = False
         self._servers = servers
         self._shared = {}
 
@@ -66,6 +68,10 @@ class Context:
         server = Server(self.name, self.binary, flavour, self.remembers)
         self._servers.append(server)
         return server
+
+    def watch(self, server):
+        """Has a server ended with the run, whatever becomes of the scenario that made it."""
+        self._servers.append(server)
 
     def shared(self, flavour):
         server = self._shared.get(flavour.name)
@@ -104,6 +110,18 @@ class Context:
         if self.tools.go_bin is None:
             raise Skip("no go on this machine")
         return str(self.tools.go_bin / program)
+
+    def tool(self, program):
+        """A monitoring tool, which Go builds from its pinned source."""
+        if self.tools.go_tools is None:
+            raise Skip("the monitoring tools cannot be built on this machine")
+        return str(self.tools.go_tools / program)
+
+    def natscli(self):
+        """The `nats` command."""
+        if self.tools.go_js_bin is None:
+            raise Skip(self.tools.go_js_missing)
+        return str(self.tools.go_js_bin / "nats")
 
     def python2_command(self, url, how):
         """The tornado publisher, or where there is no Python 2.7 the replay of its bytes; with the environment it needs."""

@@ -24,6 +24,7 @@ def parse_arguments():
     parser.add_argument("--skip", action="append", default=[], metavar="PATTERN", help="skip scenarios that match, aloud")
     parser.add_argument("--list", action="store_true", help="print the names of the scenarios")
     parser.add_argument("--record-wire", action="store_true", help="record what the (one) reference server answers to the scripts of bytes")
+    parser.add_argument("--record-transcripts", action="store_true", help="record what programs print with the (one) reference server, see transcripts.py")
     arguments = parser.parse_args()
     if not arguments.server and not arguments.list:
         parser.error("at least one --server is needed")
@@ -77,6 +78,7 @@ def run_all(arguments, tools):
     for text in arguments.server:
         name, binary, remembers = parse_server(text, tools)
         context = harness.Context(name, binary, tools, remembers, servers)
+        context.recording = arguments.record_transcripts
         began = time.monotonic()
         try:
             if arguments.record_wire:

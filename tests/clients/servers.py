@@ -104,7 +104,7 @@ class Server:
         command += self.flavour.arguments
         if self.flavour.config is not None and self.remembers:
             command += self.flavour.flags
-        elif self.flavour.config is not None:
+        elif self.flavour.config:
             path = self.folder / "server.conf"
             path.write_text(self.flavour.config)
             command += ["-c", str(path)]

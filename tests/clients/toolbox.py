@@ -8,6 +8,7 @@ import glob
 import hashlib
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -38,6 +39,10 @@ class Tools:
         self.python = self.venv / "bin" / "python"
         self.nats_server = self.venv / "bin" / "nats-server"
         self.go_bin = None
+        self.go_tools = None
+        # The newest nats.go and the `nats` command, which need a newer Go.
+        self.go_js_bin = None
+        self.go_js_missing = "no go on this machine"
         self.node = None
         self.node_dir = CACHE / "node"
         self.python2 = None
@@ -118,22 +123,67 @@ def install_go(tools):
     tools.go_bin = out
 
 
+def install_go_tools(tools):
+    """nats-top and prometheus-nats-exporter. A Go that is too old for them, or a registry that lacks them, is no failure."""
+    go = shutil.which("go")
+    if go is None:
+        tools.notes.append("no go on this machine: nats-top and prometheus-nats-exporter are skipped")
+        return
+    sources, out = HERE / "go-tools", CACHE / "tools"
+    mark = fingerprint(sources / "go.mod", sources / "go.sum")
+    if not (is_fresh("go-tools", mark) and (out / "nats-top").exists()):
+        out.mkdir(parents=True, exist_ok=True)
+        command = [go, "build", "-o", f"{out}/", "tool"]
+        done = subprocess.run(
+            command, cwd=sources, env=go_environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=INSTALL_SECONDS_MAX
+        )
+        if done.returncode != 0:
+            why = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
+            tools.notes.append(f"nats-top and prometheus-nats-exporter cannot be built and are skipped: {''.join(why)}")
+            return
+        set_fresh("go-tools", mark)
+    tools.go_tools = out
+
+
+def install_go_js(tools):
+    """The programs of `go-js` and the `nats` command, pinned in its `go.mod`."""
+    go = shutil.which("go")
+    if go is None:
+        return
+    folder, out = HERE / "go-js", CACHE / "go-js-bin"
+    wanted = next(line.split()[1] for line in (folder / "go.mod").read_text().splitlines() if line.startswith("go "))
+    have = run([go, "env", "GOVERSION"]).decode().strip().removeprefix("go")
+    if [int(part) for part in re.findall(r"\d+", have)[:2]] < [int(part) for part in wanted.split(".")[:2]]:
+        tools.go_js_missing = f"go is {have}, the nats command needs {wanted}"
+        tools.notes.append(f"{tools.go_js_missing}: its scenarios are skipped")
+        return
+    mark = fingerprint(folder / "go.mod", folder / "go.sum", *sorted(folder.rglob("*.go")))
+    if not (is_fresh("go-js", mark) and (out / "nats").exists()):
+        out.mkdir(parents=True, exist_ok=True)
+        run([go, "build", "-o", f"{out}/", "./...", "tool"], cwd=folder, env=go_environment())
+        set_fresh("go-js", mark)
+    tools.go_js_bin = out
+
+
 def install_node(tools):
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         tools.notes.append("no node with npm on this machine: the Node scenario is skipped")
         return
     lock = HERE / "node" / "package-lock.json"
-    program = HERE / "node" / "exchange.mjs"
-    mark = fingerprint(HERE / "node" / "package.json", lock, program)
+    programs = sorted((HERE / "node").glob("*.mjs"))
+    tools.node = node
+    for program in programs:
+        if tools.node_dir.exists():
+            shutil.copy(program, tools.node_dir)
+    mark = fingerprint(HERE / "node" / "package.json", lock)
     if not is_fresh("node", mark):
         shutil.rmtree(tools.node_dir, ignore_errors=True)
         tools.node_dir.mkdir(parents=True)
-        for source in (HERE / "node" / "package.json", lock, program):
+        for source in (HERE / "node" / "package.json", lock, *programs):
             shutil.copy(source, tools.node_dir)
         run([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=tools.node_dir)
         set_fresh("node", mark)
-    tools.node = node
 
 
 def find_python2():
@@ -180,6 +230,8 @@ def install():
     tools = Tools()
     install_venv(tools)
     install_go(tools)
+    install_go_tools(tools)
+    install_go_js(tools)
     install_node(tools)
     install_python2(tools)
     return tools

@@ -105,6 +105,7 @@ fn access(facts: &BannerFacts<'_>) -> String {
         Auth::None => {}
         Auth::UserPassword { user, .. } => out.push_str(&format!(" --user {user} --pass …")),
         Auth::Token(_) => out.push_str(" --token …"),
+        Auth::Users(_) => out.push_str(" --user … --pass …"),
     }
     out
 }

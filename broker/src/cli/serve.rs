@@ -9,6 +9,7 @@ mod finish;
 mod read;
 mod request;
 mod tls;
+mod users;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ use super::flags::{self, Flag, UsageError};
 use super::signal::Signalled;
 use super::unsupported::UNSUPPORTED;
 use super::values::{self, Port};
+use crate::auth::users::Users;
 use crate::config::ServerOptions;
 use crate::logging::{LogFormat, LogOptions, Syslog};
 
@@ -39,6 +41,8 @@ struct Draft {
     token: Option<String>,
     auth_timeout_given: bool,
     tls: tls::Flags,
+    /// The users of a file.
+    users: Option<Users>,
     help: bool,
     help_tls: bool,
     version: bool,
@@ -95,7 +99,7 @@ pub fn parse(args: &[OsString]) -> Result<Request, UsageError> {
         return Ok(Request::Checked(Box::new(Checked { path, digest, warnings })));
     }
     // The flags once more, over what the file says.
-    let file::Read { draft: mut both, warnings, places, .. } = file;
+    let file::Read { draft: mut both, digest, warnings, places } = file;
     let (user, password, token) = (both.user.take(), both.password.take(), both.token.take());
     flags::parse(FLAGS, UNSUPPORTED, args, &mut both)?;
     if both.token.is_none() {
@@ -106,7 +110,7 @@ pub fn parse(args: &[OsString]) -> Result<Request, UsageError> {
         both.password = both.password.or(password);
     }
     let serve = finish(both)?;
-    Ok(Request::Serve(Box::new(Serve { config: Some(path), places, warnings, ..serve })))
+    Ok(Request::Serve(Box::new(Serve { config: Some(path), digest, places, warnings, ..serve })))
 }
 
 /// The help of all flags.
@@ -182,6 +186,11 @@ const FLAGS: &[Flag<Draft>] = &[
         "Where everything is recorded (default ./sublog-data).",
         |d, v| d.server.store_dir = v.path()?
     ),
+    flag!(HEAD_RECORD, ["js", "jetstream"], None, "JetStream, which is always there; =false is refused.", |_d, v| {
+        if !values::switch(v.text()?)? {
+            return Err("JetStream is always there".to_owned());
+        }
+    }),
     flag!(
         HEAD_RECORD,
         ["capture"],

@@ -25,7 +25,7 @@ pub(crate) struct Args {
 }
 
 /// One stream, as far as it is shown.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct StreamState {
     /// Its name.
@@ -44,6 +44,19 @@ pub(crate) struct StreamState {
     damaged_ranges: u64,
     expired_messages: u64,
     expired_bytes: u64,
+    consumer_count: usize,
+    consumers: Vec<ConsumerState>,
+}
+
+/// One consumer, as far as it is shown.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+struct ConsumerState {
+    name: String,
+    lag_messages: u64,
+    lag_seconds: f64,
+    num_ack_pending: u64,
+    stalled: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -127,7 +140,53 @@ fn show(streams: &[StreamState]) -> String {
             health => text.push_str(&format!("{name}: NOT WRITING, {health}: {error}\n")),
         }
     }
+    text.push_str(&show_consumers(streams));
     text
+}
+
+/// How far consumers are behind.
+fn show_consumers(streams: &[StreamState]) -> String {
+    let rows: Vec<Vec<String>> = streams
+        .iter()
+        .flat_map(|stream| stream.consumers.iter().map(move |consumer| (stream, consumer)))
+        .map(|(stream, consumer)| {
+            vec![
+                consumer.name.clone(),
+                stream.name.clone(),
+                values::show_count(consumer.lag_messages),
+                if consumer.lag_messages == 0 { "-".to_owned() } else { behind(consumer.lag_seconds) },
+                values::show_count(consumer.num_ack_pending),
+                consumer.stalled.clone().unwrap_or_default(),
+            ]
+        })
+        .collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let head = ["CONSUMER", "STREAM", "LAG", "BEHIND", "UNACKED", "HELD UP BY"];
+    let mut text = format!("\n{}", output::table(&head, &[false, false, true, true, true, false], &rows));
+    for stream in streams.iter().filter(|stream| stream.consumer_count > stream.consumers.len()) {
+        let more = stream.consumer_count - stream.consumers.len();
+        text.push_str(&format!("{}: {more} more consumers\n", stream.name));
+    }
+    text
+}
+
+/// A span of time in the two largest units that matter.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a span of seconds, shown without fractions"
+)]
+fn behind(seconds: f64) -> String {
+    let whole = seconds.max(0.0) as u64;
+    match whole {
+        0..10 => format!("{seconds:.1}s"),
+        10..60 => format!("{whole}s"),
+        60..3600 => format!("{}m{}s", whole / 60, whole % 60),
+        3600..86_400 => format!("{}h{}m", whole / 3600, whole / 60 % 60),
+        _ => format!("{}d{}h", whole / 86_400, whole / 3600 % 24),
+    }
 }
 
 #[cfg(test)]
@@ -139,7 +198,11 @@ mod tests {
         assert_eq!(show(&[]), "The server records nothing.\n");
         let json = br#"{"streams":[{"name":"CAPTURE","first_seq":11,"last_seq":1234567890,"messages":1234567880,
             "bytes":1099511627776,"first_time":"2025-06-01T12:00:00Z","last_time":"2025-06-08T12:00:00.5Z",
-            "health":"full","error":"no space","damaged_ranges":2,"expired_messages":10,"expired_bytes":2048}]}"#;
+            "health":"full","error":"no space","damaged_ranges":2,"expired_messages":10,"expired_bytes":2048,
+            "consumer_count":3,"consumers":[
+                {"name":"ARCHIVE","lag_messages":12345,"lag_seconds":7384.5,"num_ack_pending":1000,
+                 "stalled":"max_ack_pending"},
+                {"name":"LIVE","lag_messages":0,"lag_seconds":0.0,"num_ack_pending":0}]}]}"#;
         let state: State = serde_json::from_slice(json).unwrap();
         let text = show(&state.streams);
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
@@ -149,6 +212,9 @@ mod tests {
             "10 messages (2.0 KiB) were removed",
             "2 ranges are DAMAGED",
             "NOT WRITING, full: no space",
+            "ARCHIVE   CAPTURE  12,345    2h3m    1,000  max_ack_pending",
+            "LIVE      CAPTURE       0       -        0",
+            "CAPTURE: 1 more consumers",
         ] {
             assert!(text.contains(part), "{part:?} is missing in {text}");
         }

@@ -5,7 +5,6 @@ use super::flags::Unsupported;
 /// Every flag of nats-server that [`super::serve`] does not honour. An entry moves out of here when the
 /// feature arrives.
 pub(crate) const UNSUPPORTED: &[Unsupported] = &[
-    Unsupported { names: &["js", "jetstream"], reason: "no JetStream API (messages are recorded without it)" },
     Unsupported { names: &["client_advertise"], reason: "no cluster to advertise to" },
     Unsupported { names: &["max_traced_msg_len"], reason: "payloads are not traced" },
     Unsupported {

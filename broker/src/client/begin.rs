@@ -9,11 +9,12 @@ use sublog_protocol::encode;
 use sublog_protocol::error::ServerError;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-use super::connection::LAST_WORDS;
+use super::finish::LAST_WORDS;
 use super::input::Input;
 use super::layers::{Layers, Opener};
 use super::outbound::Kind;
 use super::{Client, CloseReason};
+use crate::auth::login;
 use crate::clock;
 use crate::config::HandshakeFirst;
 use crate::server::Server;
@@ -31,6 +32,13 @@ pub(super) enum Begun {
 /// Says INFO and encrypts.
 pub(super) async fn begin(server: &Server, client: &Client, mut reader: OwnedReadHalf) -> Begun {
     client.out.ready().await;
+    if server.current().auth.needs_nonce() {
+        match login::nonce() {
+            Ok(nonce) => drop(client.nonce.set(nonce)),
+            // Nobody who signs gets in then.
+            Err(error) => tracing::error!(client = %client, "No random numbers for a nonce: {error}"),
+        }
+    }
     if let Some(port) = &client.websocket {
         return upgrade::begin(server, client, port, reader).await;
     }

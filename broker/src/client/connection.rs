@@ -7,25 +7,25 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use sublog_protocol::decode::{self, Limits, Step, decode_client};
 use sublog_protocol::encode;
 use sublog_protocol::error::ServerError;
 use sublog_protocol::info::ConnectOptions;
-use sublog_storage::AppendError;
-use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedReadHalf;
 
 use super::acks::{self, Answer};
 use super::begin::{Begun, begin};
 use super::desks::Desks;
 use super::fanout::Fanout;
+use super::finish::finish;
+use super::handshake::Waiting;
 use super::input::{Input, reserve};
 use super::outbound::Kind;
 use super::subscriptions::Subscriptions;
 use super::{Client, CloseReason, operations};
+use crate::auth::permissions::Permissions;
 use crate::clock;
 use crate::limits::{
     ACKS_WAITING_MAX, OVERTAKING_PING_MAX, READ_BUFFER_BYTES, READ_BUFFER_IDLE_BYTES, STALL_MAX, STALL_PERCENT,
@@ -34,9 +34,6 @@ use crate::limits::{
 use crate::router::batches::Entered;
 use crate::server::Server;
 use crate::websocket::WebSocket;
-
-/// How long last words may take to reach a client that is being closed.
-pub(super) const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// What only the connection's own task touches.
 pub(super) struct Connection {
@@ -58,6 +55,12 @@ pub(super) struct Connection {
     pub(super) held: Vec<Answer>,
     held_since: Instant,
     pub(super) authorized: bool,
+    /// Its password is being checked.
+    pub(super) waiting: Option<Waiting>,
+    /// What its user may do; `None` is everything.
+    pub(super) permissions: Option<Arc<Permissions>>,
+    /// Changes of that which this connection has followed.
+    pub(super) access_changes: u64,
     /// Something was unsubscribed since the last answers.
     pub(super) unsubscribed: bool,
     /// The batch under way.
@@ -93,6 +96,7 @@ pub async fn serve(server: Arc<Server>, stream: TcpStream, remote: SocketAddr, w
         client.out.ready().await;
         client.send(&mut out, Kind::Control);
         client.close(CloseReason::MaximumConnections);
+        server.remember(&client, Vec::new());
         finish(&server, &client, Some(&mut reader)).await;
         return;
     }
@@ -105,6 +109,7 @@ pub async fn serve(server: Arc<Server>, stream: TcpStream, remote: SocketAddr, w
         Begun::Ready(input) => input,
         Begun::Over(mut reader) => {
             client.out.abandon();
+            server.remember(&client, Vec::new());
             finish(&server, &client, reader.as_mut()).await;
             server.leave(&client);
             return;
@@ -117,33 +122,11 @@ pub async fn serve(server: Arc<Server>, stream: TcpStream, remote: SocketAddr, w
         () = client.closed() => client.close_reason(),
     };
     client.close(reason);
+    server.remember(&client, connection.subscriptions.listed(&client));
     connection.subscriptions.end_all(&server, &client);
     drop(connection);
     finish(&server, &client, Some(input.socket())).await;
     server.leave(&client);
-}
-
-/// Says the last words, if there are any and somebody may hear them, and lets go of the socket.
-async fn finish(server: &Server, client: &Client, reader: Option<&mut OwnedReadHalf>) {
-    let reason = client.close_reason();
-    let broken = matches!(reason, CloseReason::WriteError | CloseReason::ReadError) || reason.is_slow_consumer();
-    if reason.is_slow_consumer() {
-        server.stats.slow_consumers.fetch_add(1, Ordering::Relaxed);
-        tracing::info!(client = %client, "{}: {} bytes pending", reason.as_str(), client.out.pending());
-    }
-    if !broken {
-        client.out.flush(LAST_WORDS).await;
-        client.out.farewell(LAST_WORDS, reason).await;
-        client.out.shutdown_socket();
-        if let Some(reader) = reader.filter(|_| reason != CloseReason::ClientClosed) {
-            // Closing with unread bytes resets the connection, and the reset may overtake the last words.
-            let mut sink = [0_u8; 4096];
-            let linger = async { while matches!(reader.read(&mut sink).await, Ok(n) if n > 0) {} };
-            let _ = tokio::time::timeout(LAST_WORDS, linger).await;
-        }
-    }
-    client.out.shut();
-    tracing::debug!(client = %client, "Client connection closed: {}", reason.as_str());
 }
 
 impl Connection {
@@ -168,6 +151,9 @@ impl Connection {
             held: Vec::new(),
             held_since: clock::now(),
             authorized: operations::open_to_all(&server),
+            waiting: None,
+            permissions: None,
+            access_changes: 0,
             unsubscribed: false,
             in_batch: None,
             connected: false,
@@ -183,8 +169,8 @@ impl Connection {
         }
     }
 
-    /// Takes over what a reload changed.
-    fn follow_reload(&mut self) {
+    /// Takes over what a reload changed. Whether the client is told of something.
+    fn follow_reload(&mut self) -> bool {
         let reloads = self.server.reloads.load(Ordering::Acquire);
         if self.reloads != reloads {
             self.reloads = reloads;
@@ -193,6 +179,11 @@ impl Connection {
             self.limits.max_payload = current.limits.max_payload;
             self.trace = current.trace;
         }
+        let changed = self.authorized && self.access_changes != self.client.access.changes();
+        if changed {
+            self.take_over_access();
+        }
+        changed
     }
 
     /// Reads until the client or a violation ends it.
@@ -210,7 +201,14 @@ impl Connection {
                     Some(Ok(read)) => read,
                     Some(Err(e)) if e.kind() == ErrorKind::Interrupted => continue,
                     Some(Err(_)) => return CloseReason::ReadError,
-                    None => continue,
+                    None => {
+                        if self.follow_reload()
+                            && let Some(reason) = self.end_batch(None).await
+                        {
+                            return reason;
+                        }
+                        continue;
+                    }
                 };
                 want = if read == space { (want * 2).min(READ_BUFFER_BYTES) } else { want };
                 if buffer.len() < at_least {
@@ -227,6 +225,12 @@ impl Connection {
             unfinished = end.is_none() && needed == 0 && !buffer.is_empty();
             if let Some(reason) = self.end_batch(end).await {
                 return reason;
+            }
+            if self.waiting.is_some() {
+                let refused = self.check_password().await.err();
+                if let Some(reason) = self.end_batch(refused).await {
+                    return reason;
+                }
             }
             if unfinished {
                 tokio::task::yield_now().await;
@@ -249,13 +253,16 @@ impl Connection {
                     }
                     consumed += used;
                     self.work += 1;
-                    if self.work + self.fanout.work() >= WORK_PER_TURN {
+                    if self.work + self.fanout.work() >= WORK_PER_TURN || self.waiting.is_some() {
                         break;
                     }
                 }
                 Ok(Step::NeedMore { at_least }) => {
                     // Whoever has to authenticate first gets no memory for anything else.
-                    if !self.authorized && !rest.first().is_some_and(|b| b.eq_ignore_ascii_case(&b'c')) {
+                    if !self.authorized
+                        && !rest.first().is_some_and(|b| b.eq_ignore_ascii_case(&b'c'))
+                        && !self.enter_without_connect()
+                    {
                         let error = ServerError::AuthorizationViolation;
                         let reason = self.refuse(&error, CloseReason::AuthenticationFailure);
                         return (buffer.len(), 0, Some(reason));
@@ -293,6 +300,9 @@ impl Connection {
             self.server.router.batches.exit(batch);
         }
         self.fanout.settle(&self.server.router);
+        if let Some(facts) = self.fanout.take_facts() {
+            *self.client.cache.lock() = facts;
+        }
         self.subscriptions.start_replays(&self.server);
         if self.desks.has_staged() {
             self.store_batch().await;
@@ -342,46 +352,6 @@ impl Connection {
             self.client.stats.in_bytes.fetch_add(bytes, Ordering::Relaxed);
             self.server.stats.in_msgs.fetch_add(msgs, Ordering::Relaxed);
             self.server.stats.in_bytes.fetch_add(bytes, Ordering::Relaxed);
-        }
-    }
-
-    /// Gives the batch to the logs, waiting while a queue is full: this is where a slow disk reaches the publisher.
-    async fn store_batch(&mut self) {
-        let flush_follows = !self.answers.is_empty() && !self.ping_overtakes && !self.unsubscribed;
-        while let Some(desk) = self.desks.next_staged() {
-            let mut result = desk.append(&self.server, flush_follows);
-            if let (Err(AppendError::QueueFull { .. }), Some(log)) = (&result, desk.log()) {
-                self.client.held_back.store(true, Ordering::Relaxed);
-                result = log.append_waiting(|| desk.append(&self.server, false)).await;
-                self.client.held_back.store(false, Ordering::Relaxed);
-                self.client.last_activity_ms.store(clock::ticks_ms(), Ordering::Relaxed);
-            }
-            let refusal = result.err().filter(|error| !desk.refused(&self.server, error));
-            if let Some(error) = refusal {
-                self.refused(&error);
-            }
-        }
-        self.desks.settle();
-        if self.answers.iter().any(|answer| matches!(answer, Answer::Pong)) {
-            // The next failure is another flush's.
-            self.refusal_told = false;
-        }
-    }
-
-    /// The log did not take this batch: told once a flush, before the answers of the batch and in place of its `+OK`s.
-    fn refused(&mut self, error: &AppendError) {
-        self.answers.retain(|answer| !matches!(answer, Answer::Ok));
-        if !std::mem::replace(&mut self.refusal_told, true) {
-            // A PONG that is held for this batch must not overtake it either.
-            let queue = if self.held.is_empty() { &mut self.answers } else { &mut self.held };
-            queue.insert(0, Answer::Bytes(acks::refusal_bytes(error)));
-        }
-    }
-
-    /// Waits until at most `max` answers wait for the log.
-    pub(super) async fn wait_for_acks(&self, max: usize) {
-        if self.client.acks.lock().len() > max {
-            self.client.out.wait_for_room(|_| self.client.acks.lock().len() <= max || self.client.is_closing()).await;
         }
     }
 }

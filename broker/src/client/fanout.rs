@@ -4,6 +4,8 @@
 //! sockets once per read batch. What a subject goes to is remembered per publisher and checked against a generation,
 //! so the steady path takes no lock, allocates nothing and sends through no channel.
 
+mod route;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -12,47 +14,14 @@ use sublog_protocol::decode::Publish;
 use sublog_protocol::encode;
 
 use super::Client;
-use super::desks::{Desks, Sink};
+use super::desks::Sink;
 use super::outbound::Kind;
 use crate::limits::{MATCH_CACHE_TARGETS_MAX, STAGED_BYTES_MAX, STAGING_KEEP_BYTES, STAGING_POOL_MAX};
-use crate::router::cache::{Found, MatchCache};
+use crate::router::cache::{Facts, Found, MatchCache};
 use crate::router::trie::Matches;
 use crate::router::{Router, Subscription, shard_of};
-
-/// One subscription as the publisher remembers it.
-struct Target {
-    /// Index into `Fanout::destinations`.
-    destination: usize,
-    subscription: Arc<Subscription>,
-    headers: bool,
-    /// It may end by count: every delivery is counted at once.
-    limited: bool,
-}
-
-/// What a subject goes to.
-#[derive(Default)]
-struct Route {
-    plain: Vec<Target>,
-    queues: Vec<Vec<Target>>,
-    /// Messages of this batch not yet counted on the plain subscriptions.
-    uncounted: u64,
-    /// Where it is recorded.
-    sink: Sink,
-}
-
-/// Whose messages these are: whom they are not delivered to, and where they are recorded.
-pub(super) struct Origin<'a> {
-    pub(super) router: &'a Router,
-    /// The publisher, if it wants no echo.
-    pub(super) except: Option<u64>,
-    pub(super) desks: &'a mut Desks,
-}
-
-impl Route {
-    fn targets(&self) -> usize {
-        self.plain.len() + self.queues.iter().map(Vec::len).sum::<usize>()
-    }
-}
+pub(super) use route::Origin;
+use route::{Route, Target, count_limited};
 
 /// Deliveries for one connection.
 struct Destination {
@@ -104,15 +73,22 @@ impl Fanout {
     }
 
     /// Stages one message for everybody who gets it, by the route that [`route`](Self::route) gave; false when nobody does.
-    pub(super) fn publish(&mut self, router: &Router, slot: usize, message: &Publish<'_>) -> bool {
+    /// `foreign`: its subject is not that of the route.
+    pub(super) fn publish(&mut self, router: &Router, slot: usize, message: &Publish<'_>, foreign: bool) -> bool {
         self.work += 1;
         // Taken out for the loop, so that staging can borrow the rest; put back below.
         let Some(entry) = self.cache.get_mut(slot) else { return false };
         let mut route = std::mem::take(&mut entry.value);
         let mut any = false;
         for target in &route.plain {
+            if target.guarded && foreign && target.denies(message.subject) {
+                continue;
+            }
             if target.limited && !count_limited(router, &target.subscription) {
                 continue;
+            }
+            if target.guarded && !target.limited {
+                target.subscription.delivered.fetch_add(1, Ordering::Relaxed);
             }
             self.stage(target, message);
             self.work += 1;
@@ -125,7 +101,7 @@ impl Fanout {
             route.uncounted += 1;
         }
         for group in &route.queues {
-            any |= self.stage_one_of(router, group, message);
+            any |= self.stage_one_of(router, group, message, foreign);
         }
         if let Some(entry) = self.cache.get_mut(slot) {
             entry.value = route;
@@ -161,7 +137,13 @@ impl Fanout {
         }
     }
 
-    fn fill(&mut self, Origin { router, except, desks }: Origin<'_>, subject: &[u8], slot: usize) -> Sink {
+    /// Whether the publisher may not publish where the route goes.
+    pub(super) fn is_denied(&self, slot: usize) -> bool {
+        self.cache.get(slot).is_some_and(|entry| entry.value.denied)
+    }
+
+    fn fill(&mut self, origin: Origin<'_>, subject: &[u8], slot: usize) -> Sink {
+        let Origin { router, except, permissions, desks } = origin;
         let shard = shard_of(subject);
         // Read before matching: a change in between makes this result old, not this generation new.
         let generation = router.generation(shard);
@@ -176,7 +158,10 @@ impl Fanout {
         route.uncounted = 0;
         let sink = desks.sink_of(router, subject);
         route.sink = sink;
-        let wanted = |s: &Arc<Subscription>| except != Some(s.client.id);
+        route.denied = permissions.is_some_and(|permissions| !permissions.may_publish(subject));
+        let wanted = |s: &Arc<Subscription>| {
+            except != Some(s.client.id) && s.client.access.may_receive(subject, s.queue.as_deref())
+        };
         for subscription in matches.plain.drain(..).filter(wanted) {
             let target = self.target(subscription);
             route.plain.push(target);
@@ -189,6 +174,7 @@ impl Fanout {
         }
         self.cached_targets += route.targets();
         self.work += route.targets();
+        self.cache.note(slot, route.plain.len() + route.queues.len());
         if let Some(entry) = self.cache.get_mut(slot) {
             entry.value = route;
             entry.shard = shard;
@@ -201,8 +187,11 @@ impl Fanout {
     fn target(&mut self, subscription: Arc<Subscription>) -> Target {
         let client = &subscription.client;
         let destination = self.destination(client);
+        let permissions = client.access.permissions();
         Target {
             destination,
+            guarded: permissions.as_ref().is_some_and(|permissions| !permissions.subscribe.deny.is_empty()),
+            answers: permissions.is_some_and(|permissions| permissions.responses.is_some()),
             headers: client.headers.load(Ordering::Relaxed),
             limited: subscription.max.load(Ordering::Relaxed) > 0,
             subscription,
@@ -244,6 +233,11 @@ impl Fanout {
         let before = destination.staged.len();
         let out = &mut destination.staged;
         let sid = &target.subscription.sid;
+        if target.answers
+            && let Some(reply) = message.reply
+        {
+            target.subscription.client.access.asked(reply);
+        }
         if message.header_len > 0 && target.headers {
             encode::hmsg(out, message.subject, sid, message.reply, message.header_len, message.message);
         } else {
@@ -257,14 +251,15 @@ impl Fanout {
     }
 
     /// Stages for one member of a queue group: a random one, or the next that still takes deliveries.
-    fn stage_one_of(&mut self, router: &Router, group: &[Target], message: &Publish<'_>) -> bool {
+    fn stage_one_of(&mut self, router: &Router, group: &[Target], message: &Publish<'_>, foreign: bool) -> bool {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
         let start = usize::try_from(self.random >> 1).unwrap_or(0) % group.len().max(1);
         for step in 0..group.len() {
             let Some(target) = group.get((start + step) % group.len()) else { continue };
-            if target.subscription.client.is_closing() {
+            if target.subscription.client.is_closing() || (target.guarded && foreign && target.denies(message.subject))
+            {
                 continue;
             }
             if target.limited {
@@ -285,7 +280,7 @@ impl Fanout {
         for slot in self.touched.drain(..) {
             let Some(entry) = self.cache.get_mut(slot) else { continue };
             let count = std::mem::take(&mut entry.value.uncounted);
-            for target in entry.value.plain.iter().filter(|target| !target.limited) {
+            for target in entry.value.plain.iter().filter(|target| !target.counts_each()) {
                 target.subscription.delivered.fetch_add(count, Ordering::Relaxed);
             }
         }
@@ -338,7 +333,8 @@ impl Fanout {
         self.matches.clear();
         router.matches(reply, &mut self.matches);
         self.work += self.matches.plain.len();
-        let own = self.matches.plain.iter().find(|s| s.client.id == publisher.id).cloned();
+        let is_own = |s: &&Arc<Subscription>| s.client.id == publisher.id && publisher.access.may_receive(reply, None);
+        let own = self.matches.plain.iter().find(is_own).cloned();
         self.matches.clear();
         own
     }
@@ -350,6 +346,11 @@ impl Fanout {
             .filter_map(|&at| self.destinations.get(at))
             .find(|d| d.client.out.pending() > threshold && !d.client.is_closing())
             .map(|d| d.client.clone())
+    }
+
+    /// What is known of its cache, if that has changed.
+    pub(super) fn take_facts(&mut self) -> Option<Facts> {
+        self.cache.take_facts()
     }
 
     /// Between batches: counts, grows, and lets go of clients that are gone.
@@ -382,13 +383,4 @@ impl Fanout {
         self.destinations.clear();
         self.by_client.clear();
     }
-}
-
-/// Counts a delivery of a subscription with a limit; false when it is used up. The last one ends it for everybody.
-fn count_limited(router: &Router, subscription: &Arc<Subscription>) -> bool {
-    let (deliver, last) = subscription.take_one();
-    if last && router.remove(subscription) {
-        subscription.client.stats.subscriptions.fetch_sub(1, Ordering::Relaxed);
-    }
-    deliver
 }

@@ -1,78 +1,168 @@
 //! CONNECT: who the client is, and what it understands.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use sublog_protocol::error::ServerError;
 use sublog_protocol::info::ConnectOptions;
-use subtle::ConstantTimeEq;
 
+use super::connection::Connection;
 use super::{Client, CloseReason};
-use crate::config::Auth;
+use crate::auth::login::{Check, Credentials, Grant, Verdict, verdict};
+use crate::config::{Auth, ServerOptions};
+use crate::server::Server;
+use crate::tls::x509::Certificate;
 
 /// A refused CONNECT: what to say, and why the connection ends.
-pub(super) struct Refused(pub(super) ServerError, pub(super) CloseReason);
+struct Refused(ServerError, CloseReason);
 
-/// Checks what a client says of itself and remembers what others need to know.
-pub(super) fn accept(client: &Client, auth: &Auth, options: &ConnectOptions) -> Result<(), Refused> {
+const UNAUTHORIZED: Refused = Refused(ServerError::AuthorizationViolation, CloseReason::AuthenticationFailure);
+
+/// A client that waits for its password to be checked.
+pub(super) struct Waiting {
+    check: Check,
+    /// The options it is checked for: a reload meanwhile asks anew.
+    options: Arc<ServerOptions>,
+}
+
+/// Checks what a client says of itself, but for who it is.
+fn look_at(options: &ConnectOptions) -> Result<(), Refused> {
     if !matches!(options.protocol, 0 | 1) {
         return Err(Refused(ServerError::InvalidClientProtocol, CloseReason::BadClientProtocol));
     }
     if options.no_responders && !options.headers {
         return Err(Refused(ServerError::NoRespondersRequiresHeaders, CloseReason::NoRespondersRequiresHeaders));
     }
-    if options.account.is_some() || options.new_account || !is_allowed(auth, &Credentials::of(options)) {
-        return Err(Refused(ServerError::AuthorizationViolation, CloseReason::AuthenticationFailure));
+    // Who it is decides which account it is in, and nothing it says besides.
+    if options.account.is_some() || options.new_account {
+        return Err(UNAUTHORIZED);
     }
+    Ok(())
+}
+
+/// Remembers what others need to know of a client that is let in.
+fn let_in(client: &Client, options: &ConnectOptions, credentials: Credentials, grant: Grant) {
     {
         let mut identity = client.identity.lock();
         identity.name.clone_from(&options.name);
         identity.lang.clone_from(&options.lang);
         identity.version.clone_from(&options.version);
-        identity.credentials = Credentials::of(options);
-        identity.user = matches!(auth, Auth::UserPassword { .. }).then(|| options.user.clone()).flatten();
     }
     client.headers.store(options.headers, Ordering::Release);
     client.no_responders.store(options.no_responders, Ordering::Release);
     client.async_info.store(options.protocol >= 1, Ordering::Release);
+    client.access.set(grant, Some(credentials));
     client.ready.store(true, Ordering::Release);
-    Ok(())
 }
 
-/// What a client said to prove who it is. Kept, since a reload may want to be convinced again.
-#[derive(Clone, Default)]
-pub struct Credentials {
-    user: Option<String>,
-    password: Option<String>,
-    token: Option<String>,
-}
-
-impl std::fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Credentials(…)")
-    }
-}
-
-impl Credentials {
-    fn of(options: &ConnectOptions) -> Self {
-        Self { user: options.user.clone(), password: options.pass.clone(), token: options.auth_token.clone() }
-    }
-}
-
-/// Whether a client with these credentials may connect.
+/// What a client said, together with how it came and what its certificate says under `auth`.
 #[must_use]
-pub fn is_allowed(auth: &Auth, given: &Credentials) -> bool {
-    match auth {
-        Auth::None => true,
-        Auth::UserPassword { user, password } => {
-            // Both are compared whatever the first says, so that time tells nothing.
-            let user = equal(user, given.user.as_deref());
-            let password = equal(password, given.password.as_deref());
-            user & password
-        }
-        Auth::Token(token) => equal(token, given.token.as_deref()),
-    }
+pub fn certified(server: &Server, auth: &Auth, client: &Client, given: Credentials) -> Credentials {
+    let maps = matches!(auth, Auth::Users(_)) && server.maps_certificates(client);
+    let leaf = client.secured.get().filter(|_| maps).and_then(|secured| secured.peer.first());
+    let certificate = leaf.and_then(|leaf| Certificate::parse(leaf));
+    given.over_websocket(client.websocket.is_some()).with_certificate(auth, maps, certificate.as_ref())
 }
 
-fn equal(expected: &str, given: Option<&str>) -> bool {
-    given.is_some_and(|given| expected.as_bytes().ct_eq(given.as_bytes()).into())
+impl Connection {
+    /// After CONNECT: lets the client in, or has its password checked when the batch is over.
+    ///
+    /// # Errors
+    /// Why the connection must end; the client has been told.
+    pub(super) fn log_in(&mut self) -> Result<(), CloseReason> {
+        if let Err(refused) = look_at(&self.options) {
+            return Err(self.turn_away(&refused));
+        }
+        loop {
+            let current = self.server.current();
+            let credentials = self.credentials(&current);
+            match verdict(&current.auth, &credentials) {
+                Verdict::Granted(grant) => let_in(&self.client, &self.options, credentials, grant),
+                Verdict::Refused => return Err(self.turn_away(&UNAUTHORIZED)),
+                Verdict::Check(check) => {
+                    self.waiting = Some(Waiting { check, options: current });
+                    return Ok(());
+                }
+            }
+            // A reload looks at clients that are ready. One that comes meanwhile is met here.
+            if Arc::ptr_eq(&current, &self.server.current()) {
+                break;
+            }
+        }
+        self.logged_in();
+        Ok(())
+    }
+
+    /// Waits until the password of a CONNECT has been checked.
+    ///
+    /// # Errors
+    /// Why the connection must end; the client has been told.
+    pub(super) async fn check_password(&mut self) -> Result<(), CloseReason> {
+        while let Some(Waiting { check, options }) = self.waiting.take() {
+            if !self.server.passwords.fits(&check.hash, &check.password).await {
+                return Err(self.turn_away(&UNAUTHORIZED));
+            }
+            let credentials = self.credentials(&options);
+            let_in(&self.client, &self.options, credentials, check.grant);
+            if Arc::ptr_eq(&options, &self.server.current()) {
+                self.logged_in();
+            } else {
+                self.log_in()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What proves who the client is, under these options.
+    fn credentials(&self, current: &ServerOptions) -> Credentials {
+        let given = Credentials::of(&self.options, self.client.nonce.get().map(String::as_str));
+        certified(&self.server, &current.auth, &self.client, given)
+    }
+
+    /// Before any CONNECT: whether the client may go on, as the user that clients are who do not say who they are.
+    pub(super) fn enter_without_connect(&mut self) -> bool {
+        loop {
+            let current = self.server.current();
+            let Auth::Users(users) = &current.auth else { return false };
+            if self.server.maps_certificates(&self.client) {
+                // It says who it is by CONNECT, whatever that says.
+                return false;
+            }
+            let websocket = self.client.websocket.is_some();
+            let Some(user) = users.without_credentials(websocket) else { return false };
+            let grant = Grant { name: Some(user.name.clone()), user: Some(user.clone()) };
+            self.client.access.set(grant, Some(Credentials::default().over_websocket(websocket)));
+            self.client.ready.store(true, Ordering::Release);
+            if Arc::ptr_eq(&current, &self.server.current()) {
+                break;
+            }
+        }
+        self.authorized = true;
+        self.take_over_access();
+        true
+    }
+
+    /// The client is somebody from now on: what it has so far is looked at again.
+    fn logged_in(&mut self) {
+        self.authorized = true;
+        self.limits.headers = self.options.headers;
+        self.info_due = !self.connected && self.options.protocol >= 1;
+        self.take_over_access();
+        if self.connected {
+            self.fanout.forget();
+        }
+        self.subscriptions.bump_all(&self.server);
+        self.connected = true;
+        self.ok();
+    }
+
+    fn turn_away(&mut self, Refused(error, reason): &Refused) -> CloseReason {
+        if *reason == CloseReason::AuthenticationFailure {
+            let shown = Credentials::of(&self.options, None).shown();
+            tracing::error!(client = %self.client, "authentication error{shown}");
+        } else {
+            tracing::warn!(client = %self.client, "{}", error.text());
+        }
+        self.refuse(error, *reason)
+    }
 }

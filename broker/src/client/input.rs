@@ -72,8 +72,12 @@ impl Connection {
             }
             return read;
         }
+        let nudge = self.client.nudge.notified();
         if !buffer.is_empty() {
-            return Some(reader.read_buf(buffer).await);
+            return tokio::select! {
+                read = reader.read_buf(buffer) => Some(read),
+                () = nudge => None,
+            };
         }
         {
             let at_once = std::pin::pin!(reader.read_buf(buffer));
@@ -85,7 +89,10 @@ impl Connection {
         self.desks.shrink(IDLE_KEEP_BYTES);
         self.fanout.shrink();
         // An error shows in the read that follows.
-        let _ = reader.readable().await;
+        tokio::select! {
+            _ = reader.readable() => {}
+            () = nudge => return None,
+        }
         // "Not at once" may also have meant that this task has had its turn. Without giving way here it would ask for
         // ever: the read refuses until the next turn, and the socket is readable all the time.
         tokio::task::consume_budget().await;

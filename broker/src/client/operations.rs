@@ -1,6 +1,5 @@
 //! What each operation of a client does.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use sublog_protocol::decode::{ClientOp, Publish};
@@ -12,11 +11,12 @@ use super::acks::Answer;
 use super::connection::Connection;
 use super::desks::Sink;
 use super::fanout::Origin;
-use super::handshake::{self, Refused};
+use super::subscriptions::Asked;
 use super::{Client, CloseReason};
+use crate::auth::permissions::Permissions;
 use crate::clock;
 use crate::jetstream;
-use crate::server::{self, Server};
+use crate::server::{self, Server, sys};
 
 /// What a client of ours may ask for in CONNECT beyond NATS.
 #[derive(serde::Deserialize)]
@@ -30,7 +30,7 @@ impl Connection {
     /// # Errors
     /// Why the connection must end; the client has been told.
     pub(super) fn operate(&mut self, op: &ClientOp<'_>) -> Result<(), CloseReason> {
-        if !self.authorized && !matches!(op, ClientOp::Connect(_)) {
+        if !self.authorized && !matches!(op, ClientOp::Connect(_)) && !self.enter_without_connect() {
             return Err(self.refuse(&ServerError::AuthorizationViolation, CloseReason::AuthenticationFailure));
         }
         match op {
@@ -53,10 +53,16 @@ impl Connection {
             }
             ClientOp::Subscribe { subject, queue, sid } => {
                 let (server, client) = (self.server.clone(), self.client.clone());
-                let result = self.subscriptions.subscribe(&server, &client, subject, *queue, sid);
+                let asked = Asked { filter: subject, queue: *queue, sid };
+                let result = self.subscriptions.subscribe(&server, &client, self.permissions.as_deref(), asked);
                 match result {
                     Ok(()) => self.ok(),
-                    Err(error) => self.tell(&error),
+                    Err(error) => {
+                        if matches!(error, ServerError::PermissionSubscribe { .. }) {
+                            tracing::error!(client = %self.client, "{}", error.text());
+                        }
+                        self.tell(&error);
+                    }
                 }
                 Ok(())
             }
@@ -86,42 +92,61 @@ impl Connection {
         let status = memchr::memmem::find(json, b"sublog_replay_status").is_some()
             && serde_json::from_slice::<OurOptions>(json).is_ok_and(|ours| ours.sublog_replay_status);
         self.client.replay_status.store(status, Ordering::Relaxed);
-        loop {
-            let current = self.server.current();
-            if let Err(Refused(error, reason)) = handshake::accept(&self.client, &current.auth, &self.options) {
-                tracing::warn!(client = %self.client, "{}", error.text());
-                return Err(self.refuse(&error, reason));
-            }
-            // A reload looks at clients that are ready. One that comes meanwhile is met here.
-            if Arc::ptr_eq(&current, &self.server.current()) {
-                break;
+        self.log_in()
+    }
+
+    /// What the user may do is another than before, or first known: holds to it what there is already.
+    pub(super) fn take_over_access(&mut self) {
+        self.access_changes = self.client.access.changes();
+        self.permissions = self.client.access.permissions();
+        self.fanout.forget();
+        if let Some(permissions) = self.permissions.clone() {
+            for error in self.subscriptions.end_forbidden(&self.server, &self.client, &permissions) {
+                tracing::info!(client = %self.client, "Removed a subscription: {}", error.text());
+                self.tell(&error);
             }
         }
-        self.authorized = true;
-        self.limits.headers = self.options.headers;
-        self.info_due = !self.connected && self.options.protocol >= 1;
-        if self.connected {
-            self.fanout.forget();
-        }
-        self.subscriptions.bump_all(&self.server);
-        self.connected = true;
-        self.ok();
-        Ok(())
+    }
+
+    /// Whether the client may publish on `subject`. `denied`: what is known already.
+    fn may_publish(&self, subject: &[u8], denied: impl FnOnce(&Permissions) -> bool) -> bool {
+        let Some(permissions) = &self.permissions else { return true };
+        !denied(permissions) || self.client.access.may_answer(permissions, subject)
+    }
+
+    /// The reply of a request to the server itself, if the client may neither listen nor publish there: the server would
+    /// publish for it where it may not.
+    fn unheard<'m>(&self, message: &Publish<'m>) -> Option<&'m [u8]> {
+        let (permissions, reply) = (self.permissions.as_ref()?, message.reply?);
+        (!permissions.may_receive(reply, None) && !permissions.may_publish(reply)).then_some(reply)
+    }
+
+    /// Tells of a message that is not passed on.
+    fn forbid_publish(&mut self, error: &ServerError) {
+        tracing::error!(client = %self.client, "{}", error.text());
+        self.tell(error);
     }
 
     fn publish(&mut self, message: &Publish<'_>) -> Result<(), CloseReason> {
         self.in_msgs += 1;
         self.in_bytes += message.message.len() as u64;
-        if let Some(reply) = message.reply.filter(|reply| is_reserved_reply(reply)) {
-            self.tell(&ServerError::PermissionPublishReply { reply: reply.to_vec() });
-            return Ok(());
-        }
         if self.options.pedantic && !subject::is_valid_literal(message.subject) {
             self.tell(&ServerError::InvalidPublishSubject);
         }
+        let violation = || ServerError::PermissionPublish { subject: message.subject.to_vec() };
+        let reserved = message.reply.filter(|reply| is_reserved_reply(reply));
+        let violation_of_reply = |reply: &[u8]| ServerError::PermissionPublishReply { reply: reply.to_vec() };
         if jetstream::consumer::inlet::is_unlike_others(message.subject)
             && !self.server.router.has_interest(message.subject)
         {
+            if !self.may_publish(message.subject, |permissions| !permissions.may_publish(message.subject)) {
+                self.forbid_publish(&violation());
+                return Ok(());
+            }
+            if let Some(reply) = reserved.or_else(|| self.unheard(message)) {
+                self.forbid_publish(&violation_of_reply(reply));
+                return Ok(());
+            }
             self.ok();
             self.serve_or_say(message, false);
             return Ok(());
@@ -129,15 +154,25 @@ impl Connection {
         let origin = Origin {
             router: &self.server.router,
             except: (!self.options.echo).then_some(self.client.id),
+            permissions: self.permissions.as_deref(),
             desks: &mut self.desks,
         };
         let Some((slot, sink)) = self.fanout.route(origin, message.subject) else { return Ok(()) };
+        if self.permissions.is_some() && !self.may_publish(message.subject, |_| self.fanout.is_denied(slot)) {
+            self.forbid_publish(&violation());
+            return Ok(());
+        }
+        let reserved = reserved.or_else(|| if sink == Sink::Server { self.unheard(message) } else { None });
+        if let Some(reply) = reserved {
+            self.forbid_publish(&violation_of_reply(reply));
+            return Ok(());
+        }
         // An `+OK` that promises nothing comes first, as clients know it; one that promises the disk comes in its turn.
         let recorded = matches!(sink, Sink::Log(_));
         if !recorded {
             self.ok();
         }
-        let mut delivered = self.fanout.publish(&self.server.router, slot, message);
+        let mut delivered = self.fanout.publish(&self.server.router, slot, message, false);
         let mut stored = false;
         match sink {
             Sink::Nothing => {}
@@ -189,15 +224,12 @@ impl Connection {
             return taken;
         }
         if message.subject.starts_with(jetstream::API_PREFIX) {
-            return self.server.jetstream.api.take(&self.server, message);
+            return self.server.jetstream.api.take(&self.server, message, self.permissions.as_ref());
         }
         let Some(reply) = message.reply else { return false };
-        let Some(body) = server::api::answer(&self.server, message.subject) else { return false };
-        let answer = Publish { subject: reply, reply: None, header_len: 0, has_headers: false, message: &body };
-        let origin = Origin { router: &self.server.router, except: None, desks: &mut self.desks };
-        if let Some((slot, _)) = self.fanout.route(origin, reply) {
-            self.fanout.publish(&self.server.router, slot, &answer);
-        }
+        let own = || (message.subject == sys::USER_INFO).then(|| sys::user_info(&self.server, &self.client));
+        let Some(body) = server::api::answer(&self.server, message.subject).or_else(own) else { return false };
+        self.server.send(|sender| sender.publish(&self.server, reply, None, 0, &body));
         true
     }
 
@@ -220,7 +252,7 @@ impl Connection {
     }
 
     /// `+OK` for a verbose client, in its turn.
-    fn ok(&mut self) {
+    pub(super) fn ok(&mut self) {
         if self.options.verbose {
             self.answer(Answer::Ok);
         }
@@ -294,6 +326,6 @@ pub(super) fn trace(client: &Client, op: &ClientOp<'_>) {
 }
 
 /// Whether this connection may go on as it is: CONNECT is not needed where nobody has to authenticate.
-pub(super) fn open_to_all(server: &Arc<Server>) -> bool {
+pub(super) fn open_to_all(server: &Server) -> bool {
     matches!(server.current().auth, crate::config::Auth::None)
 }

@@ -44,12 +44,20 @@ impl Sender {
         self.deliver(server, subject, &message)
     }
 
+    /// Stages a message that is recorded already for everybody who subscribes to its subject.
+    pub fn show(&mut self, server: &Server, message: &Publish<'_>) {
+        let origin = Origin { router: &server.router, except: None, permissions: None, desks: &mut self.desks };
+        if let Some((slot, _)) = self.fanout.route(origin, message.subject) {
+            self.fanout.publish(&server.router, slot, message, false);
+        }
+    }
+
     /// Stages a message for everybody who gets what is sent to `to`, under its own subject; false when nobody does, and no
     /// stream records it.
     pub fn deliver(&mut self, server: &Server, to: &[u8], message: &Publish<'_>) -> bool {
-        let origin = Origin { router: &server.router, except: None, desks: &mut self.desks };
+        let origin = Origin { router: &server.router, except: None, permissions: None, desks: &mut self.desks };
         let Some((slot, sink)) = self.fanout.route(origin, to) else { return false };
-        let mut delivered = self.fanout.publish(&server.router, slot, message);
+        let mut delivered = self.fanout.publish(&server.router, slot, message, to != message.subject);
         if let Sink::Log(desk) = sink {
             // A record that no log takes is none that the server makes up.
             let recorded = self.desks.record(desk, clock::unix_ns(), &Publish { subject: to, ..*message });

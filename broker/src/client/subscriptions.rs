@@ -8,6 +8,8 @@ use sublog_protocol::error::ServerError;
 use sublog_protocol::subject;
 
 use super::Client;
+use super::shown::Listed;
+use crate::auth::permissions::Permissions;
 use crate::limits::REPLAYS_PER_CONNECTION_MAX;
 use crate::replay::feed::Feed;
 use crate::replay::{self, Replay};
@@ -16,7 +18,22 @@ use crate::server::Server;
 
 enum Held {
     Live(Arc<Subscription>),
-    Replay(Arc<Replay>),
+    /// With what was asked for.
+    Replay(Arc<Replay>, Box<[u8]>),
+}
+
+/// What SUB asks for.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) filter: &'a [u8],
+    pub(super) queue: Option<&'a [u8]>,
+    pub(super) sid: &'a [u8],
+}
+
+/// Whether the user may have such a subscription. For a replay the subject asked for and the one inside it count.
+fn is_allowed(permissions: &Permissions, filter: &[u8], queue: Option<&[u8]>) -> bool {
+    let inner = replay::inner_filter(filter);
+    permissions.may_subscribe(filter, queue) && inner.is_none_or(|inner| permissions.may_subscribe(&inner, queue))
 }
 
 /// See the module.
@@ -38,14 +55,14 @@ impl Held {
     fn has_ended(&self) -> bool {
         match self {
             Self::Live(subscription) => subscription.ended.load(Ordering::Acquire),
-            Self::Replay(replay) => replay.has_ended(),
+            Self::Replay(replay, _) => replay.has_ended(),
         }
     }
 
     fn end(&self, server: &Server, client: &Client) {
         let was_live = match self {
             Self::Live(subscription) => server.router.remove(subscription),
-            Self::Replay(replay) => replay.end(),
+            Self::Replay(replay, _) => replay.end(),
         };
         if was_live {
             client.stats.subscriptions.fetch_sub(1, Ordering::Relaxed);
@@ -62,14 +79,14 @@ impl Subscriptions {
         &mut self,
         server: &Arc<Server>,
         client: &Arc<Client>,
-        filter: &[u8],
-        queue: Option<&[u8]>,
-        sid: &[u8],
+        permissions: Option<&Permissions>,
+        Asked { filter, queue, sid }: Asked<'_>,
     ) -> Result<(), ServerError> {
         if !subject::is_valid_filter(filter) {
             return Err(ServerError::InvalidSubject);
         }
-        if queue == Some(RESERVED_QUEUE) {
+        let allowed = permissions.is_none_or(|permissions| is_allowed(permissions, filter, queue));
+        if !allowed || queue == Some(RESERVED_QUEUE) {
             return Err(ServerError::PermissionSubscribe {
                 subject: filter.to_vec(),
                 queue: queue.map(<[u8]>::to_vec),
@@ -85,14 +102,18 @@ impl Subscriptions {
             return Err(ServerError::MaxSubscriptions);
         }
         let held = if replay::is_replay(filter) {
-            let running = self.by_sid.values().filter(|held| matches!(held, Held::Replay(r) if !r.has_ended())).count();
+            let running =
+                self.by_sid.values().filter(|held| matches!(held, Held::Replay(r, _) if !r.has_ended())).count();
             if running >= REPLAYS_PER_CONNECTION_MAX {
                 let text = format!("Too Many Replays: a connection may run {REPLAYS_PER_CONNECTION_MAX} at once");
                 return Err(ServerError::Other(text));
             }
             let (replay, feed) = replay::prepare(server, client, filter, queue, sid)?;
             self.starting.push(feed);
-            Held::Replay(replay)
+            let mut replays = client.replays.lock();
+            replays.retain(|other| !other.has_ended());
+            replays.push(replay.clone());
+            Held::Replay(replay, filter.into())
         } else {
             let subscription = Arc::new(Subscription {
                 id: server.router.next_id(),
@@ -131,11 +152,37 @@ impl Subscriptions {
                 server.router.bump(&subscription.subject);
                 subscription.delivered.load(Ordering::Relaxed) >= max
             }
-            Held::Replay(replay) => replay.limit(max),
+            Held::Replay(replay, _) => replay.limit(max),
         };
         if used_up && let Some(held) = self.by_sid.remove(sid) {
             held.end(server, client);
         }
+    }
+
+    /// Ends what is no longer allowed, and returns what to tell the client.
+    pub(super) fn end_forbidden(
+        &mut self,
+        server: &Server,
+        client: &Client,
+        permissions: &Permissions,
+    ) -> Vec<ServerError> {
+        let mut told = Vec::new();
+        self.by_sid.retain(|sid, held| {
+            let (filter, queue) = match held {
+                _ if held.has_ended() => return false,
+                Held::Live(subscription) => (&*subscription.subject, subscription.queue.as_deref()),
+                Held::Replay(_, filter) => (&**filter, None),
+            };
+            let allowed = is_allowed(permissions, filter, queue);
+            if !allowed {
+                let (subject, queue) = (filter.to_vec(), queue.map(<[u8]>::to_vec));
+                told.push(ServerError::PermissionSubscribeRevoked { subject, queue, sid: sid.to_vec() });
+                held.end(server, client);
+            }
+            allowed
+        });
+        self.starting.retain(|feed| !feed.has_ended());
+        told
     }
 
     /// Makes publishers look again at this client's settings.
@@ -154,6 +201,15 @@ impl Subscriptions {
         }
         self.by_sid.retain(|_, held| !held.has_ended());
         self.sweep_at = self.by_sid.len() * 2;
+    }
+
+    /// All that have not ended, as they are shown.
+    pub(super) fn listed(&self, client: &Client) -> Vec<Listed> {
+        let live = self.by_sid.values().filter_map(|held| match held {
+            Held::Live(subscription) if !held.has_ended() => Some(Listed::of(subscription)),
+            _ => None,
+        });
+        live.chain(Listed::replays(client)).collect()
     }
 
     /// Ends all of them; the connection is gone.

@@ -17,7 +17,7 @@ mod websocket;
 use std::fmt;
 use std::path::Path;
 
-pub use read::{Secret, address, duration, size};
+pub use read::{address, duration, size};
 pub use schema::{Block, Key, Kind, Now};
 
 use super::tree::{Entry, Map, Node, Position};
@@ -127,6 +127,16 @@ impl Settings {
     #[must_use]
     pub fn authorization(&self) -> Option<authorization::Authorization> {
         authorization::read(&self.map)
+    }
+
+    /// A text of the file's own, and where it stands.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<(&str, &Position)> {
+        let entry = find(&self.map, &[name])?;
+        match &entry.node.value {
+            super::Value::Str(text) => Some((text, &entry.node.at)),
+            _ => None,
+        }
     }
 
     /// Encryption of client connections.

@@ -102,6 +102,13 @@ struct Unpinned<'a> {
     reason: &'a str,
 }
 
+#[derive(Serialize)]
+struct Abandoned<'a> {
+    stream: &'a str,
+    batch: &'a str,
+    reason: &'a str,
+}
+
 fn head(kind: &str) -> Head {
     let id: String = (0..3).map(|_| setup::random_name()).collect();
     Head {
@@ -128,6 +135,15 @@ pub fn stream_action(server: &Arc<Server>, stream: &str, event: &str, action: &s
         head: head("advisory.v1.stream_action"),
         stream,
         action,
+    });
+}
+
+/// A batch of a stream was given up.
+pub fn batch_abandoned(server: &Arc<Server>, stream: &str, id: &[u8], reason: &str) {
+    let batch = String::from_utf8_lossy(id);
+    tell(server, &format!("$JS.EVENT.ADVISORY.STREAM.BATCH_ABANDONED.{stream}"), || Grouped {
+        head: head("advisory.v1.stream_batch_abandoned"),
+        what: Abandoned { stream, batch: &batch, reason },
     });
 }
 

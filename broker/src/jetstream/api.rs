@@ -5,7 +5,7 @@
 
 mod consumers;
 mod direct;
-mod info;
+pub(crate) mod info;
 mod messages;
 mod streams;
 
@@ -18,19 +18,34 @@ use sublog_protocol::decode::Publish;
 use sublog_protocol::headers;
 
 use super::errors::ApiError;
+use super::wire::info::ApiStats;
 use super::wire::paging::Page;
-use super::wire::responses::Purged;
+use super::wire::responses::{Done, Purged};
 use super::wire::{Kind, Response};
-use super::{API_PREFIX, server_level};
+use super::{API_LEVEL, API_PREFIX, server_level};
+use crate::auth::permissions::Permissions;
 use crate::limits::{API_REQUESTS_MAX, DIRECT_GETS_MAX};
 use crate::server::Server;
 
 /// Requests carried out so far, and where new ones wait.
 pub struct Api {
     queue: SyncSender<Request>,
+    waiting: AtomicUsize,
+    in_progress: AtomicUsize,
     direct_gets: Arc<AtomicUsize>,
     total: AtomicU64,
     errors: AtomicU64,
+}
+
+/// Requests that are not answered yet.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    /// Those that nobody has begun with.
+    pub waiting: usize,
+    /// Those being carried out.
+    pub in_progress: usize,
+    /// Direct gets that wait or are carried out.
+    pub direct_gets: usize,
 }
 
 /// Requests as the thread gets them.
@@ -43,9 +58,17 @@ pub(super) struct Request {
     reply: Option<Box<[u8]>>,
     header_len: usize,
     message: Box<[u8]>,
+    permissions: Option<Arc<Permissions>>,
 }
 
 impl Request {
+    /// Whether the server may deliver to `subject` for whoever asks: where it may listen or publish itself.
+    fn may_have_delivered(&self, subject: &[u8], group: &str) -> bool {
+        let group = (!group.is_empty()).then_some(group.as_bytes());
+        let may = |found: &Permissions| found.may_receive(subject, group) || found.may_publish(subject);
+        self.permissions.as_deref().is_none_or(may)
+    }
+
     fn body(&self) -> &[u8] {
         self.message.get(self.header_len..).unwrap_or_default()
     }
@@ -60,12 +83,40 @@ impl Api {
     #[must_use]
     pub fn new() -> (Self, Requests) {
         let (queue, requests) = sync_channel(API_REQUESTS_MAX);
-        let api = Self { queue, direct_gets: Arc::default(), total: AtomicU64::new(0), errors: AtomicU64::new(0) };
+        let api = Self {
+            queue,
+            waiting: AtomicUsize::new(0),
+            in_progress: AtomicUsize::new(0),
+            direct_gets: Arc::default(),
+            total: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+        };
         (api, Requests(requests))
     }
 
-    /// Takes a request. `false`: nobody answers on that subject.
-    pub fn take(&self, server: &Arc<Server>, message: &Publish<'_>) -> bool {
+    /// What it did since the server started.
+    #[must_use]
+    pub fn stats(&self) -> ApiStats {
+        ApiStats {
+            level: API_LEVEL,
+            total: self.total.load(Ordering::Relaxed),
+            errors: self.errors.load(Ordering::Relaxed),
+            inflight: self.in_progress.load(Ordering::Relaxed) as u64,
+        }
+    }
+
+    /// What it has to do.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        Load {
+            waiting: self.waiting.load(Ordering::Relaxed),
+            in_progress: self.in_progress.load(Ordering::Relaxed),
+            direct_gets: self.direct_gets.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Takes a request of somebody who may do this; `None` is everything. `false`: nobody answers on that subject.
+    pub fn take(&self, server: &Arc<Server>, message: &Publish<'_>, permissions: Option<&Arc<Permissions>>) -> bool {
         let Some(operation) = message.subject.strip_prefix(API_PREFIX) else { return false };
         // What is not text names nothing that there is.
         let Ok(operation) = String::from_utf8(operation.to_vec()) else { return true };
@@ -77,6 +128,7 @@ impl Api {
             reply: message.reply.map(Into::into),
             header_len: message.header_len,
             message: message.message.into(),
+            permissions: permissions.cloned(),
         };
         if let Some(what) = request.operation.strip_prefix("DIRECT.GET.") {
             let (name, subject) = what.split_once('.').unwrap_or((what, ""));
@@ -85,7 +137,12 @@ impl Api {
             self.get_directly(server, move |server| direct::get(server, &source, &subject, &request));
             return true;
         }
-        match self.queue.try_send(request) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let sent = self.queue.try_send(request);
+        if sent.is_err() {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+        match sent {
             Ok(()) => {}
             Err(TrySendError::Full(request)) => {
                 tracing::warn!("API request dropped, {API_REQUESTS_MAX} wait: {}", request.operation);
@@ -118,7 +175,10 @@ fn is_offered(operation: &str) -> bool {
         (Some("CONSUMER"), Some(_)) => consumers::is_offered(operation.get("CONSUMER.".len()..).unwrap_or_default()),
         (Some("INFO"), None) | (Some("DIRECT"), Some("GET")) => true,
         (Some("STREAM"), Some(what)) => {
-            matches!(what, "NAMES" | "LIST" | "MSG" | "CREATE" | "UPDATE" | "DELETE" | "INFO" | "PURGE")
+            matches!(
+                what,
+                "NAMES" | "LIST" | "MSG" | "CREATE" | "UPDATE" | "DELETE" | "INFO" | "PURGE" | "LEADER" | "PEER"
+            )
         }
         _ => false,
     }
@@ -130,14 +190,28 @@ pub fn run(server: &Arc<Server>, Requests(requests): &Requests) {
         if server.stopping.load(Ordering::Acquire) {
             return;
         }
-        let Some(answer) = carry_out(server, &request) else { continue };
         let api = &server.jetstream.api;
-        api.total.fetch_add(1, Ordering::Relaxed);
-        if answer.is_error {
-            api.errors.fetch_add(1, Ordering::Relaxed);
-        }
+        api.waiting.fetch_sub(1, Ordering::Relaxed);
+        api.in_progress.store(1, Ordering::Relaxed);
+        let answer = carry_out(server, &request);
+        api.in_progress.store(0, Ordering::Relaxed);
+        let Some(answer) = answer else { continue };
+        let (counts, error_counts) = is_counted(&request.operation, answer.is_error);
+        api.total.fetch_add(u64::from(counts), Ordering::Relaxed);
+        api.errors.fetch_add(u64::from(error_counts), Ordering::Relaxed);
         let Some(reply) = &request.reply else { continue };
         server.send(|sender| sender.publish(server, reply, None, 0, &answer.json));
+    }
+}
+
+/// Whether a request counts among those of the account, and whether its error does: what nats-server leaves out is left out here.
+fn is_counted(operation: &str, is_error: bool) -> (bool, bool) {
+    if operation.starts_with("STREAM.MSG.GET.") {
+        (is_error, is_error)
+    } else if operation.starts_with("CONSUMER.RESET.") {
+        (false, false)
+    } else {
+        (true, is_error && !operation.starts_with("STREAM.MSG.DELETE."))
     }
 }
 
@@ -158,12 +232,18 @@ fn carry_out(server: &Arc<Server>, request: &Request) -> Option<Answer> {
     if let Some(operation) = request.operation.strip_prefix("CONSUMER.") {
         return consumers::carry_out(server, request, operation);
     }
+    let level = request.header(b"Nats-Required-Api-Level").unwrap_or_default();
+    let allowed = || if server_level().satisfies(level) { Ok(()) } else { Err(ApiError::required_api_level()) };
     let mut parts = request.operation.split('.');
     let operation = match (parts.next()?, parts.next(), parts.next()) {
-        ("INFO", None, _) => return Some(Response::new(Kind::AccountInfo, Ok(info::account(server))).into()),
+        ("INFO", None, _) => {
+            return Some(answer(Kind::AccountInfo, allowed().map(|()| info::account(server))));
+        }
         ("STREAM", Some("NAMES"), None) => return Some(streams::names(server, request)),
         ("STREAM", Some("LIST"), None) => return Some(streams::list(server, request)),
         ("STREAM", Some("MSG"), Some(what @ ("GET" | "DELETE"))) => what,
+        ("STREAM", Some("LEADER"), Some("STEPDOWN")) => return Some(of_cluster(Kind::StreamLeaderStepDown)),
+        ("STREAM", Some("PEER"), Some("REMOVE")) => return Some(of_cluster(Kind::StreamRemovePeer)),
         ("STREAM", Some(what), Some(_)) => what,
         _ => return None,
     };
@@ -172,15 +252,13 @@ fn carry_out(server: &Arc<Server>, request: &Request) -> Option<Answer> {
     if name.contains('.') {
         return None;
     }
-    let level = request.header(b"Nats-Required-Api-Level").unwrap_or_default();
-    let allowed = || if server_level().satisfies(level) { Ok(()) } else { Err(ApiError::required_api_level()) };
     let body = request.body();
     Some(match (is_of_message, operation) {
         (true, "GET") => answer(Kind::MsgGet, allowed().and_then(|()| messages::get(server, name, body))),
         (true, _) => answer(Kind::MsgDelete, allowed().and_then(|()| messages::delete(server, name, body))),
         (_, "CREATE") => answer(Kind::StreamCreate, allowed().and_then(|()| streams::create(server, name, body))),
         (_, "UPDATE") => answer(Kind::StreamUpdate, allowed().and_then(|()| streams::update(server, name, body))),
-        (_, "DELETE") => answer(Kind::StreamDelete, allowed().and_then(|()| streams::delete(server, name))),
+        (_, "DELETE") => answer(Kind::StreamDelete, allowed().and_then(|()| streams::delete(server, name, body))),
         (_, "INFO") => match allowed().and_then(|()| streams::info(server, name, body)) {
             Ok(info) => answer(Kind::StreamInfo, Ok(info)),
             Err(error) => Response::with_error(Kind::StreamInfo, error, Page::default()).into(),
@@ -191,6 +269,11 @@ fn carry_out(server: &Arc<Server>, request: &Request) -> Option<Answer> {
         },
         _ => return None,
     })
+}
+
+/// The answer to a request that only a cluster can carry out.
+fn of_cluster(kind: Kind) -> Answer {
+    answer(kind, Err::<Done, _>(ApiError::cluster_required()))
 }
 
 fn answer<T: Serialize>(kind: Kind, result: Result<T, ApiError>) -> Answer {

@@ -5,9 +5,11 @@ use std::time::Duration;
 use sublog_storage::{Codec, Discard, Limits, LogOptions, SyncMode};
 
 use super::config::StreamConfig;
-use super::config::stream::{Compression, DiscardPolicy, StorageType};
+use super::config::stream::{Compression, DiscardPolicy, PersistMode, StorageType, SubjectTransform};
+use super::config::transform::Transform;
 use super::errors::ApiError;
 use super::stream::checks::Rules;
+use super::stream::republish::Republishing;
 use crate::capture::CAPTURE;
 
 /// The log of a stream begins small: there may be many.
@@ -17,13 +19,10 @@ const SEGMENT_BYTES_FIRST: u64 = 1 << 20;
 ///
 /// # Errors
 /// It is not for clients to declare.
-pub fn requested(mut config: StreamConfig) -> Result<StreamConfig, ApiError> {
+pub fn requested(config: StreamConfig) -> Result<StreamConfig, ApiError> {
     if config.name == CAPTURE {
         return Err(ApiError::stream_invalid_config("CAPTURE is the server's own stream: its flags say what it is"));
     }
-    // nats.py asks for it with every bucket. As with a server that does not know it, the answer says that it is off, and a
-    // message that comes with a time to live is refused.
-    config.allow_msg_ttl = false;
     Ok(config)
 }
 
@@ -36,6 +35,11 @@ pub fn check_update(old: &StreamConfig, new: &StreamConfig) -> Result<(), ApiErr
         return Err(ApiError::stream_invalid_config("stream configuration update can not change compression"));
     }
     Ok(())
+}
+
+/// A transform as it is applied; without a destination there is none.
+fn transform(config: &SubjectTransform) -> Option<Transform> {
+    Transform::new(&config.src, &config.dest).ok().flatten()
 }
 
 fn limit(n: i64) -> Option<u64> {
@@ -55,7 +59,22 @@ impl StreamConfig {
             discards_new: self.discard == DiscardPolicy::New && limited,
             counts_subjects: self.limits().max_per_subject.is_some() && self.discard == DiscardPolicy::New,
             window_ns: self.duplicate_window,
+            ttl: self.allow_msg_ttl,
+            marker_seconds: Some(self.subject_delete_marker_ttl / 1_000_000_000).filter(|seconds| *seconds > 0),
+            one_per_subject: self.max_msgs_per_subject == 1,
+            ages_ns: Some(self.max_age).filter(|age| *age > 0 && self.ages_by_message()),
+            counter: self.allow_msg_counter,
+            atomic: self.allow_atomic,
+            schedules: self.allow_msg_schedules,
+            subjects: self.subjects.clone(),
+            transform: self.subject_transform.as_ref().and_then(transform),
+            republish: self.republish.as_ref().and_then(Republishing::of),
         }
+    }
+
+    /// Whether the age limit looks at messages: some may stay longer, or leave markers behind.
+    fn ages_by_message(&self) -> bool {
+        self.allow_msg_ttl || self.subject_delete_marker_ttl > 0
     }
 
     /// How much the log keeps.
@@ -68,7 +87,7 @@ impl StreamConfig {
             max_messages: limit(self.max_msgs),
             max_bytes: limit(self.max_bytes),
             max_per_subject: limit(self.max_msgs_per_subject),
-            max_age: limit(self.max_age).map(Duration::from_nanos),
+            max_age: limit(self.max_age).filter(|_| !self.ages_by_message()).map(Duration::from_nanos),
             discard: match self.discard {
                 DiscardPolicy::Old => Discard::Old,
                 DiscardPolicy::New => Discard::New,
@@ -81,8 +100,12 @@ impl StreamConfig {
     #[must_use]
     pub fn log_options(&self, sync: SyncMode) -> LogOptions {
         LogOptions {
-            sync: if self.storage == StorageType::Memory { SyncMode::Os } else { sync },
+            sync: match (self.storage, self.persist_mode) {
+                (StorageType::Memory, _) | (_, PersistMode::Async) => SyncMode::Os,
+                (StorageType::File, PersistMode::Default) => sync,
+            },
             limits: self.limits(),
+            first_seq: self.first_seq.max(1),
             pack: (self.compression == Compression::S2).then_some(Codec::Zstd),
             segment_bytes_first: SEGMENT_BYTES_FIRST,
             ..LogOptions::default()

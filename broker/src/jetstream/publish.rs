@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use memchr::memmem;
 use sublog_protocol::decode::Publish;
-use sublog_protocol::encode;
+use sublog_protocol::{encode, headers};
 use sublog_storage::{AppendError, LogError, RecordBatch, RecordTooLarge};
 
 use super::errors::ApiError;
@@ -29,15 +29,31 @@ pub struct Replies {
 
 struct Entry {
     number: u64,
-    duplicate: bool,
+    note: Option<Box<Note>>,
     end: usize,
+}
+
+/// What an acknowledgement says besides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// The message was there already.
+    Duplicate,
+    /// What the counter stands at.
+    Value(Box<str>),
+    /// So many messages were stored with it.
+    Batch {
+        /// What its publisher calls them.
+        id: Box<str>,
+        /// How many, itself among them.
+        count: u64,
+    },
 }
 
 impl Replies {
     /// Adds the next one.
-    pub fn push(&mut self, number: u64, duplicate: bool, reply: &[u8]) {
+    pub fn push(&mut self, number: u64, note: Option<Note>, reply: &[u8]) {
         self.text.extend_from_slice(reply);
-        self.entries.push(Entry { number, duplicate, end: self.text.len() });
+        self.entries.push(Entry { number, note: note.map(Box::new), end: self.text.len() });
     }
 
     /// Whether there is none.
@@ -56,8 +72,29 @@ impl Replies {
     }
 }
 
+/// Who wants a message to be stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A client.
+    Client,
+    /// The stream itself: a marker in the place of a subject's last message that goes because of its time.
+    Marker {
+        /// So many messages of the subject are about to go.
+        gone: u64,
+    },
+    /// The stream itself: what a schedule said.
+    Schedule {
+        /// The schedule's number.
+        seq: u64,
+        /// Its subject.
+        subject: Box<[u8]>,
+    },
+}
+
 /// A message that is looked at before it is taken.
 pub struct Incoming {
+    /// Where it comes from.
+    pub origin: Origin,
     /// When it came, in nanoseconds since 1970.
     pub now_ns: i64,
     /// Its subject.
@@ -75,6 +112,23 @@ impl Incoming {
     #[must_use]
     pub fn parts(&self) -> (&[u8], &[u8]) {
         self.message.split_at_checked(self.header_len).unwrap_or((&[], &self.message))
+    }
+
+    /// The same without a header.
+    #[must_use]
+    pub fn without(&self, key: &[u8]) -> Self {
+        let (head, payload) = self.parts();
+        let mut message = headers::edit::without(head, |found| found == key);
+        let header_len = message.len();
+        message.extend_from_slice(payload);
+        Self {
+            origin: self.origin.clone(),
+            now_ns: self.now_ns,
+            subject: self.subject.clone(),
+            reply: self.reply.clone(),
+            header_len,
+            message: message.into(),
+        }
     }
 }
 
@@ -109,6 +163,7 @@ impl Intake {
         let asks = !head.is_empty() && memmem::find(head, NATS_HEADER).is_some();
         if asks || !self.looked_at.is_empty() || self.stream.looks_at(message.message.len()) {
             self.looked_at.push_back(Incoming {
+                origin: Origin::Client,
                 now_ns,
                 subject: message.subject.into(),
                 reply: message.reply.map(Into::into),
@@ -123,7 +178,7 @@ impl Intake {
         if let Some(reply) = message.reply
             && !self.stream.is_silent()
         {
-            self.replies.push(place, false, reply);
+            self.replies.push(place, None, reply);
         }
         Ok(())
     }
@@ -184,7 +239,7 @@ pub(super) fn acknowledge(server: &Arc<Server>, stream: &Arc<Stream>, waits: Spa
                 for (entry, reply) in replies.iter() {
                     text.clear();
                     match &result {
-                        Ok(()) => write_ack(&mut text, &stream.name, base + entry.number, entry.duplicate),
+                        Ok(()) => write_ack(&mut text, &stream.name, base + entry.number, entry.note.as_deref()),
                         Err(error) => text = refusal(&stream, &store_failed(&AppendError::Failed(error.clone()))),
                     }
                     sender.publish(&server, reply, None, 0, &text);
@@ -218,13 +273,25 @@ pub fn store_failed(error: &AppendError) -> ApiError {
 }
 
 /// Appends the acknowledgement of a message. A stream's name holds nothing that JSON escapes but quotes, which are.
-pub(super) fn write_ack(out: &mut Vec<u8>, stream: &str, seq: u64, duplicate: bool) {
+pub(super) fn write_ack(out: &mut Vec<u8>, stream: &str, seq: u64, note: Option<&Note>) {
     out.extend_from_slice(b"{\"stream\":");
     write_name(out, stream);
     out.extend_from_slice(b",\"seq\":");
     encode::decimal(out, seq);
-    if duplicate {
-        out.extend_from_slice(b",\"duplicate\": true");
+    match note {
+        None => {}
+        Some(Note::Duplicate) => out.extend_from_slice(b",\"duplicate\": true"),
+        Some(Note::Value(value)) => {
+            out.extend_from_slice(b",\"val\":\"");
+            out.extend_from_slice(value.as_bytes());
+            out.push(b'"');
+        }
+        Some(Note::Batch { id, count }) => {
+            out.extend_from_slice(b",\"batch\":");
+            out.extend_from_slice(serde_json::Value::from(&**id).to_string().as_bytes());
+            out.extend_from_slice(b",\"count\":");
+            encode::decimal(out, *count);
+        }
     }
     out.push(b'}');
 }
@@ -242,5 +309,11 @@ fn write_name(out: &mut Vec<u8>, name: &str) {
 /// The answer to a message that was not taken.
 #[must_use]
 pub(super) fn refusal(stream: &Stream, error: &ApiError) -> Vec<u8> {
-    serde_json::json!({ "error": error, "stream": &*stream.name, "seq": 0 }).to_string().into_bytes()
+    let mut text = b"{\"error\":".to_vec();
+    // All that is in an error can be written.
+    text.extend_from_slice(&serde_json::to_vec(error).unwrap_or_default());
+    text.extend_from_slice(b",\"stream\":");
+    write_name(&mut text, &stream.name);
+    text.extend_from_slice(b",\"seq\":0}");
+    text
 }

@@ -49,6 +49,23 @@ pub fn message(log: &Log, seq: u64) -> Result<Option<Record>, Unreadable> {
     Ok(found)
 }
 
+/// When the message `seq` was stored, in nanoseconds since 1970, if it is there.
+///
+/// # Errors
+/// The log cannot be read.
+pub fn stored_ns(log: &Log, seq: u64) -> Result<Option<i64>, Unreadable> {
+    let mut reader = log.reader();
+    reader.seek(seq);
+    let mut found = None;
+    reader.visit(1, &mut |visit| {
+        if let Visit::Record(record) = visit {
+            found = (record.seq == seq).then_some(record.ts_ns);
+        }
+        ControlFlow::Break(())
+    })?;
+    Ok(found)
+}
+
 /// The first message from `from_seq` on that the filters select.
 ///
 /// # Errors

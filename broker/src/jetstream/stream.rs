@@ -1,10 +1,16 @@
 //! A declared stream: its log, and what must be known to take messages in.
 
+mod atomic;
 pub mod checks;
+mod counter;
 pub mod dedup;
 pub mod flight;
 pub mod ingest;
+mod leaving;
+pub mod republish;
 pub mod rollup;
+mod schedule;
+mod ttl;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -16,10 +22,16 @@ use sublog_storage::{AppendError, LogError, Visit};
 
 use self::checks::Rules;
 use self::ingest::Ingest;
+use self::leaving::Leaving;
+use self::republish::Republisher;
+use self::schedule::Schedules;
+use super::advisories;
 use super::config::StreamConfig;
 use super::config::stream::RetentionPolicy;
 use super::consumer::Consumers;
 use super::store::StreamLog;
+use crate::clock;
+use crate::server::Server;
 
 /// See the module.
 pub struct Stream {
@@ -31,6 +43,8 @@ pub struct Stream {
     log: Result<Arc<StreamLog>, LogError>,
     rules: RwLock<Arc<Rules>>,
     ingest: Mutex<Ingest>,
+    republisher: Republisher,
+    leaving: Leaving,
     /// Messages below this size are taken without being looked at.
     plain_below: AtomicUsize,
     /// Publishers get no acknowledgements.
@@ -53,6 +67,8 @@ impl Stream {
             log,
             rules: RwLock::default(),
             ingest: Mutex::default(),
+            republisher: Republisher::default(),
+            leaving: Leaving::default(),
             plain_below: AtomicUsize::new(0),
             silent: AtomicBool::new(false),
             gone: AtomicBool::new(false),
@@ -88,9 +104,17 @@ impl Stream {
     pub fn set_rules(&self, config: &StreamConfig) {
         let rules = config.rules();
         // Nobody is in the middle of taking messages by the old ones when this returns.
-        let none = self.ingest.lock();
+        let mut none = self.ingest.lock();
+        if !rules.atomic {
+            none.batches.clear();
+        }
         self.plain_below.store(rules.plain_below(), Ordering::Relaxed);
         self.silent.store(rules.silent, Ordering::Relaxed);
+        self.leaving.look_again();
+        if let Some(log) = self.log() {
+            // What leaves a marker behind goes when that is there.
+            log.log().hold_expired(if rules.marker_seconds.is_some() { i64::MIN } else { i64::MAX });
+        }
         *self.rules.write() = Arc::new(rules);
         drop(none);
         *self.retention.write() = config.retention;
@@ -174,16 +198,35 @@ impl Stream {
         bytes >= self.plain_below.load(Ordering::Relaxed) || self.checks_interest.load(Ordering::Relaxed)
     }
 
-    /// Whether messages are past their time.
+    /// Whether something is to be done because of its time. Next to free.
     #[must_use]
-    pub fn is_expiry_due(&self) -> bool {
-        self.log().is_some_and(|log| log.log().is_expiry_due())
+    pub fn is_due(&self) -> bool {
+        let rules = self.rules();
+        let ticks = rules.schedules || rules.atomic;
+        self.is_expiry_due() || ticks && self.ingest.lock().is_due(clock::unix_ns())
     }
 
-    /// Lets the log remove what is past its time; may read.
-    pub fn expire(&self) {
-        if let Some(log) = self.log() {
-            log.log().expire();
+    /// Does what is due: messages go, are published because they were planned, or wait no longer for the rest of their batch.
+    /// Reads, and may wait for the disk.
+    pub fn tick(self: &Arc<Self>, server: &Arc<Server>) {
+        self.expire(server);
+        let now_ns = clock::unix_ns();
+        let given_up = self.ingest.lock().batches.give_up(now_ns);
+        for id in given_up {
+            advisories::batch_abandoned(server, &self.name, &id, "timeout");
+        }
+        if self.rules().schedules {
+            self.fire(server, now_ns);
+        } else {
+            self.ingest.lock().schedules = Schedules::default();
+        }
+    }
+
+    /// Reads from the log what has to be known of it.
+    pub fn remember(&self, now_ns: i64) {
+        self.remember_ids(now_ns);
+        if self.rules().schedules {
+            self.remember_schedules(now_ns);
         }
     }
 }

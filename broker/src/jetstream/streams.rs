@@ -3,7 +3,8 @@
 //! What is declared is in the metadata before it is at work. The folder of a stream that is deleted gets a name that says so
 //! before the definition goes, and is removed last: a crash leaves a stream whole or gone. Changes come from one thread, the API's.
 
-use std::collections::BTreeMap;
+mod table;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,13 +15,14 @@ use sublog_storage::{
     CommitPool, DataDir, Definition, Log, LogError, LogOptions, Meta, OpenError, Operation, SyncMode,
 };
 
+use self::table::Table;
 use super::config::stream::StorageType;
 use super::config::stream::admit::Creation;
 use super::config::{Limits, StreamConfig, json};
 use super::definition;
 use super::errors::ApiError;
 use super::store::StreamLog;
-use super::stream::Stream;
+use super::stream::{Stream, rollup};
 use crate::clock;
 use crate::router::Router;
 
@@ -50,10 +52,12 @@ pub struct Streams {
     pool: CommitPool,
     sync: SyncMode,
     runtime: tokio::runtime::Handle,
-    by_name: RwLock<BTreeMap<String, Declared>>,
+    table: RwLock<Table>,
     /// One change at a time.
     changing: Mutex<()>,
     next_id: AtomicU64,
+    /// How often streams came and went.
+    changes: AtomicU64,
 }
 
 impl Streams {
@@ -68,9 +72,10 @@ impl Streams {
             meta,
             sync,
             runtime: tokio::runtime::Handle::current(),
-            by_name: RwLock::default(),
+            table: RwLock::default(),
             changing: Mutex::default(),
             next_id: AtomicU64::new(1),
+            changes: AtomicU64::new(0),
         };
         streams.tidy();
         for definition in streams.meta.definitions() {
@@ -136,9 +141,10 @@ impl Streams {
             }
         };
         let declared = self.declare(config, definition.created_ns, log);
-        declared.stream.remember_ids(clock::unix_ns());
+        declared.stream.remember(clock::unix_ns());
+        rollup::finish(&declared.stream);
         router.change_sink(&declared.stream, &[], &declared.config.subjects);
-        self.by_name.write().insert(name.clone(), declared);
+        self.table.write().insert(declared);
     }
 
     fn dir(&self, config: &StreamConfig) -> PathBuf {
@@ -170,19 +176,52 @@ impl Streams {
     /// A stream by its name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Declared> {
-        self.by_name.read().get(name).cloned()
+        self.table.read().get(name).cloned()
     }
 
     /// A stream at work by its name.
     #[must_use]
     pub fn stream(&self, name: &str) -> Option<Arc<Stream>> {
-        self.by_name.read().get(name).map(|declared| declared.stream.clone())
+        self.table.read().get(name).map(|declared| declared.stream.clone())
+    }
+
+    /// How often streams came and went since the server started: as long as it is the same, so are they.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// Of up to `limit` streams by name, from the first one behind `after` on, those of which `f` holds; and the last one looked
+    /// at, if there may be more.
+    #[must_use]
+    pub fn those(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+        f: impl Fn(&Declared) -> bool,
+    ) -> (Vec<Declared>, Option<String>) {
+        let table = self.table.read();
+        let (mut found, mut seen, mut last) = (Vec::new(), 0, None);
+        for declared in table.behind(after).take(limit) {
+            seen += 1;
+            last = Some(&declared.config.name);
+            if f(declared) {
+                found.push(declared.clone());
+            }
+        }
+        (found, last.filter(|_| seen == limit).cloned())
+    }
+
+    /// Up to `limit` streams by name, from the first one behind `after` on.
+    #[must_use]
+    pub fn page(&self, after: Option<&str>, limit: usize) -> Vec<Declared> {
+        self.table.read().behind(after).take(limit).cloned().collect()
     }
 
     /// All streams, by name.
     #[must_use]
     pub fn all(&self) -> Vec<Declared> {
-        self.by_name.read().values().cloned().collect()
+        self.table.read().values().cloned().collect()
     }
 
     /// Makes a stream; one that is just so already is found instead. Whether it was made.
@@ -192,8 +231,8 @@ impl Streams {
     pub fn create(&self, config: StreamConfig, pedantic: bool, router: &Router) -> Result<(Declared, bool), ApiError> {
         let _changing = self.changing.lock();
         let name = config.name.clone();
-        let all = self.all();
-        let existing = all.iter().map(|declared| &*declared.config);
+        let near = self.table.read().near(&config);
+        let existing = near.iter().map(|declared| &*declared.config);
         let config = match definition::requested(config)?.create(&Limits::default(), pedantic, existing)? {
             Creation::There => return Ok((self.get(&name).ok_or_else(ApiError::stream_not_found)?, false)),
             Creation::New(config) => *config,
@@ -214,7 +253,8 @@ impl Streams {
         })?;
         let declared = self.declare(config, created_ns, Ok(log));
         router.change_sink(&declared.stream, &[], &declared.config.subjects);
-        self.by_name.write().insert(declared.config.name.clone(), declared.clone());
+        self.table.write().insert(declared.clone());
+        self.changes.fetch_add(1, Ordering::Release);
         Ok((declared, true))
     }
 
@@ -226,8 +266,8 @@ impl Streams {
         let _changing = self.changing.lock();
         let config = definition::requested(config)?;
         let found = self.get(&config.name).ok_or_else(ApiError::stream_not_found)?;
-        let all = self.all();
-        let existing = all.iter().map(|declared| &*declared.config);
+        let near = self.table.read().near(&config);
+        let existing = near.iter().map(|declared| &*declared.config);
         let consumers: Vec<_> = found.stream.consumers.all().into_iter().map(|it| (it.clone(), it.config())).collect();
         let consumers = consumers.iter().map(|(consumer, config)| (&*consumer.name, &**config));
         let config = found.config.update(config, &Limits::default(), pedantic, existing, consumers)?;
@@ -236,7 +276,7 @@ impl Streams {
         found.stream.set_config(&config);
         router.change_sink(&found.stream, &found.config.subjects, &config.subjects);
         let changed = Declared { config: Arc::new(config), ..found };
-        self.by_name.write().insert(changed.config.name.clone(), changed.clone());
+        self.table.write().insert(changed.clone());
         Ok(changed)
     }
 
@@ -252,7 +292,8 @@ impl Streams {
             ApiError::stream_delete("the stream could not be deleted")
         };
         found.stream.set_gone();
-        self.by_name.write().remove(name);
+        self.table.write().remove(name);
+        self.changes.fetch_add(1, Ordering::Release);
         router.change_sink(&found.stream, &found.config.subjects, &[]);
         if let Some(log) = found.stream.log() {
             // What it held is not wanted any more.

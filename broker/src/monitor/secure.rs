@@ -4,13 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::client::Client;
 use crate::server::Server;
 
 /// Handshakes at once; more callers wait.
@@ -75,30 +73,5 @@ impl axum::serve::Listener for SecureListener {
 
     fn local_addr(&self) -> std::io::Result<Self::Addr> {
         Ok(self.address)
-    }
-}
-
-/// Adds to a connection's fields how it is encrypted, if it is.
-pub(super) fn describe(client: &Client, fields: &mut Value) {
-    let (Some(secured), Value::Object(fields)) = (client.secured.get(), fields) else { return };
-    fields.insert("tls_version".to_owned(), json!(secured.version));
-    fields.insert("tls_cipher_suite".to_owned(), json!(secured.suite));
-    if secured.first {
-        fields.insert("tls_first".to_owned(), json!(true));
-    }
-}
-
-/// Adds to the server's fields how clients encrypt, if they do.
-pub(super) fn describe_server(server: &Server, fields: &mut Value) {
-    let (Some(tls), Value::Object(fields)) = (server.tls(), fields) else { return };
-    if !server.tls_is_optional() {
-        fields.insert("tls_required".to_owned(), json!(true));
-    }
-    if tls.options.verify {
-        fields.insert("tls_verify".to_owned(), json!(true));
-    }
-    fields.insert("tls_timeout".to_owned(), json!(tls.options.timeout.as_secs_f64()));
-    if let Some(Ok(end)) = tls.not_after.map(jiff::Timestamp::from_second) {
-        fields.insert("tls_cert_not_after".to_owned(), json!(end.to_string()));
     }
 }

@@ -90,6 +90,12 @@ impl Feed {
         Self { server, client, replay, request, subject: subject.into(), reader, selection: None, batch }
     }
 
+    /// Whether it was ended before it began.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.replay.has_ended()
+    }
+
     /// Runs until it is unsubscribed, used up, or its connection is gone.
     pub async fn run(mut self) {
         let (client, replay) = (self.client.clone(), self.replay.clone());
@@ -185,38 +191,22 @@ impl Feed {
                 Err(error) => tracing::debug!("Replay start is looked for without the index: {error}"),
             }
         }
-        let (mut from, mut left, mut looked_at) = (newest + 1, count, 0_u64);
-        let mut at = newest;
-        while left > 0 && at > 0 {
-            let (mut in_turn, mut bytes) = (0_u64, 0);
-            let (filter, everything) = (&self.request.filter, self.batch.everything);
-            let outcome = self.reader.visit_backward(at, &mut |visit| {
-                in_turn += 1;
-                if let Visit::Record(record) = visit {
-                    bytes += record.bytes();
-                }
-                if let Visit::Record(record) = visit
-                    && (everything || subject::matches(filter, record.subject))
-                {
-                    from = record.seq;
-                    left -= 1;
-                }
-                if left == 0 || bytes >= REPLAY_TURN_BYTES { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            })?;
-            looked_at += in_turn;
-            if outcome.end == ReadEnd::CaughtUp {
-                break;
+        let Ok(filter) = SubjectFilter::parse(&self.request.filter) else { return Ok(newest + 1) };
+        let mut latest = log.latest(FilterSet::from(filter), count);
+        loop {
+            if let Some(from) = latest.step(REPLAY_TURN_BYTES)? {
+                tracing::trace!(looked_at = latest.bytes_looked_at(), from, "Replay start found");
+                return Ok(from);
             }
-            at = outcome.next_seq;
             tokio::task::yield_now().await;
         }
-        tracing::trace!(looked_at, from, "Replay start found");
-        Ok(from)
     }
 
     /// Reads for a while.
     fn turn(&mut self) -> Result<ReadEnd, ReadError> {
         let Self { reader, selection, batch, request, replay, client, .. } = self;
+        let permissions = client.access.permissions();
+        let may_receive = |subject: &[u8]| permissions.as_ref().is_none_or(|p| p.may_receive(subject, None));
         let mut again = None;
         let mut look = |visit: Visit<'_>| {
             let record = match visit {
@@ -228,7 +218,8 @@ impl Feed {
                     return ControlFlow::Continue(());
                 }
             };
-            let wanted = batch.everything || subject::matches(&request.filter, record.subject);
+            let matches = batch.everything || subject::matches(&request.filter, record.subject);
+            let wanted = matches && may_receive(record.subject);
             if wanted {
                 batch.add(&record);
             }

@@ -19,6 +19,8 @@ pub struct Entry<V> {
     pub generation: u64,
     /// The generation shard of the subject.
     pub shard: u8,
+    /// How many get a message on it, see [`MatchCache::note`].
+    width: usize,
     /// What the owner keeps.
     pub value: V,
 }
@@ -36,6 +38,22 @@ impl<V> Entry<V> {
 pub struct MatchCache<V> {
     slots: Vec<Entry<V>>,
     evictions: usize,
+    facts: Facts,
+    /// The facts have changed since somebody asked for them.
+    changed: bool,
+}
+
+/// What is known of a table, for the monitoring endpoints.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
+    /// Subjects remembered.
+    pub subjects: u64,
+    /// How many get a message on them, in all.
+    pub width: u64,
+    /// The most that get one message, since the table was last emptied.
+    pub widest: u64,
+    /// Look-ups, since the owner came, of what was not remembered, or no longer true.
+    pub misses: u64,
 }
 
 /// Where an entry lives until the table changes.
@@ -52,7 +70,7 @@ pub enum Found {
 
 impl<V: Default> Default for MatchCache<V> {
     fn default() -> Self {
-        Self { slots: Vec::new(), evictions: 0 }
+        Self { slots: Vec::new(), evictions: 0, facts: Facts::default(), changed: false }
     }
 }
 
@@ -78,7 +96,9 @@ impl<V: Default> MatchCache<V> {
         if entry.hash == hash && entry.subject == subject {
             return Found::Hit(at);
         }
-        if !entry.subject.is_empty() {
+        if entry.subject.is_empty() {
+            self.facts.subjects += 1;
+        } else {
             self.evictions += 1;
         }
         entry.hash = hash;
@@ -87,9 +107,30 @@ impl<V: Default> MatchCache<V> {
         Found::Fresh(at)
     }
 
+    /// The same, to look at.
+    #[must_use]
+    pub fn get(&self, slot: Slot) -> Option<&Entry<V>> {
+        self.slots.get(slot)
+    }
+
     /// The entry at a slot that [`find`](Self::find) gave.
     pub fn get_mut(&mut self, slot: Slot) -> Option<&mut Entry<V>> {
         self.slots.get_mut(slot)
+    }
+
+    /// The entry at this slot was filled anew: so many get a message on its subject.
+    pub fn note(&mut self, slot: Slot, width: usize) {
+        let Some(entry) = self.slots.get_mut(slot) else { return };
+        self.facts.width += width as u64;
+        self.facts.width -= std::mem::replace(&mut entry.width, width) as u64;
+        self.facts.widest = self.facts.widest.max(width as u64);
+        self.facts.misses += 1;
+        self.changed = true;
+    }
+
+    /// What is known of the table, if that has changed since the last call.
+    pub fn take_facts(&mut self) -> Option<Facts> {
+        std::mem::take(&mut self.changed).then_some(self.facts)
     }
 
     /// Grows a crowded table. Moves entries, so only call it when no slot number is held.
@@ -107,18 +148,46 @@ impl<V: Default> MatchCache<V> {
                 *slot = entry;
             }
         }
+        self.facts.subjects = self.slots.iter().filter(|entry| !entry.subject.is_empty()).count() as u64;
+        self.facts.width = self.slots.iter().map(|entry| entry.width as u64).sum();
     }
 
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.slots.clear();
         self.evictions = 0;
+        self.facts = Facts { misses: self.facts.misses, ..Facts::default() };
+        self.changed = true;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn knows_what_it_holds() {
+        let mut cache: MatchCache<u64> = MatchCache::default();
+        assert_eq!(cache.take_facts(), None);
+        for (subject, width) in [("a", 3), ("b", 0), ("a", 1)] {
+            let (Found::Hit(at) | Found::Fresh(at)) = cache.find(subject.as_bytes());
+            cache.note(at, width);
+        }
+        let facts = cache.take_facts().unwrap();
+        assert_eq!(facts, Facts { subjects: 2, width: 1, widest: 3, misses: 3 });
+        assert_eq!(cache.take_facts(), None);
+        for i in 0..5000_usize {
+            if let Found::Fresh(at) = cache.find(format!("x.{i}").as_bytes()) {
+                cache.note(at, 2);
+            }
+            cache.grow_if_crowded();
+            let filled = cache.slots.iter().filter(|entry| !entry.subject.is_empty());
+            assert_eq!(cache.facts.subjects, filled.clone().count() as u64);
+            assert_eq!(cache.facts.width, filled.map(|entry| entry.width as u64).sum::<u64>());
+        }
+        cache.clear();
+        assert_eq!(cache.take_facts().unwrap(), Facts { misses: 5003, ..Facts::default() });
+    }
 
     #[test]
     fn remembers_evicts_and_grows() {

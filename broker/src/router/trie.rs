@@ -219,6 +219,18 @@ impl<T: Member> Trie<T> {
         id
     }
 
+    /// Copies the members under some nodes from the `from`th on; where to go on, `None` at the end.
+    pub fn copy_members(&self, from: usize, nodes: usize, into: &mut Vec<T>) -> Option<usize> {
+        let end = from.saturating_add(nodes);
+        for node in self.nodes.iter().take(end).skip(from) {
+            into.extend_from_slice(&node.plain.items);
+            for (_, members) in &node.queues {
+                into.extend_from_slice(&members.items);
+            }
+        }
+        (end < self.nodes.len()).then_some(end)
+    }
+
     /// Adds a member under a valid filter.
     pub fn insert(&mut self, filter: &[u8], queue: Option<&[u8]>, member: T) {
         let mut at = ROOT;
@@ -410,6 +422,18 @@ mod tests {
                 filters.push((step, filter));
             }
             assert_eq!(trie.len(), filters.len());
+            if step % 50 == 0 {
+                let (mut all, mut next) = (Vec::new(), Some(0));
+                while let Some(from) = next {
+                    next = trie.copy_members(from, 3, &mut all);
+                }
+                let sorted = |mut ids: Vec<u64>| {
+                    ids.sort_unstable();
+                    ids
+                };
+                let there = filters.iter().map(|(id, _)| *id).collect();
+                assert_eq!(sorted(all.iter().map(Member::id).collect()), sorted(there));
+            }
             let on = random.subject(false);
             let mut expected: Vec<u64> =
                 filters.iter().filter(|(_, f)| subject::matches(f, &on)).map(|(id, _)| *id).collect();

@@ -7,7 +7,9 @@ use sublog_storage::{LogState, ScrubState};
 
 use super::Server;
 use crate::capture::CAPTURE;
+use crate::jetstream::consumer::info;
 use crate::jetstream::store;
+use crate::jetstream::wire::info::{ConsumerInfo, Standing};
 use crate::{clock, rfc3339};
 
 /// One stream, as `$SUBLOG.STATE` shows it.
@@ -34,7 +36,29 @@ pub struct StreamState {
     pub queued_bytes: u64,
     pub syncs: u64,
     pub commits: u64,
+    pub consumer_count: usize,
+    /// The first of them by name, where consumers are asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub consumers: Vec<ConsumerState>,
 }
+
+/// One consumer of a stream.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "named as they are sent")]
+pub struct ConsumerState {
+    pub name: String,
+    pub delivered: u64,
+    pub ack_floor: u64,
+    pub num_pending: u64,
+    pub num_ack_pending: u64,
+    pub num_redelivered: u64,
+    pub num_waiting: u64,
+    #[serde(flatten)]
+    pub standing: Standing,
+}
+
+/// Consumers of one stream that are shown.
+const CONSUMERS_SHOWN_MAX: usize = 256;
 
 /// What reading a stream's segments for damage came to, since the server started.
 #[derive(Debug, Default, Serialize)]
@@ -102,7 +126,37 @@ pub fn streams(server: &Server) -> Vec<StreamState> {
             ..StreamState::default()
         },
     });
-    capture.into_iter().chain(declared).collect()
+    let count = |state: &mut StreamState| {
+        state.consumer_count = server.jetstream.stream(&state.name).map_or(0, |stream| stream.consumers.len());
+    };
+    let mut all: Vec<StreamState> = capture.into_iter().chain(declared).collect();
+    all.iter_mut().for_each(count);
+    all
+}
+
+/// As [`streams`], with their consumers. May wait for a disk.
+#[must_use]
+pub fn streams_with_consumers(server: &Server) -> Vec<StreamState> {
+    let mut all = streams(server);
+    for state in &mut all {
+        let Some(stream) = server.jetstream.stream(&state.name) else { continue };
+        let shown = stream.consumers.all().into_iter().take(CONSUMERS_SHOWN_MAX);
+        state.consumers = shown.map(|consumer| consumer_state(info::listed(server, &consumer))).collect();
+    }
+    all
+}
+
+fn consumer_state(info: ConsumerInfo) -> ConsumerState {
+    ConsumerState {
+        name: info.name,
+        delivered: info.delivered.stream_seq,
+        ack_floor: info.ack_floor.stream_seq,
+        num_pending: info.num_pending,
+        num_ack_pending: info.num_ack_pending,
+        num_redelivered: info.num_redelivered,
+        num_waiting: info.num_waiting,
+        standing: info.sublog.unwrap_or_default(),
+    }
 }
 
 fn stream(name: &str, state: &LogState) -> StreamState {
@@ -128,6 +182,8 @@ fn stream(name: &str, state: &LogState) -> StreamState {
         queued_bytes: state.queued_bytes,
         syncs: state.counters.syncs,
         commits: state.counters.frames,
+        consumer_count: 0,
+        consumers: Vec::new(),
     }
 }
 
@@ -135,7 +191,10 @@ fn stream(name: &str, state: &LogState) -> StreamState {
 #[must_use]
 pub fn answer(server: &Server, subject: &[u8]) -> Option<Vec<u8>> {
     match subject {
-        b"$SUBLOG.STATE" => serde_json::to_vec(&State { streams: streams(server) }).ok(),
+        b"$SUBLOG.STATE" => {
+            let streams = tokio::task::block_in_place(|| streams_with_consumers(server));
+            serde_json::to_vec(&State { streams }).ok()
+        }
         _ => None,
     }
 }

@@ -13,9 +13,11 @@ use sublog_storage::{DataDir, LogError, Meta, MetaError, OpenError, RecoveryRepo
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::accept::{Listeners, open_websocket, tell_websocket};
+use super::closed::ClosedRing;
 use super::notices::Notices;
 use super::reload::{self, Reload};
 use super::{Server, ServerStats, VERSION, accept, maintenance, retention, ticker};
+use crate::auth::passwords::Passwords;
 use crate::capture::{CAPTURE, Capture};
 use crate::cli::{BannerFacts, Recovered, announce, banner};
 use crate::client::CloseReason;
@@ -27,6 +29,7 @@ use crate::jetstream::api::{self, Api};
 use crate::jetstream::consumer::restore;
 use crate::jetstream::streams::Streams;
 use crate::logging::LogHandle;
+use crate::monitor::Monitor;
 use crate::router::Router;
 use crate::tls::handshake::Shaker;
 use crate::tls::{Tls, TlsError};
@@ -65,6 +68,7 @@ pub enum ServeError {
 /// # Errors
 /// Why it did not start, or did not end well.
 pub fn run(options: ServerOptions, log: LogHandle, reload: Option<Reload>) -> Result<(), ServeError> {
+    sublog_storage::give_back_large_buffers();
     let main = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("sublog")
@@ -109,6 +113,7 @@ async fn serve(
     let router = Router::default();
     let streams = Streams::open(data.clone(), meta, options.capture.sync, &router).map_err(ServeError::Runtime)?;
     let (api, requests) = Api::new();
+    let passwords = Passwords::new().map_err(|error| ServeError::Runtime(io::Error::other(error)))?;
     let listener = accept::bind(&options.host, options.port).await.map_err(|source| ServeError::Listen {
         host: options.host.clone(),
         port: options.port,
@@ -122,6 +127,8 @@ async fn serve(
         router,
         capture,
         senders: Senders::default(),
+        passwords,
+        sys_answers: AtomicU64::new(0),
         stats: ServerStats::default(),
         replay_runtime,
         shaker,
@@ -131,12 +138,15 @@ async fn serve(
         address,
         lame_duck: AtomicBool::new(false),
         stopping: AtomicBool::new(false),
+        closed: ClosedRing::new(options.closed_connections),
+        monitor: Monitor::default(),
         clients: Mutex::new(FxHashMap::default()),
         last_cid: AtomicU64::new(0),
         current: RwLock::new(Arc::new(options.clone())),
         reloads: AtomicU64::new(0),
         options,
     });
+    server.monitor.config.loaded(reload.as_ref().map(|reload| reload.digest.clone()).unwrap_or_default());
     tokio::task::block_in_place(|| restore::all(&server));
     let writing = server.clone();
     std::thread::Builder::new()

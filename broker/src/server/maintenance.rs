@@ -2,18 +2,18 @@
 //!
 //! A thread of its own, since a step may hang on a slow or failing disk, which a thread that serves connections must not.
 
+mod scrubbing;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
-use sublog_storage::{Scrub, ScrubNext, ScrubOptions, ScrubPass};
+use sublog_storage::ScrubOptions;
 
+use self::scrubbing::Scrubbing;
 use super::Server;
-use crate::capture::CAPTURE;
 use crate::clock;
 
-/// Most bytes that one step of a job reads.
-const STEP_BYTES: usize = 1024 * 1024;
 /// Jobs that are due all the time still leave this much of it to others.
 const PAUSE_MIN: Duration = Duration::from_micros(200);
 
@@ -49,11 +49,12 @@ pub(super) fn ticks() -> Duration {
 ///
 /// # Errors
 /// The system gives no thread.
-pub(super) fn start(server: &Server) -> std::io::Result<Option<Maintenance>> {
+pub(super) fn start(server: &Arc<Server>) -> std::io::Result<Option<Maintenance>> {
     let mut jobs: Vec<Box<dyn Job>> = Vec::new();
     let capture = &server.options.capture;
-    if let (Some(log), Some(interval)) = (server.capture.log(), capture.scrub_interval) {
-        jobs.push(Box::new(log.scrub(ScrubOptions { bytes_per_s: capture.scrub_bytes_per_s, interval })));
+    if let Some(interval) = capture.scrub_interval {
+        let options = ScrubOptions { bytes_per_s: capture.scrub_bytes_per_s, interval };
+        jobs.push(Box::new(Scrubbing::new(server, options)));
     }
     if jobs.is_empty() {
         return Ok(None);
@@ -81,40 +82,5 @@ fn run(mut jobs: Vec<Box<dyn Job>>, stop: &Stop) {
         if *asked {
             return;
         }
-    }
-}
-
-impl Job for Scrub {
-    fn step(&mut self, now: Duration) -> Option<Duration> {
-        let step = Self::step(self, now, STEP_BYTES);
-        if let Some(pass) = step.pass {
-            tell(&pass);
-        }
-        match step.next {
-            ScrubNext::At(at) => Some(at),
-            ScrubNext::Closed => None,
-        }
-    }
-}
-
-/// What each finding is, the log has said when it was met.
-fn tell(pass: &ScrubPass) {
-    let took = pass.ended.saturating_sub(pass.started);
-    if pass.findings == 0 {
-        tracing::debug!(
-            stream = CAPTURE,
-            "Scrub read {} segments, {} bytes in {took:.1?}, all sound",
-            pass.segments,
-            pass.bytes
-        );
-    } else {
-        tracing::error!(
-            stream = CAPTURE,
-            "Scrub read {} segments, {} bytes in {took:.1?}: {} findings, {} of them without loss",
-            pass.segments,
-            pass.bytes,
-            pass.findings,
-            pass.correctable
-        );
     }
 }

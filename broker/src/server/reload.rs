@@ -3,6 +3,7 @@
 //! Everything that can fail is done before the first option changes: reading the file, holding it to the options that
 //! only a restart changes, opening the new log, writing the new files. What follows cannot fail.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,8 +13,9 @@ use sublog_protocol::error::ServerError;
 use super::Server;
 use super::notices::Notices;
 use super::ticker::say;
+use crate::auth::login::{Check, Grant, Verdict, verdict};
 use crate::client::CloseReason;
-use crate::client::handshake::is_allowed;
+use crate::client::handshake::certified;
 use crate::conf::Position;
 use crate::config::{Auth, ServerOptions, TlsOptions};
 use crate::logging::{LogHandle, LogOptions};
@@ -30,6 +32,8 @@ pub struct Fresh {
     pub places: Vec<(String, Position)>,
     /// What has none.
     pub warnings: Vec<String>,
+    /// The fingerprint of its values.
+    pub digest: String,
 }
 
 /// Where new options come from, and how it is logged until they do.
@@ -40,6 +44,8 @@ pub struct Reload {
     pub log: LogOptions,
     /// The configuration as it was applied last.
     pub places: Vec<(String, Position)>,
+    /// The fingerprint of its values.
+    pub digest: String,
 }
 
 /// One option, as a reload sees it.
@@ -69,6 +75,10 @@ const FIELDS: &[Field] = &[
     fixed(&["https_port", "https"], |o| o.monitor_tls.to_string()),
     fixed(&["websocket"], websocket),
     live(&["allow_non_tls"], |o| o.allow_non_tls.to_string()),
+    fixed(&["http_base_path"], |o| o.monitor_base_path.clone()),
+    fixed(&["max_closed_clients"], |o| o.closed_connections.to_string()),
+    live(&["server_tags"], |o| format!("{:?}", o.tags)),
+    live(&["server_metadata"], |o| format!("{:?}", o.metadata)),
     fixed(&["store_dir", "jetstream.store_dir", "sublog.store_dir"], |o| o.store_dir.display().to_string()),
     fixed(&["max_pending"], |o| o.limits.max_pending.to_string()),
     fixed(&["max_subscriptions"], |o| o.limits.max_subscriptions.to_string()),
@@ -214,11 +224,12 @@ impl Prepared {
     fn apply(self, server: &Server, reload: &mut Reload, notices: &mut Notices) {
         let old = server.current();
         let new = Arc::new(self.fresh.server);
-        *server.current.write() = new.clone();
+        // First: whoever logs in under the new options is held to the new certificates as well.
         *server.tls.write() = self.tls;
         if let Some(port) = &server.websocket {
             *port.tls.write() = self.websocket_tls;
         }
+        *server.current.write() = new.clone();
         server.reloads.fetch_add(1, Ordering::AcqRel);
         if let Some(log) = self.log {
             log.apply();
@@ -227,6 +238,7 @@ impl Prepared {
             new.replace(notices);
         }
         (reload.log, reload.places) = (self.fresh.log, self.fresh.places);
+        server.monitor.config.loaded(self.fresh.digest);
         for warning in &self.fresh.warnings {
             tracing::warn!("{warning}");
         }
@@ -234,26 +246,60 @@ impl Prepared {
             tracing::info!("Reloaded: {change}");
         }
         if old.auth != new.auth {
-            dismiss(server, &old.auth, &new.auth);
+            look_again(server, &old.auth, &new.auth);
         }
         thin_out(server, new.limits.max_connections);
         tracing::info!("Reloaded server configuration");
     }
 }
 
-/// Closes the connections of those who may no longer connect.
-fn dismiss(server: &Server, old: &Auth, new: &Auth) {
-    for client in server.clients() {
-        let allowed = if client.ready.load(Ordering::Acquire) {
-            is_allowed(new, &client.identity.lock().credentials)
-        } else {
-            // Who had to say CONNECT will be asked for more then; who had not may be at work already.
-            !matches!(old, Auth::None) || matches!(new, Auth::None)
-        };
-        if !allowed {
-            say(&client, &ServerError::AuthorizationViolation);
-            client.close(CloseReason::AuthenticationFailure);
+/// Closes the connections of those who may no longer connect, and holds the others to what they may do now.
+fn look_again(server: &Server, old: &Auth, new: &Auth) {
+    server.passwords.clear();
+    // Passwords that did not fit: most connections of a user say the same.
+    let mut wrong = HashSet::new();
+    let mut fits = |check: &Check| {
+        let pair = (check.hash.clone(), check.password.clone());
+        let fits = !wrong.contains(&pair) && server.passwords.fits_blocking(&check.hash, &check.password);
+        if !fits {
+            wrong.insert(pair);
         }
+        fits
+    };
+    for client in server.clients() {
+        let ready = client.ready.load(Ordering::Acquire);
+        if !ready && !matches!(old, Auth::None) {
+            // It will be asked when it says CONNECT.
+            continue;
+        }
+        let given = certified(server, new, &client, client.access.credentials());
+        let grant = match verdict(new, &given) {
+            Verdict::Granted(grant) => Some(grant),
+            Verdict::Check(check) => fits(&check).then_some(check.grant),
+            Verdict::Refused => None,
+        };
+        let Some(grant) = grant else {
+            // Nobody tells a user that is gone, as in nats-server.
+            if !is_gone(&client.access.grant(), new) {
+                say(&client, &ServerError::AuthorizationViolation);
+            }
+            client.close(CloseReason::AuthenticationFailure);
+            continue;
+        };
+        if client.access.grant() != grant {
+            client.access.set(grant, None);
+            client.nudge.notify_one();
+        }
+    }
+    // What publishers remember of who gets what is from before.
+    server.router.bump(b">");
+}
+
+/// Whether somebody was a user of a list and is not in the new one.
+fn is_gone(grant: &Grant, new: &Auth) -> bool {
+    match (&grant.user, new) {
+        (Some(user), Auth::Users(users)) => users.get(&user.name).is_none(),
+        _ => false,
     }
 }
 
@@ -298,6 +344,10 @@ mod tests {
                 headers: Vec::new(),
                 ping_interval: None,
             }),
+            monitor_base_path: "/p".into(),
+            closed_connections: 1,
+            tags: vec!["t".into()],
+            metadata: [("k".into(), "v".into())].into(),
             auth: Auth::Token("t".into()),
             pid_file: Some("p".into()),
             ports_file_dir: Some("p".into()),

@@ -17,13 +17,20 @@ use crate::config::CaptureOptions;
 const EVERY: Duration = Duration::from_secs(2);
 /// How often streams are asked for messages past their age.
 const EXPIRY_EVERY: Duration = Duration::from_millis(100);
+/// So many streams are asked then; of ten thousand, each is asked twice a second.
+const ASKED_AT_ONCE: usize = 2000;
 /// How long maintenance goes on before limits are looked at again, in milliseconds.
 const MAINTAIN_MS: u64 = 1000;
+/// A declared stream's turn at that while others wait for theirs, in milliseconds.
+const TURN_MS: u64 = 250;
+/// Streams looked up at a time.
+const PAGE: usize = 256;
 
-/// Enforces the limits of the capture stream until it is dropped.
+/// Enforces the limits of the capture stream, and keeps all logs up, until it is dropped.
 pub(super) async fn run(server: Arc<Server>, data: Arc<DataDir>) {
     let mut interval = tokio::time::interval(EVERY);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut round = Round::default();
     loop {
         interval.tick().await;
         let mut more = true;
@@ -32,12 +39,44 @@ pub(super) async fn run(server: Arc<Server>, data: Arc<DataDir>) {
             // Removal syncs a folder: that is not for a thread that serves connections.
             let work = move || {
                 enforce(&server, &data);
-                let capture = server.capture.log().is_some_and(|log| maintain(&server, CAPTURE, log));
-                let all = server.jetstream.streams.all();
-                let logs = all.iter().filter_map(|found| Some((&*found.config.name, found.stream.log()?.log())));
-                logs.fold(capture, |more, (name, log)| maintain(&server, name, log) || more)
+                let capture = server.capture.log().is_some_and(|log| maintain(&server, CAPTURE, log, MAINTAIN_MS));
+                let declared = round.go_on(&server);
+                (round, capture || declared)
             };
-            more = tokio::task::spawn_blocking(work).await.unwrap_or(false);
+            (round, more) = tokio::task::spawn_blocking(work).await.unwrap_or_default();
+        }
+    }
+}
+
+/// A round through the declared streams, in which each has its turn.
+#[derive(Default)]
+struct Round {
+    /// The stream that had the last turn; the next one is behind it.
+    at: Option<String>,
+    /// Some have more to do than their turn allowed.
+    unfinished: bool,
+}
+
+impl Round {
+    /// Goes on for a while; whether there is more to do at once.
+    fn go_on(&mut self, server: &Server) -> bool {
+        let begin = clock::ticks_ms();
+        loop {
+            let page = server.jetstream.streams.page(self.at.as_deref(), PAGE);
+            if page.is_empty() {
+                self.at = None;
+                return std::mem::take(&mut self.unfinished);
+            }
+            for declared in page {
+                let name = &declared.config.name;
+                if let Some(log) = declared.stream.log() {
+                    self.unfinished |= maintain(server, name, log.log(), TURN_MS);
+                }
+                self.at = Some(name.clone());
+                if clock::ticks_ms().saturating_sub(begin) >= MAINTAIN_MS {
+                    return true;
+                }
+            }
         }
     }
 }
@@ -46,12 +85,15 @@ pub(super) async fn run(server: Arc<Server>, data: Arc<DataDir>) {
 pub(super) async fn expire(server: Arc<Server>) {
     let mut interval = tokio::time::interval(EXPIRY_EVERY);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut at: Option<String> = None;
     loop {
         interval.tick().await;
-        let due = server.jetstream.streams.all().into_iter().filter(|found| found.stream.is_expiry_due());
+        let due;
+        (due, at) = server.jetstream.streams.those(at.as_deref(), ASKED_AT_ONCE, |found| found.stream.is_due());
         for declared in due {
             // Looking for what is past its time reads.
-            let _ = tokio::task::spawn_blocking(move || declared.stream.expire()).await;
+            let server = server.clone();
+            let _ = tokio::task::spawn_blocking(move || declared.stream.tick(&server)).await;
         }
     }
 }
@@ -78,7 +120,7 @@ fn enforce(server: &Server, data: &DataDir) {
 
 /// Keeps the log's index up, packs what is to be packed, and gives space back, for a while; whether there is more to do.
 /// Rests as long as it works, since others want the processor and the disk as well.
-fn maintain(server: &Server, stream: &str, log: &Log) -> bool {
+fn maintain(server: &Server, stream: &str, log: &Log, turn_ms: u64) -> bool {
     let begin = clock::ticks_ms();
     while !server.stopping.load(Ordering::Acquire) {
         let piece = clock::ticks_ms();
@@ -91,7 +133,7 @@ fn maintain(server: &Server, stream: &str, log: &Log) -> bool {
             }
         }
         let now = clock::ticks_ms();
-        if now.saturating_sub(begin) >= MAINTAIN_MS {
+        if now.saturating_sub(begin) >= turn_ms {
             return true;
         }
         std::thread::sleep(Duration::from_millis(now.saturating_sub(piece)));

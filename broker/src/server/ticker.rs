@@ -25,6 +25,7 @@ pub(super) async fn run(server: Arc<Server>) {
         let bounds = &options.limits;
         let shortest = bounds.ping_interval.min(bounds.write_deadline).min(bounds.auth_timeout);
         tokio::time::sleep((shortest / 4).clamp(TICK_MIN, TICK_MAX)).await;
+        server.monitor.cpu.tick();
         let now = clock::ticks_ms();
         for client in server.clients() {
             look_at(&server, &options, &client, now);
@@ -42,6 +43,7 @@ fn look_at(server: &Server, options: &ServerOptions, client: &Client, now: u64) 
         return;
     }
     let age = now.saturating_sub(client.start_ms);
+    // Also where some user needs no credentials: until the first word it is not known who is there.
     let needs_auth = !matches!(options.auth, Auth::None);
     if needs_auth && !client.ready.load(Ordering::Acquire) {
         if now.saturating_sub(client.speaks_from_ms.load(Ordering::Relaxed)) > ms(bounds.auth_timeout) {

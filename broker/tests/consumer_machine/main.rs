@@ -4,6 +4,7 @@
 
 mod acks;
 mod changes;
+mod dead;
 mod model;
 mod priority;
 mod pull;

@@ -75,6 +75,7 @@ pub(crate) fn pull_config() -> MachineConfig {
         inactive_threshold: None,
         paused_until: None,
         report_settled: false,
+        dead_letters: false,
         seed: 7,
     }
 }

@@ -82,7 +82,7 @@ pub fn no_responders(out: &mut Vec<u8>, reply: &[u8], sid: &[u8], subject: &[u8]
     encode::hmsg(out, reply, sid, None, block.len(), &block);
 }
 
-fn push_header(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
+pub(super) fn push_header(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     out.extend(key.iter().map(|b| if matches!(b, b'\r' | b'\n' | b':' | b' ') { b'-' } else { *b }));
     out.extend_from_slice(b": ");
     push_value(out, value);

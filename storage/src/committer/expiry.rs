@@ -44,7 +44,7 @@ impl Committer {
     /// Removes records with a time of their own that is over; whether there are more.
     fn take_expired(&mut self) -> bool {
         let shared = Arc::clone(&self.shared);
-        let now_ns = shared.options.clock.now_ns();
+        let now_ns = shared.options.clock.now_ns().min(shared.expiry.until());
         if shared.expiry.own().is_none_or(|due_ns| now_ns < due_ns) || shared.segments().is_empty() {
             return false;
         }

@@ -1,4 +1,5 @@
 //! The read-only memory map, and what happens when a page of it cannot be read: the one place of the crate with `unsafe`.
+//! So one setting of the process's own memory is here as well.
 //!
 //! A page behind the end of a truncated file, or one that the disk does not give, is a `SIGBUS` for whoever touches it.
 //! The handler here puts a page of zeros in its place and lets the reader go on: zeros fail their checksum, so a reader
@@ -29,6 +30,12 @@ pub(super) use self::table::FaultCount;
 use self::table::Registration;
 use super::{ReadFaults, View};
 
+/// Buffers from this size on have pages of their own, which go when they are freed.
+#[cfg(target_env = "gnu")]
+const LARGE_BUFFER_BYTES: c_int = 128 << 10;
+/// More than this at the end of a heap is given back.
+#[cfg(target_env = "gnu")]
+const HEAP_END_BYTES: c_int = 128 << 10;
 /// Pages of zeros that the handler put in, since the process began.
 static FAULTS: AtomicU64 = AtomicU64::new(0);
 /// Bytes of a page. Set before the handler is installed.
@@ -41,6 +48,24 @@ static INSTALLED: OnceLock<Result<(), i32>> = OnceLock::new();
 /// Pages of mapped logs that could not be read and were replaced by zeros, since the process began.
 pub(crate) fn read_faults() -> u64 {
     FAULTS.load(Ordering::Relaxed)
+}
+
+/// Lets the process give large buffers back to the system when they are freed. To be called once, before there are threads.
+///
+/// The allocator of glibc otherwise learns from each large buffer that is freed to keep such ones, up to 32 MiB each and twice
+/// that at the end of each of its heaps: a log that makes and merges parts of its index all the time ended with five times the memory
+/// that it used. `false` if the system's allocator has no such setting.
+pub fn give_back_large_buffers() -> bool {
+    #[cfg(target_env = "gnu")]
+    {
+        // SAFETY: `mallopt` takes two numbers and has no conditions; with other threads about, it would still take its own lock.
+        let set = |what, bytes| unsafe { libc::mallopt(what, bytes) } == 1;
+        set(libc::M_MMAP_THRESHOLD, LARGE_BUFFER_BYTES) && set(libc::M_TRIM_THRESHOLD, HEAP_END_BYTES)
+    }
+    #[cfg(not(target_env = "gnu"))]
+    {
+        false
+    }
 }
 
 /// Maps the first `len` bytes of `file` for reading. What the file does not have reads as zeros, and counts as a fault.

@@ -3,6 +3,7 @@
 //! What was removed stays in the parts until they are merged, so every answer asks [`Liveness`] too. All answers are
 //! exact.
 
+mod distinct;
 mod live;
 mod matches;
 mod merged;
@@ -17,7 +18,7 @@ use super::filter::FilterSet;
 use super::part::{Part, part_hash};
 use super::postings::Entry;
 
-pub use self::matches::{Found, Matches};
+pub use self::matches::{Found, Matches, Newest};
 
 /// Which numbers were removed.
 pub trait Liveness {
@@ -289,6 +290,11 @@ impl<'a> Snapshot<'a> {
         Ok(state)
     }
 
+    /// The last number that is spoken of.
+    pub(crate) fn last_seq(&self) -> u64 {
+        self.layers().map(|layer| layer.range().1).max().unwrap_or(0)
+    }
+
     /// What may hold live records, oldest first.
     fn layers(&self) -> impl DoubleEndedIterator<Item = Layer<'a>> {
         let floor = self.live.floor();
@@ -329,13 +335,18 @@ impl<'a> Layer<'a> {
         (first, next.saturating_sub(1))
     }
 
+    /// Records it speaks of, removed ones too.
+    fn records(&self) -> u64 {
+        match self {
+            Self::Part(part) => part.info().records,
+            Self::Open(open) => open.active.records(),
+        }
+    }
+
     /// About how many records it has between two numbers.
     fn records_between(&self, low: u64, high: u64) -> u64 {
         let (first, last) = self.range();
-        let records = match self {
-            Self::Part(part) => part.info().records,
-            Self::Open(open) => open.active.records(),
-        };
+        let records = self.records();
         let (span, wanted) = (u128::from(last - first) + 1, u128::from(high.saturating_sub(low)) + 1);
         u64::try_from(u128::from(records) * wanted / span).unwrap_or(u64::MAX)
     }

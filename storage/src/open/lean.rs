@@ -29,17 +29,18 @@ impl Opening<'_> {
 
     /// Whether there is no segment because there never was one.
     pub(super) fn was_never_written_to(&self) -> bool {
-        self.lean && self.owner.is_none_or(|owner| owner.next_seq <= 1)
+        self.lean && self.owner.is_none_or(|owner| owner.next_seq <= self.options.first_seq)
     }
 
     /// Makes the first segment.
     pub(super) fn create_first(&mut self) -> Result<Writer, OpenError> {
         // Files that somebody took away do not make their numbers free.
-        let first_seq = self.owner.map_or(1, |owner| owner.next_seq.max(1));
-        if first_seq > 1 {
-            self.damage(path_of(self.dir, 1), 0, 0, Some((1, first_seq - 1)), LostReason::MissingSegment);
+        let begin = self.options.first_seq;
+        let first_seq = self.owner.map_or(begin, |owner| owner.next_seq.max(begin));
+        if first_seq > begin {
+            self.damage(path_of(self.dir, begin), 0, 0, Some((begin, first_seq - 1)), LostReason::MissingSegment);
         }
-        self.report.created = first_seq == 1;
+        self.report.created = first_seq == begin;
         let new = NewSegment {
             log_id: self.new_log_id()?,
             first_seq,
@@ -62,9 +63,10 @@ impl Opening<'_> {
     /// The writer of a log that has no segment: its first frame makes one.
     pub(super) fn nothing_yet(&mut self) -> Result<Writer, LogError> {
         self.report.created = true;
-        let path = path_of(self.dir, 1);
+        let first_seq = self.options.first_seq;
+        let path = path_of(self.dir, first_seq);
         let file = self.disk.open_later(&path).map_err(|e| LogError::from_io(Operation::Open, &path, None, &e))?;
-        Ok(Writer::of_nothing(self.disk, path, file, self.new_log_id()?))
+        Ok(Writer::of_nothing(self.disk, path, file, self.new_log_id()?, first_seq))
     }
 }
 

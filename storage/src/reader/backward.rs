@@ -132,7 +132,9 @@ impl Walk<'_> {
         if self.reader.shared.is_gone(self.segment, seq) {
             return ControlFlow::Continue(());
         }
-        let Some(found) = shown(&self.reader.shared, source, seq, record) else { return ControlFlow::Continue(()) };
+        let Some(found) = shown(&self.reader.shared, source, seq, record, false) else {
+            return ControlFlow::Continue(());
+        };
         *self.bytes += record.len();
         (self.visitor)(Visit::Record(found))
     }

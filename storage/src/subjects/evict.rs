@@ -33,7 +33,7 @@ impl Shared {
         let mut over = Vec::new();
         let mut after: Option<Vec<u8>> = None;
         loop {
-            let page = self.ask_all(&|snapshot| snapshot.subjects(&everything, after.as_deref(), PAGE))?;
+            let page = self.ask_held(&|snapshot| snapshot.subjects(&everything, after.as_deref(), PAGE))?;
             let Some((last, _)) = page.last() else { return Ok(over) };
             after = Some(last.clone());
             let rich = page.into_iter().filter(|(_, state)| state.count > max).map(|(subject, _)| subject);
@@ -46,7 +46,7 @@ impl Shared {
             // A log without a segment has no index to ask.
             return Ok(Vec::new());
         }
-        self.ask_all(&|snapshot| {
+        self.ask_held(&|snapshot| {
             let mut over = Vec::new();
             for subject in subjects {
                 oldest(snapshot, subject, max, &mut over)?;

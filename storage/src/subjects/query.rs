@@ -44,6 +44,9 @@ pub enum IndexError {
     Active(#[from] ActiveError),
 }
 
+/// A question that looks at what was removed as well.
+type Beside<'a, T> = dyn Fn(&Snapshot<'_>, &Arc<Removed>) -> Result<T, PartError> + 'a;
+
 /// What a question takes along.
 struct Asked {
     removed: Arc<Removed>,
@@ -63,6 +66,15 @@ impl Shared {
         self.ask_with(usize::MAX, question)
     }
 
+    /// The same, of all that is held: what has expired counts until it is removed. What a limit removed because of a record
+    /// must not come back when that one is past its time.
+    pub(crate) fn ask_held<T>(
+        &self,
+        question: &dyn Fn(&Snapshot<'_>) -> Result<T, PartError>,
+    ) -> Result<T, IndexError> {
+        self.ask_of(usize::MAX, false, question)
+    }
+
     fn ask_with<T>(
         &self,
         built_meanwhile: usize,
@@ -78,6 +90,15 @@ impl Shared {
         hide: bool,
         question: &dyn Fn(&Snapshot<'_>) -> Result<T, PartError>,
     ) -> Result<T, IndexError> {
+        self.ask_raw(built_meanwhile, hide, &|snapshot, _| question(snapshot))
+    }
+
+    /// For a question that wants to know of what was removed whether it still is the same.
+    pub(crate) fn ask_beside_removed<T>(&self, question: &Beside<'_, T>) -> Result<T, IndexError> {
+        self.ask_raw(BUILT_MEANWHILE_MAX, true, question)
+    }
+
+    fn ask_raw<T>(&self, built_meanwhile: usize, hide: bool, question: &Beside<'_, T>) -> Result<T, IndexError> {
         let mut attempts = 0;
         loop {
             self.read_on()?;
@@ -93,7 +114,7 @@ impl Shared {
             let answer = (|| {
                 let open = Some(OpenSegment { active: &active, file: &view.bytes });
                 let removed = if hide { self.with_expired(removed, &cover.parts, open)? } else { removed };
-                question(&Snapshot::new(&cover.parts, open, &Live(&removed)))
+                question(&Snapshot::new(&cover.parts, open, &Live(&removed)), &removed)
             })();
             match answer {
                 Err(PartError::Damaged { first_seq, .. }) if attempts < ATTEMPTS => {

@@ -58,7 +58,7 @@ pub(crate) fn missing(fs: Fs, power_cuts: bool) -> Option<String> {
     (!run_quiet("unshare", &["-m", "--propagation", "private", "true"])).then(|| "no mount namespaces".to_owned())
 }
 
-fn run_quiet(program: &str, args: &[&str]) -> bool {
+pub(crate) fn run_quiet(program: &str, args: &[&str]) -> bool {
     let status = Command::new(program).args(args).stdout(Stdio::null()).stderr(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
 }
@@ -209,7 +209,7 @@ impl Drop for Volume {
     }
 }
 
-fn retry(mut f: impl FnMut() -> io::Result<()>) {
+pub(crate) fn retry(mut f: impl FnMut() -> io::Result<()>) {
     let deadline = Instant::now() + PATIENCE;
     while let Err(e) = f() {
         assert!(Instant::now() < deadline, "{e}");

@@ -12,10 +12,12 @@
     reason = "a test fails by panicking, and waits with a deadline"
 )]
 
+mod blocks;
 mod child;
 mod common;
 mod cuts;
 mod errno;
+mod kept;
 mod kills;
 mod ledger;
 mod machine;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests report by panicking")]
 
 mod compressed;
+mod declared;
 mod scrub;
 mod shrunk;
 

@@ -14,7 +14,8 @@ fn a_stream_is_made_once_shown_changed_and_deleted() {
     assert_eq!(made["type"], "io.nats.jetstream.api.v1.stream_create_response");
     assert_eq!(made["did_create"], json!(true));
     assert_eq!((&made["config"]["max_bytes"], &made["config"]["retention"]), (&json!(-1), &json!("limits")));
-    assert!(js.create(config)["did_create"].is_null());
+    // A single nats-server says so too.
+    assert_eq!(js.create(config)["did_create"], json!(true));
     let other = js.api("STREAM.CREATE.S", json!({ "name": "S", "subjects": ["s.x"] }));
     assert_eq!(error(&other).0, 10058);
     assert_eq!(error(&js.api("STREAM.CREATE.T", json!({ "name": "S" }))).0, 10056);
@@ -25,6 +26,7 @@ fn a_stream_is_made_once_shown_changed_and_deleted() {
     assert_eq!(changed["config"]["subjects"], json!(["t.>"]), "{changed}");
     js.stored("t.a", &[], "2", 2);
     assert_eq!(js.request("s.a", &[], b"nobody's now").status(), Some(503));
+    assert_eq!(error(&js.api("STREAM.DELETE.S", json!({}))).0, 10038);
     assert_eq!(js.api("STREAM.DELETE.S", Value::Null)["success"], json!(true));
     assert_eq!(js.request("t.a", &[], b"nobody's now").status(), Some(503));
     assert_eq!(error(&js.api("STREAM.INFO.S", Value::Null)).0, 10059);
@@ -64,10 +66,9 @@ fn what_cannot_be_done_is_not_promised() {
     for (option, value) in [
         ("mirror", json!({ "name": "O" })),
         ("sources", json!([{ "name": "O" }])),
-        ("subject_delete_marker_ttl", json!(1_000_000_000)),
-        ("allow_atomic", json!(true)),
-        ("republish", json!({ "src": ">", "dest": "x.>" })),
-        ("first_seq", json!(7)),
+        ("subject_delete_marker_ttl", json!(999_999_999)),
+        ("allow_batched", json!(true)),
+        ("republish", json!({ "src": ">", "dest": "S" })),
         ("max_age", json!(5)),
         ("sealed", json!(true)),
         ("subjects", json!(["a..b"])),
@@ -83,10 +84,6 @@ fn what_cannot_be_done_is_not_promised() {
     for (name, code) in [("a/b", 10128), ("a\\b", 10128), ("a>", 10052), (&*"x".repeat(256), 10052)] {
         assert_eq!(refused(json!({ "name": name })), code, "{name}");
     }
-    let answer = js.create(json!({ "name": "TTL", "allow_msg_ttl": true }));
-    assert_eq!(answer["config"]["allow_msg_ttl"], json!(false), "it is not promised: {answer}");
-    js.refused("TTL", &[("Nats-TTL", "1s")], "", 10166, "per-message TTL is disabled");
-    js.api("STREAM.DELETE.TTL", Value::Null);
     assert_eq!(std::fs::read_dir(server.data().join("streams")).unwrap().count(), 1, "only CAPTURE has a folder");
 }
 
@@ -124,4 +121,73 @@ fn what_is_not_offered_has_no_responders() {
     {
         assert_eq!(js.request(&format!("$JS.API.{operation}"), &[], b"{}").status(), Some(503), "{operation}");
     }
+}
+
+#[test]
+fn requests_are_counted_as_nats_server_counts_them() {
+    let server = server(&["--capture=off"]);
+    let mut js = Asking::new(&server);
+    js.create(json!({ "name": "S", "subjects": ["s"] }));
+    js.api("CONSUMER.CREATE.S.C", json!({ "stream_name": "S", "config": { "name": "C" } }));
+    js.stored("s", &[], "1", 1);
+    let mut counted = |operation: &str, body: Value| {
+        let counts = |js: &mut Asking| {
+            let api = js.api("INFO", Value::Null)["api"].clone();
+            (api["total"].as_u64().unwrap(), api["errors"].as_u64().unwrap())
+        };
+        let before = counts(&mut js);
+        js.api(operation, body);
+        let after = counts(&mut js);
+        // The question itself counts.
+        (after.0 - before.0 - 1, after.1 - before.1)
+    };
+    assert_eq!(counted("STREAM.INFO.S", Value::Null), (1, 0));
+    assert_eq!(counted("STREAM.INFO.T", Value::Null), (1, 1));
+    assert_eq!(counted("STREAM.MSG.GET.S", json!({ "seq": 1 })), (0, 0), "found");
+    assert_eq!(counted("STREAM.MSG.GET.S", json!({ "seq": 2 })), (1, 1), "not found");
+    assert_eq!(counted("STREAM.MSG.DELETE.S", json!({ "seq": 2 })), (1, 0));
+    assert_eq!(counted("CONSUMER.RESET.S.C", json!({})), (0, 0));
+    assert_eq!(counted("STREAM.LEADER.STEPDOWN.S", Value::Null), (1, 1));
+}
+
+#[test]
+fn what_only_a_cluster_can_do_is_answered() {
+    let server = server(&[]);
+    let mut js = Asking::new(&server);
+    for operation in ["STREAM.LEADER.STEPDOWN.S", "STREAM.PEER.REMOVE.S", "CONSUMER.LEADER.STEPDOWN.S.C"] {
+        assert_eq!(error(&js.api(operation, Value::Null)).0, 10010, "{operation}");
+    }
+}
+
+#[test]
+fn a_purged_stream_still_says_when_it_was_last_written() {
+    let server = server(&[]);
+    let mut js = Asking::new(&server);
+    js.create(json!({ "name": "S", "subjects": ["s"] }));
+    assert_eq!(js.state("S")["last_ts"], json!("0001-01-01T00:00:00Z"));
+    js.stored("s", &[], "1", 1);
+    let written = js.state("S")["last_ts"].clone();
+    js.api("STREAM.PURGE.S", Value::Null);
+    let state = js.state("S");
+    assert_eq!((&state["messages"], &state["last_ts"]), (&json!(0), &written));
+    assert_eq!(state["first_ts"], json!("0001-01-01T00:00:00Z"));
+}
+
+#[test]
+fn a_message_that_cannot_be_deleted_is_refused_as_nats_server_refuses_it() {
+    let server = server(&[]);
+    let mut js = Asking::new(&server);
+    js.create(json!({ "name": "S", "subjects": ["s"] }));
+    for n in 1..=4 {
+        js.stored("s", &[], "x", n);
+    }
+    let mut refused = |seq: u64| {
+        let answer = js.api("STREAM.MSG.DELETE.S", json!({ "seq": seq }));
+        if answer["success"] == json!(true) { (0, String::new()) } else { error(&answer) }
+    };
+    assert_eq!(refused(3).0, 0);
+    assert_eq!(refused(3), (10043, "sequence 3 not found".to_owned()), "in the middle");
+    assert_eq!(refused(1).0, 0);
+    assert_eq!(refused(1), (10057, "no message found".to_owned()), "before the first");
+    assert_eq!(refused(9), (10057, "stream store EOF".to_owned()), "after the last");
 }

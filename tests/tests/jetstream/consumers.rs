@@ -1,6 +1,8 @@
 //! Consumers as clients see them.
 
 mod counts;
+mod dead;
+mod lag;
 mod pull;
 mod push;
 mod requests;

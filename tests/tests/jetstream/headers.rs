@@ -101,5 +101,11 @@ fn a_rollup_replaces_what_was_before() {
     assert_eq!(js.state("S")["subjects"], json!({ "s.even": 3, "s.odd": 1 }));
     js.stored("s.new", &[("Nats-Rollup", "all")], "roll", 8);
     assert_eq!(js.state("S")["subjects"], json!({ "s.new": 1 }));
+    for n in 9..=10_u64 {
+        js.stored(&format!("s.key.{n}"), &[], "x", n);
+    }
+    // A subject that is a filter replaces what it selects.
+    js.stored("s.key.*", &[("Nats-Rollup", "sub")], "roll", 11);
+    assert_eq!(js.state("S")["subjects"], json!({ "s.new": 1, "s.key.*": 1 }));
     js.refused("s.new", &[("Nats-Rollup", "some")], "", 10111, "rollup value invalid: \"some\"");
 }

@@ -6,13 +6,18 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests report by panicking")]
 
 mod api;
+mod batches;
 mod capture;
 mod consumers;
+mod counters;
 mod direct;
 mod headers;
+mod lifetimes;
 mod limits;
 mod official;
 mod restart;
+mod schedules;
+mod transforms;
 
 use serde_json::{Value, json};
 use sublog_protocol::encode;

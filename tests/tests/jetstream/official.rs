@@ -109,3 +109,30 @@ async fn a_key_value_bucket_is_watched_and_listed() {
     bucket.put("a", "new".into()).await.unwrap();
     assert_eq!(watch.next().await.unwrap().unwrap().value, "new");
 }
+
+#[tokio::test]
+async fn keys_of_a_bucket_live_as_long_as_they_say() {
+    let server = server(&[]);
+    let client = async_nats::connect(server.url()).await.unwrap();
+    let js = jetstream::new(client);
+    let second = std::time::Duration::from_secs(1);
+    let config = kv::Config { bucket: "B".into(), limit_markers: Some(second), ..Default::default() };
+    let bucket = js.create_key_value(config).await.unwrap();
+    bucket.put("stays", "1".into()).await.unwrap();
+    bucket.create_with_ttl("goes", "1".into(), second).await.unwrap();
+    assert!(bucket.create_with_ttl("goes", "again".into(), second).await.is_err());
+    assert_eq!(bucket.get("goes").await.unwrap().unwrap(), "1");
+    let mut watch = bucket.watch("goes").await.unwrap();
+    let told = tokio::time::timeout(crate::PATIENCE, watch.next()).await.unwrap().unwrap().unwrap();
+    assert_ne!(told.operation, kv::Operation::Put, "watchers learn of the end: {told:?}");
+    assert_eq!(bucket.get("goes").await.unwrap(), None);
+    bucket.create("goes", "2".into()).await.unwrap();
+    bucket.purge_with_ttl("stays", second).await.unwrap();
+    let mut stream = js.get_stream("KV_B").await.unwrap();
+    let deadline = sublog_tests::clock::now() + crate::PATIENCE;
+    while stream.info().await.unwrap().state.messages > 1 {
+        assert!(sublog_tests::clock::now() < deadline, "the purge's marker stays");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(bucket.get("goes").await.unwrap().unwrap(), "2");
+}

@@ -1,5 +1,6 @@
 //! Clients that show who they are with a certificate.
 
+use sublog_tests::Seen;
 use sublog_tests::client::CONNECT;
 
 use crate::support::{Authority, Issued, Secure, TLS12, TLS13, connect, forgetful};
@@ -70,4 +71,55 @@ fn one_user_has_a_password_whatever_its_certificate_says() {
     assert!(welcome(&secure, Some(&alice), right));
     assert!(!welcome(&secure, Some(&alice), CONNECT));
     assert!(!welcome(&secure, None, right));
+}
+
+/// Who the server takes the client for, `None` if it is refused.
+fn known_as(secure: &Secure, client: Option<&Issued>, connect_line: &str) -> Option<String> {
+    let config = forgetful(secure.config_of(TLS13, client));
+    let mut client = connect(secure.address(), config).ok()?;
+    client.try_hello(connect_line).ok()?;
+    let shown = secure.server.monitor("/connz?auth=1&sort=cid");
+    Some(shown["connections"].as_array()?.last()?["authorized_user"].as_str()?.to_owned())
+}
+
+const MAPPED: &str = "ca_file: 'DIR/ca.pem'\n verify_and_map: true";
+
+#[test]
+fn certificates_name_users_of_a_list() {
+    let users = r#"authorization { users: [
+        { user: "CN=alice", permissions: { publish: "a.>", subscribe: "a.>" } }
+        { user: "bob.example", password: "bp" }
+        { user: "web.example", allowed_connection_types: ["WEBSOCKET"] }
+    ] }
+    no_auth_user: "bob.example"
+    http: '127.0.0.1:-1'"#;
+    let secure = Secure::start(MAPPED, users);
+    let named = |name: &str| {
+        secure.authority.client("some", |params| {
+            params.subject_alt_names = vec![rcgen::SanType::DnsName(name.try_into().unwrap())];
+        })
+    };
+    let alice = secure.authority.client("alice", |_| {});
+    assert_eq!(known_as(&secure, Some(&alice), CONNECT).as_deref(), Some("CN=alice"));
+    assert_eq!(known_as(&secure, Some(&named("bob.example")), CONNECT).as_deref(), Some("bob.example"));
+    // What else is said does not count, neither for nor against it.
+    let as_bob = r#"{"verbose":false,"user":"bob.example","pass":"bp"}"#;
+    assert_eq!(known_as(&secure, Some(&alice), as_bob).as_deref(), Some("CN=alice"));
+    for name in ["carol.example", "web.example", "BOB.example"] {
+        assert_eq!(known_as(&secure, Some(&named(name)), CONNECT), None, "{name}");
+        assert_eq!(known_as(&secure, Some(&named(name)), as_bob), None, "{name}");
+    }
+    assert_eq!(known_as(&secure, None, as_bob), None);
+    // Nobody is the user for those who say nothing before having been looked at.
+    let config = forgetful(secure.config_of(TLS13, Some(&named("carol.example"))));
+    let mut carol = connect(secure.address(), config).unwrap();
+    carol.send("PING\r\n");
+    carol.expect_err("Authorization Violation");
+
+    let config = forgetful(secure.config_of(TLS13, Some(&alice)));
+    let mut held_back = connect(secure.address(), config).unwrap();
+    held_back.hello(CONNECT);
+    held_back.send("SUB b 1\r\nSUB a.b 2\r\nPUB a.b 1\r\nx\r\nPING\r\n");
+    assert!(matches!(held_back.next(), Seen::Err(text) if text.contains("Permissions Violation for Subscription")));
+    assert!(matches!(held_back.next(), Seen::Message(_)));
 }

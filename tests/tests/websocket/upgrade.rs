@@ -41,6 +41,24 @@ fn cookies_say_what_connect_leaves_out() {
 }
 
 #[test]
+fn users_come_by_the_ports_they_may() {
+    let users = r#"authorization { users: [
+        { user: "w", password: "wp", allowed_connection_types: ["WEBSOCKET"] }
+        { user: "s", password: "sp", allowed_connection_types: ["STANDARD"] }
+        { user: "b", password: "bp" }
+    ] }"#;
+    let (server, address, _folder) = server("user_cookie: u\n pass_cookie: p", users);
+    for (name, plain, frames) in [("w", false, true), ("s", true, false), ("b", true, true)] {
+        let line = format!(r#"{{"verbose":false,"user":"{name}","pass":"{name}p"}}"#);
+        assert_eq!(server.raw().try_hello(&line).is_ok(), plain, "{name}");
+        let mut client = Socket::connect(address, "").unwrap().client();
+        assert_eq!(client.try_hello(&line).is_ok(), frames, "{name}");
+        let mut known = Socket::connect(address, &format!("Cookie: u={name}; p={name}p\r\n")).unwrap().client();
+        assert_eq!(known.try_hello(CONNECT).is_ok(), frames, "{name}");
+    }
+}
+
+#[test]
 fn what_is_no_upgrade_is_answered_in_http() {
     let (server, address, _folder) = server("handshake_timeout: 0.3", "");
     for (request, status) in [

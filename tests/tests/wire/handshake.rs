@@ -28,10 +28,11 @@ fn info_holds_what_clients_read_and_fits_old_parsers() {
     assert_eq!(first["proto"], 1);
     assert_eq!(first["headers"], true);
     assert_eq!(first["jetstream"], true);
+    assert_eq!(first["api_lvl"], 2);
     assert_eq!(first["max_payload"], 1_048_576);
     assert_eq!(first["port"], server.address().port());
     assert_eq!(first["client_ip"], "127.0.0.1");
-    for absent in ["auth_required", "tls_required", "tls_available", "nonce", "api_lvl", "connect_urls", "ldm"] {
+    for absent in ["auth_required", "tls_required", "tls_available", "nonce", "connect_urls", "ldm"] {
         assert!(first.get(absent).is_none(), "{absent} in {first}");
     }
     let second = server.raw().info;

@@ -7,10 +7,10 @@ use std::path::Path;
 
 use super::super::flags::{self, UsageError};
 use super::super::values;
-use super::{Draft, FLAGS};
-use crate::conf::settings::authorization::Authorization;
+use super::{Draft, FLAGS, users};
 use crate::conf::settings::{ConfigError, Finding, Honoured, Settings, address, duration, size};
 use crate::conf::{Position, Value};
+use crate::limits;
 
 /// A file that can be obeyed.
 pub(super) struct Read {
@@ -31,22 +31,18 @@ pub(super) fn read(path: &Path) -> Result<Read, UsageError> {
     draft.server.tls = settings.tls().map(Into::into);
     draft.server.websocket = settings.websocket();
     let mut wrong = settings.refusals.clone();
-    wrong.extend(settings.authorization().and_then(hashed));
     let honoured = settings.honoured();
     wrong.extend(apply(&honoured, &mut draft));
+    match users::read(&settings) {
+        Ok(users) => draft.users = users,
+        Err(findings) => wrong.extend(findings),
+    }
     if wrong.is_empty() {
         let places = honoured.into_iter().map(|key| (key.path, key.at.clone())).collect();
         Ok(Read { draft, digest: settings.digest(), places, warnings: settings.warnings })
     } else {
         Err(refuse(ConfigError::Settings(wrong)))
     }
-}
-
-/// A hash that was compared as it stands would be the password itself.
-fn hashed(authorization: Authorization) -> Option<Finding> {
-    let password = authorization.password.filter(|_| authorization.user.is_some())?;
-    let text = "authorization { password } is not supported: hashes of passwords cannot be checked yet".to_owned();
-    password.is_bcrypt().then_some(Finding { at: authorization.at, text })
 }
 
 /// How the value of a key becomes that of a flag.
@@ -200,6 +196,38 @@ fn by_itself(key: &Honoured<'_>, draft: &mut Draft) -> Result<(), String> {
         ("max_subscriptions", Value::Int(limit)) => {
             flags::set(FLAGS, "max_subscriptions", &(*limit).max(0).to_string(), draft)
         }
+        ("http_base_path", Value::Str(path)) => {
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/".contains(&b);
+            if !path.bytes().all(plain) {
+                return Err(format!("{path:?} holds other characters than letters, digits and - . _ ~ /"));
+            }
+            draft.server.monitor_base_path.clone_from(path);
+            Ok(())
+        }
+        ("max_closed_clients", Value::Int(most)) => {
+            let most = usize::try_from(*most).map_err(|_| "must not be negative".to_owned())?;
+            draft.server.closed_connections = if most == 0 { limits::CLOSED_CONNECTIONS } else { most };
+            Ok(())
+        }
+        ("server_tags", _) => {
+            let nodes: Vec<&Value> = match value {
+                Value::Array(nodes) => nodes.iter().map(|node| &node.value).collect(),
+                one => vec![one],
+            };
+            let tags = &mut draft.server.tags;
+            for tag in nodes.into_iter().filter_map(text) {
+                let tag = tag.trim().to_lowercase();
+                if !tag.is_empty() && !tags.contains(&tag) {
+                    tags.push(tag);
+                }
+            }
+            Ok(())
+        }
+        ("server_metadata", Value::Map(map)) => {
+            let pairs = map.iter().filter_map(|entry| Some((entry.key.clone(), text(&entry.node.value)?.to_owned())));
+            draft.server.metadata = pairs.collect();
+            Ok(())
+        }
         ("authorization.timeout", _) => {
             let span = duration(value)?;
             if span.is_zero() {
@@ -213,6 +241,9 @@ fn by_itself(key: &Honoured<'_>, draft: &mut Draft) -> Result<(), String> {
         ("sublog.sync_interval" | "trace_verbose" | "jetstream", _) => Ok(()),
         // Read as a whole.
         (path, _) if path.starts_with("tls.") || path.starts_with("websocket.") => Ok(()),
+        // Read as a whole, see `users`.
+        ("authorization.users" | "no_auth_user", _) => Ok(()),
+        (path, _) if path.starts_with("authorization.default_permissions") => Ok(()),
         _ => Err("has no effect in this server".to_owned()),
     }
 }
@@ -223,6 +254,10 @@ fn two_monitors(all: &[Honoured<'_>]) -> Option<Finding> {
     let (plain, secure) = (is(["http", "http_port"])?, is(["https", "https_port"])?);
     let text = format!("{} and {} at {} exclude each other", secure.path, plain.path, plain.at);
     Some(Finding { at: secure.at.clone(), text })
+}
+
+fn text(value: &Value) -> Option<&str> {
+    if let Value::Str(text) = value { Some(text) } else { None }
 }
 
 /// `sync: interval` and `sync_interval: 250ms` are one setting in two keys.

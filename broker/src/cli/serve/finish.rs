@@ -1,5 +1,7 @@
 //! From a draft of all flags, and what a configuration says, to how to serve.
 
+use std::sync::Arc;
+
 use super::super::flags::UsageError;
 use super::{Draft, Serve, tls};
 use crate::config::Auth;
@@ -9,8 +11,11 @@ pub(super) fn finish(mut draft: Draft) -> Result<Serve, UsageError> {
     let refuse =
         |flag: &str, reason: &str| Err(UsageError::BadValue { flag: flag.to_owned(), reason: reason.to_owned() });
     tls::finish(&mut draft)?;
+    if draft.users.is_some() && (draft.user.is_some() || draft.password.is_some() || draft.token.is_some()) {
+        return refuse("--user", "the configuration has a list of users, which excludes --user, --pass and --auth");
+    }
     draft.server.auth = match (draft.user, draft.password, draft.token) {
-        (None, None, None) => Auth::None,
+        (None, None, None) => draft.users.map_or(Auth::None, |users| Auth::Users(Arc::new(users))),
         (Some(user), Some(password), None) => Auth::UserPassword { user, password },
         (None, None, Some(token)) => Auth::Token(token),
         (_, _, Some(_)) => return refuse("--auth", "a token excludes --user and --pass"),
@@ -31,6 +36,6 @@ pub(super) fn finish(mut draft: Draft) -> Result<Serve, UsageError> {
         return refuse(if draft.server.monitor_tls { "-ms" } else { "-m" }, "the clients' port is the same");
     }
     draft.log.trace = draft.server.trace;
-    let (config, places, warnings) = (None, Vec::new(), Vec::new());
-    Ok(Serve { server: draft.server, log: draft.log, config, places, warnings })
+    let (config, digest, places, warnings) = (None, String::new(), Vec::new(), Vec::new());
+    Ok(Serve { server: draft.server, log: draft.log, config, digest, places, warnings })
 }

@@ -45,6 +45,8 @@ pub struct Serve {
     pub log: LogOptions,
     /// The configuration file, if there is one.
     pub config: Option<PathBuf>,
+    /// The fingerprint of its values; empty without one.
+    pub digest: String,
     /// Where each of its keys stands that has an effect.
     pub places: Vec<(String, Position)>,
     /// What has no effect in it.

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use sublog_protocol::subject;
 
-use super::read::{Secret, duration, texts};
+use super::read::{duration, texts};
 use super::{Finding, find};
+use crate::auth::users::Secret;
 use crate::conf::tree::{Map, Node, Position, Value};
 
 /// Who may connect.
@@ -23,6 +24,8 @@ pub struct Authorization {
     pub timeout: Option<Duration>,
     /// The users.
     pub users: Vec<User>,
+    /// There is a list of users, even if it is empty.
+    pub has_users: bool,
     /// What users without permissions of their own may do.
     pub default_permissions: Option<Permissions>,
     /// A service that decides instead.
@@ -140,10 +143,11 @@ pub(super) fn read(map: &Map) -> Option<Authorization> {
     Some(Authorization {
         at: entry.at.clone(),
         user: text(block, &["user", "username"]),
-        password: text(block, &["password", "pass"]).map(Secret),
-        token: text(block, &["token"]).map(Secret),
+        password: text(block, &["password", "pass"]).map(Secret::new),
+        token: text(block, &["token"]).map(Secret::new),
         timeout: find(block, &["timeout"]).and_then(|entry| duration(&entry.node.value).ok()),
         users: find(block, &["users"]).map(|entry| users(&entry.node, &mut ignored)).unwrap_or_default(),
+        has_users: find(block, &["users"]).is_some(),
         default_permissions: find(block, &["default_permissions", "default_permission", "permissions"])
             .and_then(|entry| permissions(&entry.node, &entry.at, &mut ignored)),
         callout: find(block, &["auth_callout", "auth_hook"]).and_then(|entry| callout(&entry.node, &entry.at)),
@@ -196,7 +200,7 @@ pub(super) fn users(node: &Node, wrong: &mut Vec<Finding>) -> Vec<User> {
 fn user(node: &Node, wrong: &mut Vec<Finding>) -> Option<User> {
     let Value::Map(block) = &node.value else { return None };
     let name = text(block, &["user", "username"]).filter(|name| !name.is_empty());
-    let password = text(block, &["password", "pass"]).map(Secret);
+    let password = text(block, &["password", "pass"]).map(Secret::new);
     let nkey = find(block, &["nkey"]);
     let login = match (name, nkey.zip(text(block, &["nkey"]))) {
         (None, None) => {

@@ -1,28 +1,9 @@
-//! Reading single values: durations, sizes, addresses, secrets. Errors are what should have stood there.
+//! Reading single values: durations, sizes, addresses. Errors are what should have stood there.
 
-use std::fmt;
 use std::time::Duration;
 
 use crate::cli::values;
 use crate::conf::tree::{Node, Value};
-
-/// Text that is not shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(pub String);
-
-impl Secret {
-    /// Whether it is a hash by bcrypt and not the password itself.
-    #[must_use]
-    pub fn is_bcrypt(&self) -> bool {
-        ["$2a$", "$2b$", "$2x$", "$2y$"].iter().any(|prefix| self.0.starts_with(prefix))
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("…")
-    }
-}
 
 /// Reads a duration: `"250ms"`, or seconds.
 ///

@@ -39,15 +39,13 @@ pub(super) fn carry_out(server: &Arc<Server>, request: &Request, operation: &str
     let allowed = || if server_level().satisfies(level) { Ok(()) } else { Err(ApiError::required_api_level()) };
     let body = request.body();
     if let Some(subject) = CreateSubject::parse(operation) {
-        return Some(answer(Kind::ConsumerCreate, allowed().and_then(|()| create(server, &subject, body))));
+        return Some(answer(Kind::ConsumerCreate, allowed().and_then(|()| create(server, request, &subject))));
     }
     let (what, rest) = operation.split_once('.')?;
     let (stream, name) = rest.split_once('.').unwrap_or((rest, ""));
     let found = || allowed().and_then(|()| find(server, stream, name));
     Some(match what {
-        "LEADER" if stream == "STEPDOWN" => {
-            answer(Kind::ConsumerLeaderStepDown, Err::<Done, _>(ApiError::cluster_required()))
-        }
+        "LEADER" if stream == "STEPDOWN" => super::of_cluster(Kind::ConsumerLeaderStepDown),
         "NAMES" => answer(Kind::ConsumerNames, allowed().and_then(|()| names(server, stream, body))),
         "LIST" => answer(Kind::ConsumerList, allowed().and_then(|()| list(server, stream, body))),
         "INFO" => {
@@ -82,9 +80,13 @@ fn find(server: &Server, stream: &str, name: &str) -> Result<Found, ApiError> {
     Ok((declared, consumer))
 }
 
-fn create(server: &Arc<Server>, subject: &CreateSubject<'_>, body: &[u8]) -> Result<ConsumerInfo, ApiError> {
-    let asked = ConsumerRequest::parse(subject, body, Unknown::Ignore)?;
+fn create(server: &Arc<Server>, request: &Request, subject: &CreateSubject<'_>) -> Result<ConsumerInfo, ApiError> {
+    let asked = ConsumerRequest::parse(subject, request.body(), Unknown::Ignore)?;
     let declared = stream_of(server, subject.stream())?;
+    let to = &asked.config.deliver_subject;
+    if !to.is_empty() && !request.may_have_delivered(to.as_bytes(), &asked.config.deliver_group) {
+        return Err(ApiError::consumer_create(format_args!("no permission to have messages delivered to {to:?}")));
+    }
     manage::create(server, &declared, asked.config, asked.action, asked.pedantic)
 }
 
@@ -127,8 +129,14 @@ fn reset(
     found: impl FnOnce() -> Result<Found, ApiError>,
     body: &[u8],
 ) -> Result<ResetDone, ApiError> {
-    let seq = if body.is_empty() { 0 } else { ResetRequest::parse(body, Unknown::Ignore)?.seq };
+    let asked = if body.is_empty() { ResetRequest::default() } else { ResetRequest::parse(body, Unknown::Ignore)? };
     let (declared, consumer) = found()?;
+    let seq = match asked.time {
+        None => asked.seq,
+        Some(_) if asked.seq != 0 => return Err(ApiError::consumer_invalid_reset("sequence and time")),
+        // Later than all there is: after all there is.
+        time => first_since(&declared, time)?,
+    };
     let config = consumer.config();
     match config.deliver_policy {
         DeliverPolicy::All => {}
@@ -142,6 +150,8 @@ fn reset(
         _ => return Err(ApiError::consumer_invalid_reset("not allowed")),
     }
     let reset_seq = consumer.with(server, |machine, _| machine.reset(seq));
+    // Whoever is told that it starts over finds that it has, also after a crash.
+    server.jetstream.positions.keep(&declared, &consumer, &consumer.config())?;
     Ok(ResetDone { info: info::info(server, &consumer), reset_seq })
 }
 

@@ -1,7 +1,6 @@
 //! What streams and the account are shown as.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 
 use sublog_storage::Log;
 use sublog_storage::index::{FilterSet, SubjectFilter};
@@ -10,10 +9,10 @@ use super::super::config::Time;
 use super::super::config::stream::StorageType;
 use super::super::errors::ApiError;
 use super::super::read::{self, Unreadable};
+use super::super::server_level;
 use super::super::streams::Declared;
 use super::super::wire::info::{AccountInfo, AccountLimits, ApiStats, StreamInfo, StreamState, Tier};
 use super::super::wire::paging::SUBJECTS_MAX;
-use super::super::{API_LEVEL, server_level};
 use crate::clock;
 use crate::server::Server;
 
@@ -38,21 +37,12 @@ pub(super) fn account(server: &Server) -> AccountInfo {
             usage.reserved_storage += reserved;
         }
     }
-    let api = &server.jetstream.api;
-    AccountInfo {
-        usage,
-        api: ApiStats {
-            level: API_LEVEL,
-            total: api.total.load(Ordering::Relaxed),
-            errors: api.errors.load(Ordering::Relaxed),
-            inflight: 0,
-        },
-        ..AccountInfo::default()
-    }
+    // The request that asks is one of them.
+    AccountInfo { usage, api: ApiStats { inflight: 0, ..server.jetstream.api.stats() }, ..AccountInfo::default() }
 }
 
 /// A stream: configuration and state.
-pub(super) fn stream(declared: &Declared) -> StreamInfo {
+pub(crate) fn stream(declared: &Declared) -> StreamInfo {
     StreamInfo {
         config: declared.config.shown(&server_level()),
         created: Time::from_ns(declared.created_ns),
@@ -74,7 +64,7 @@ fn state(log: &Log) -> StreamState {
     let time = |ns: i64| if ns == 0 { Time::NEVER } else { Time::from_ns(ns) };
     let has_any = state.messages > 0;
     let deleted = (state.last_seq + 1).saturating_sub(state.first_seq).saturating_sub(state.messages);
-    let num_subjects = count_subjects(log).unwrap_or_else(|error| {
+    let num_subjects = read::or_nothing(log.subject_count()).unwrap_or_else(|error| {
         tracing::warn!("Subjects of a stream cannot be counted: {error}");
         0
     });
@@ -89,16 +79,6 @@ fn state(log: &Log) -> StreamState {
         num_deleted: if has_any { deleted } else { 0 },
         ..StreamState::default()
     }
-}
-
-fn everything() -> FilterSet {
-    FilterSet::new(SubjectFilter::parse(b">").into_iter().collect())
-}
-
-fn count_subjects(log: &Log) -> Result<u64, Unreadable> {
-    let mut count = 0;
-    each_subject(log, &everything(), &mut |_, _| count += 1)?;
-    Ok(count)
 }
 
 fn each_subject(log: &Log, filters: &FilterSet, f: &mut dyn FnMut(Vec<u8>, u64)) -> Result<(), Unreadable> {

@@ -106,7 +106,7 @@ pub(super) fn delete(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<Do
         return Err(ApiError::stream_msg_delete_failed("message delete not permitted"));
     }
     let log = declared.stream.log().ok_or_else(ApiError::stream_offline)?.log();
-    if seq == 0 {
+    if seq < log.state().first_seq.max(1) {
         return Err(ApiError::stream_msg_delete_failed("no message found"));
     }
     if seq > log.readable_seq() {

@@ -13,7 +13,7 @@ use super::super::streams::Declared;
 use super::super::wire::Kind;
 use super::super::wire::info::{ClusterInfo, StreamInfo};
 use super::super::wire::paging::{LIST_MAX, NAMES_MAX, Page, SUBJECTS_MAX};
-use super::super::wire::requests::{StreamInfoRequest, StreamRequest, StreamsRequest};
+use super::super::wire::requests::{StreamInfoRequest, StreamRequest, StreamsRequest, expect_empty};
 use super::super::wire::responses::{Done, StreamCreated, StreamInfoPage, StreamNames};
 use super::{Answer, Request, answer, info};
 use crate::capture::{CAPTURE, is_captured};
@@ -69,11 +69,12 @@ fn page(server: &Server, body: &[u8], limit: usize) -> Result<(Page, Vec<Declare
 
 pub(super) fn create(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<StreamCreated, ApiError> {
     let request = StreamRequest::parse(name, body, Unknown::Ignore)?;
-    let (declared, did_create) = server.jetstream.streams.create(request.config, request.pedantic, &server.router)?;
-    if did_create {
+    let (declared, is_new) = server.jetstream.streams.create(request.config, request.pedantic, &server.router)?;
+    if is_new {
         advisories::stream_action(server, &declared.config.name, "CREATED", "create");
     }
-    Ok(StreamCreated { info: info::stream(&declared), did_create })
+    // Also of one that was there already: that is what a single nats-server says.
+    Ok(StreamCreated { info: info::stream(&declared), did_create: true })
 }
 
 pub(super) fn update(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<StreamCreated, ApiError> {
@@ -84,7 +85,8 @@ pub(super) fn update(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<St
     Ok(StreamCreated { info: info::stream(&declared), did_create: false })
 }
 
-pub(super) fn delete(server: &Arc<Server>, name: &str) -> Result<Done, ApiError> {
+pub(super) fn delete(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<Done, ApiError> {
+    expect_empty(body)?;
     if name == CAPTURE && server.capture.is_on() {
         return Err(ApiError::stream_delete("CAPTURE is the server's own stream: --capture=off ends it"));
     }

@@ -3,7 +3,7 @@
 //! These are the only two lists: to have a feature is to remove its line.
 
 use super::consumer::{AckPolicy, ConsumerConfig};
-use super::stream::{PersistMode, StreamConfig};
+use super::stream::StreamConfig;
 use crate::jetstream::errors::ApiError;
 
 /// A feature's name and whether a configuration asks for it.
@@ -13,15 +13,7 @@ type Feature<C> = (&'static str, fn(&C) -> bool);
 pub const STREAM: &[Feature<StreamConfig>] = &[
     ("mirror", |config| config.mirror.is_some()),
     ("sources", |config| !config.sources.is_empty()),
-    ("republish", |config| config.republish.is_some()),
-    ("subject_transform", |config| config.subject_transform.is_some()),
-    ("first_seq", |config| config.first_seq > 1),
-    ("subject_delete_marker_ttl", |config| config.subject_delete_marker_ttl > 0),
-    ("allow_atomic", |config| config.allow_atomic),
-    ("allow_msg_counter", |config| config.allow_msg_counter),
-    ("allow_msg_schedules", |config| config.allow_msg_schedules),
     ("allow_batched", |config| config.allow_batched),
-    ("persist_mode async", |config| config.persist_mode == PersistMode::Async),
 ];
 
 /// Of consumers: what mirrors and sources need of the stream that they copy.

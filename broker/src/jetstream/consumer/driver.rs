@@ -5,6 +5,7 @@
 //! with no lock held. A consumer that has nothing to do is a task that sleeps, and is not woken by what is stored unless
 //! it has somebody to give it to.
 
+mod burying;
 mod reading;
 mod sending;
 mod turn;
@@ -30,6 +31,7 @@ use crate::jetstream::store::StreamLog;
 use crate::jetstream::stream::Stream;
 use crate::limits::{CONSUMER_EVENTS_BYTES_MAX, CONSUMER_EVENTS_MAX, DELIVERY_PENDING_BYTES};
 use crate::server::Server;
+pub(super) use burying::check as check_dead_letter;
 use turn::Turn;
 use world::{Eyes, Memory};
 
@@ -66,6 +68,13 @@ pub(super) enum Event {
         /// Many at once, or one by one.
         removal: Removal,
     },
+    /// Copies of dead messages are stored, or could not be stored.
+    Buried {
+        /// Those of which nothing more has to be kept.
+        stream_seqs: Vec<u64>,
+        /// Whether that is all there were.
+        all: bool,
+    },
     /// A delivery reached nobody.
     NotDelivered {
         /// The message.
@@ -80,6 +89,7 @@ impl Event {
             Self::Pull { reply, body } => reply.len() + body.len(),
             Self::Ack { body, reply, .. } => reply.as_ref().map_or(0, Bytes::len) + body.len(),
             Self::FlowControl { subject } => subject.len(),
+            Self::Buried { stream_seqs, .. } => size_of_val(stream_seqs.as_slice()),
             Self::Removed { .. } | Self::NotDelivered { .. } => 0,
         };
         size_of::<Self>() + more
@@ -133,6 +143,7 @@ pub(super) struct Core {
     selection: Option<Selection>,
     /// The stream's first number when it was last looked at.
     first_seq: u64,
+    burying: burying::Burying,
     closed: bool,
 }
 
@@ -171,6 +182,7 @@ impl Consumer {
             memory: Memory::default(),
             selection: None,
             first_seq: 0,
+            burying: burying::Burying::default(),
             closed: false,
         };
         Arc::new(Self {
@@ -195,6 +207,12 @@ impl Consumer {
     #[must_use]
     pub fn config(&self) -> Arc<ConsumerConfig> {
         self.config.read().clone()
+    }
+
+    /// Its stream's log.
+    #[must_use]
+    pub fn log(&self) -> &StreamLog {
+        &self.log
     }
 
     /// Whether it outlives the server.

@@ -1,12 +1,14 @@
 //! What is told about a consumer.
 
-use super::Consumer;
-use super::driver;
+use std::time::Duration;
+
 use super::machine::{self, Machine, World};
+use super::{Consumer, driver, setup};
 use crate::clock;
 use crate::jetstream::config::{ConsumerConfig, Time};
+use crate::jetstream::read::{self, Unreadable};
 use crate::jetstream::server_level;
-use crate::jetstream::wire::info::{ConsumerInfo, Position, PriorityGroupState};
+use crate::jetstream::wire::info::{ConsumerInfo, Position, PriorityGroupState, Standing};
 use crate::server::Server;
 
 fn position(at: machine::Position, active_ns: Option<i64>) -> Position {
@@ -22,12 +24,37 @@ pub fn listed(server: &Server, consumer: &Consumer) -> ConsumerInfo {
 /// A consumer as it is now.
 #[must_use]
 pub fn info(server: &Server, consumer: &Consumer) -> ConsumerInfo {
-    consumer.with(server, |machine, world| {
+    let (mut info, oldest_out, first_ahead, stall) = consumer.with(server, |machine, world| {
         // Requests that are over, or whose clients are gone, do not wait.
         let _ = machine.next(world, driver::now());
         machine.drop_uninterested(world);
-        describe(consumer, machine, world)
-    })
+        let info = describe(consumer, machine, world);
+        let stall = machine.held_up(info.num_pending, world, driver::now());
+        (info, machine.oldest_out(), machine.first_ahead(), stall)
+    });
+    // Reading may have to wait for a disk: the machine is not held for it.
+    let oldest_ns = oldest_out.and_then(|seq| known(read::stored_ns(consumer.log().log(), seq))).or_else(|| {
+        let ahead = info.num_pending > 0;
+        let next = || read::next_matching(consumer.log().log(), setup::filters(&consumer.config()), first_ahead);
+        ahead.then(next).and_then(known).map(|record| record.ts_ns)
+    });
+    info.sublog = Some(Standing {
+        lag_messages: info.num_pending.saturating_add(info.num_ack_pending),
+        lag_seconds: oldest_ns.map_or(0.0, seconds_since),
+        stalled: stall.name(),
+    });
+    info
+}
+
+/// What was read; that it could not be is told where messages are delivered.
+fn known<T>(read: Result<Option<T>, Unreadable>) -> Option<T> {
+    read.ok().flatten()
+}
+
+/// To the millisecond.
+fn seconds_since(ns: i64) -> f64 {
+    let span = Duration::from_nanos(u64::try_from(clock::unix_ns().saturating_sub(ns)).unwrap_or(0));
+    Duration::from_millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)).as_secs_f64()
 }
 
 fn describe(consumer: &Consumer, machine: &Machine, world: &dyn World) -> ConsumerInfo {
@@ -51,10 +78,12 @@ fn describe(consumer: &Consumer, machine: &Machine, world: &dyn World) -> Consum
         num_waiting: machine.num_waiting() as u64,
         num_pending: machine.num_pending(world),
         cluster: None,
-        push_bound: machine.is_push_bound(),
+        // Asked anew: the machine hears of a subscription that came or went a little later.
+        push_bound: config.is_push() && world.interested(config.deliver_subject.as_bytes()),
         paused: remaining.is_some(),
         pause_remaining: remaining.map_or(0, |left| i64::try_from(left.as_nanos()).unwrap_or(i64::MAX)),
         ts: Time::from_ns(clock::unix_ns()),
         priority_groups: groups.collect(),
+        sublog: None,
     }
 }

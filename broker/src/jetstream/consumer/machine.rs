@@ -17,6 +17,7 @@
 //!
 //! - Messages due again come before new ones, and are not held back by `max_ack_pending`.
 //! - Every delivery has the next consumer sequence; a message keeps that of its first delivery for the ack floor.
+//! - With dead letters, what is exhausted or terminated is [`Dead`] until [`Machine::buried`] says that it is copied.
 //! - The ack floor is right below the first message that is out, or at the last delivery when none is.
 //! - [`Machine::save`] never shows more delivered or settled than is; [`Machine::restore`] cuts back what the stream
 //!   turns out not to hold.
@@ -25,13 +26,15 @@ mod ack;
 mod acks;
 mod changes;
 mod config;
+mod dead;
 mod delivering;
-mod durations;
+pub(in crate::jetstream) mod durations;
 mod outgoing;
 mod pins;
 mod pull;
 mod push;
 mod requests;
+mod standing;
 mod state;
 mod timers;
 mod unacked;
@@ -45,6 +48,7 @@ use serde::{Deserialize, Serialize};
 pub use ack::{AckBody, AckNumbers, AckSubject};
 pub use changes::{Closing, Removal};
 pub use config::{AckPolicy, MachineConfig, Mode, PriorityPolicy, PullConfig, PushConfig, RateLimit};
+pub use dead::Dead;
 pub use outgoing::{Action, Advisory, Delivery, FLOW_CONTROL_BLOCK, Heartbeat, Status};
 pub use pull::{BadPull, GroupRequest, PullRequest};
 pub use state::{PendingState, State};
@@ -165,6 +169,8 @@ pub enum Stall {
     RateLimit,
     /// The next message's time has not come.
     Replay,
+    /// Whoever would get it does not take what was sent before.
+    SlowClient,
 }
 
 /// Messages to deliver before the stream is read on.

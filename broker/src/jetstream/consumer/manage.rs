@@ -67,6 +67,10 @@ pub fn create(
         bound,
     };
     let burst = burst_bytes(server, &declared.config);
+    if let Some(subject) = setup::dead_letter(&config, &declared.config) {
+        driver::check_dead_letter(server, &stream.name, &setup::filters(&config), subject)
+            .map_err(ApiError::consumer_create)?;
+    }
     match (config.admit(action, pedantic, &beside)?, existing) {
         (Admission::Update(config), Some(consumer)) => {
             if *consumer.config() != config {

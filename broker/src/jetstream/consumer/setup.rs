@@ -13,6 +13,8 @@ use crate::jetstream::config::{ConsumerConfig, StreamConfig};
 
 /// A consumer that nobody uses lives up to so much longer: consumers that were left at once do not end at once.
 const INACTIVE_JITTER_NS: u64 = 100_000_000;
+/// The key in the metadata of a consumer or a stream that names the subject of dead letters.
+pub const DEAD_LETTER: &str = "sublog.dead_letter";
 /// Length of a name that the server chooses.
 const NAME_CHARS: usize = 8;
 
@@ -50,6 +52,13 @@ pub fn filters(config: &ConsumerConfig) -> FilterSet {
     FilterSet::new(filters)
 }
 
+/// Where copies of messages go that are not delivered again: what the consumer's metadata says, or else its stream's.
+#[must_use]
+pub fn dead_letter<'a>(config: &'a ConsumerConfig, stream: &'a StreamConfig) -> Option<&'a str> {
+    let subject = config.metadata.get(DEAD_LETTER).or_else(|| stream.metadata.get(DEAD_LETTER))?;
+    Some(subject.as_str()).filter(|subject| !subject.is_empty())
+}
+
 /// What the machine of a consumer called `name` has to know; `burst_bytes` is the largest message there can be.
 #[must_use]
 pub fn machine_config(config: &ConsumerConfig, name: &str, stream: &StreamConfig, burst_bytes: u64) -> MachineConfig {
@@ -72,6 +81,7 @@ pub fn machine_config(config: &ConsumerConfig, name: &str, stream: &StreamConfig
         inactive_threshold: span(config.inactive_threshold).map(|threshold| threshold.saturating_add(jitter)),
         paused_until: config.pause_until.and_then(|until| until.ns()),
         report_settled: stream.retention != RetentionPolicy::Limits,
+        dead_letters: config.ack_policy != config::AckPolicy::None && dead_letter(config, stream).is_some(),
         seed: random(),
     }
 }

@@ -6,15 +6,22 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
+use sublog_protocol::headers;
 use sublog_storage::{AppendError, Appended, RecordBatch};
 
 use super::Stream;
-use super::checks::{self, Verdict};
+use super::atomic::{self, Batches};
+use super::checks::{self, Admitted, Checks, Verdict};
+use super::counter::Counters;
 use super::dedup::Dedup;
 use super::flight::{Flights, Subjects};
-use super::rollup::{Rolling, Rollup};
+use super::republish::Republishing;
+use super::rollup::{Replaced, Rolling};
+use super::schedule::Schedules;
+use crate::jetstream::advisories;
 use crate::jetstream::errors::ApiError;
-use crate::jetstream::publish::{self, Incoming, Replies, store_failed};
+use crate::jetstream::publish::{self, Incoming, Note, Replies, store_failed};
 use crate::jetstream::store::{Span, StreamLog};
 use crate::server::Server;
 
@@ -27,6 +34,9 @@ pub struct Ingest {
     pub(super) last_id: Vec<u8>,
     pub(super) flights: Flights,
     pub(super) dedup: Dedup,
+    pub(super) counters: Counters,
+    pub(super) batches: Batches,
+    pub(super) schedules: Schedules,
     /// Failed writes that were taken notice of.
     failures: u64,
 }
@@ -37,11 +47,18 @@ impl Ingest {
         self.last_seq.max(log.log().readable_seq())
     }
 
+    /// Whether something is to be done because of its time.
+    pub(super) fn is_due(&self, now_ns: i64) -> bool {
+        self.schedules.is_due(now_ns) || self.batches.is_due(now_ns)
+    }
+
     /// Takes notice of what became of records that were given to the log.
     fn look(&mut self, log: &StreamLog) {
         if log.failures() != self.failures {
             self.failures = log.failures();
             self.flights.lost();
+            self.counters.lost();
+            self.schedules.doubtful = true;
             self.last_seq = 0;
         }
         self.flights.landed(log.log().readable_seq());
@@ -106,56 +123,118 @@ impl Stream {
 
     fn look_through(&self, messages: &mut VecDeque<Incoming>, looked: &mut Looked) -> Result<(), AppendError> {
         let log = self.log_or_error()?;
-        let rules = self.rules();
-        let mut batch = RecordBatch::new();
         let mut ingest = self.ingest.lock();
+        // Under the lock, so that nobody takes messages by rules that were changed.
+        let rules = self.rules();
+        let checks = Checks { rules: &rules, stream: &self.name, log };
         while let Some(message) = messages.front() {
             ingest.look(log);
-            match checks::consider(&rules, &self.name, &mut ingest, log, message) {
-                Verdict::Take { id, rollup } => {
-                    let (head, payload) = message.parts();
-                    batch.clear();
-                    if batch.push(message.now_ns, &message.subject, head, payload).is_err() {
-                        looked.refuse(message, ApiError::stream_message_exceeds_maximum());
-                        messages.pop_front();
-                        continue;
+            let (head, _) = message.parts();
+            if headers::get(head, atomic::ID).is_some_and(|id| !id.is_empty()) {
+                self.gather(&checks, &mut ingest, message, looked)?;
+                messages.pop_front();
+                continue;
+            }
+            match checks.consider(&mut ingest, message, message.now_ns, None) {
+                Verdict::Take(taken) => {
+                    let note = taken.counter.as_ref().map(|counter| Note::Value(counter.value().into()));
+                    let now_ns = message.now_ns;
+                    let kept =
+                        self.keep(&checks, &mut ingest, now_ns, vec![*taken], message.reply.as_deref(), note, looked);
+                    if let Err(error) = kept? {
+                        looked.refuse(message, error);
                     }
-                    // Whatever else it replaces goes once it is committed.
-                    let result =
-                        if rollup.is_some() { log.append_replacing(&mut batch) } else { log.append(&mut batch, true) };
-                    let appended = match result {
-                        Ok(appended) => appended,
-                        Err(error @ (AppendError::Limit { .. } | AppendError::Uncounted { .. })) => {
-                            looked.refuse(message, store_failed(&error));
-                            messages.pop_front();
-                            continue;
-                        }
-                        Err(error) => return Err(error),
-                    };
-                    let mut subjects = Subjects::default();
-                    subjects.push(&message.subject);
-                    ingest.appended(appended, subjects);
-                    if let Some(id) = id {
-                        ingest.dedup.add(id, appended.last_seq, message.now_ns);
-                        ingest.last_id.extend_from_slice(id);
-                    }
-                    if self.is_unwanted(&message.subject) {
-                        looked.unwanted.push((appended.last_seq, appended.last_seq));
-                    }
-                    looked.take(message, appended.last_seq, rollup);
                 }
                 Verdict::Duplicate(seq) => looked.duplicate(message, seq, log),
                 Verdict::Refuse(error) => looked.refuse(message, error),
+                Verdict::Drop => {}
             }
             messages.pop_front();
         }
         Ok(())
     }
+
+    /// Gives messages that may be taken to the log, all or none. The inner error says why it is none, for ever; the last
+    /// of them gets the answer.
+    #[expect(clippy::too_many_arguments, reason = "what one message has, and the batch it may be")]
+    pub(super) fn keep(
+        &self,
+        checks: &Checks<'_>,
+        ingest: &mut Ingest,
+        now_ns: i64,
+        all: Vec<Admitted<'_>>,
+        reply: Option<&[u8]>,
+        note: Option<Note>,
+        looked: &mut Looked,
+    ) -> Result<Result<(), ApiError>, AppendError> {
+        let log = checks.log;
+        let copies: Vec<_> = all.iter().map(|taken| self.copied(checks, ingest, taken, now_ns)).collect();
+        let (mut batch, mut subjects) = (RecordBatch::new(), Subjects::default());
+        for taken in &all {
+            if taken.push_to(&mut batch, now_ns).is_err() {
+                return Ok(Err(ApiError::stream_message_exceeds_maximum()));
+            }
+            subjects.push(&taken.subject);
+        }
+        // Whatever else they replace goes once they are committed.
+        let replace = all.iter().all(|taken| taken.rollup.is_some());
+        let appended = if replace { log.append_replacing(&mut batch) } else { log.append(&mut batch, true) };
+        let appended = match appended {
+            Ok(appended) => appended,
+            Err(error @ (AppendError::Limit { .. } | AppendError::Uncounted { .. })) => {
+                return Ok(Err(store_failed(&error)));
+            }
+            Err(error) => return Err(error),
+        };
+        ingest.appended(appended, subjects);
+        let mut replaced = Vec::new();
+        let mut seen: FxHashMap<&[u8], u64> = FxHashMap::default();
+        for ((seq, taken), copy) in (appended.first_seq..).zip(&all).zip(copies) {
+            ingest.last_id.clear();
+            if let Some(id) = taken.id {
+                ingest.dedup.add(id, seq, now_ns);
+                ingest.last_id.extend_from_slice(id);
+            }
+            if self.is_unwanted(&taken.subject) {
+                looked.unwanted.push((seq, seq));
+            } else if let Some((subject, last_seq, republish)) = copy {
+                let last_seq = seen.get(&*taken.subject).copied().unwrap_or(last_seq);
+                let copy = republish.message(&self.name, taken, seq, now_ns, last_seq);
+                looked.republished.push(self.republisher.push(subject, copy));
+            }
+            seen.insert(&taken.subject, seq);
+            if let Some(counter) = &taken.counter {
+                ingest.counters.add(&taken.subject, seq, counter.clone(), log.log().readable_seq());
+            }
+            replaced.extend(taken.rollup.map(|rollup| Replaced::by(seq, &taken.subject, rollup)));
+            if checks.rules.schedules {
+                let ended = ingest.schedules.stored(&taken.subject, &taken.head, seq, now_ns, now_ns);
+                replaced.extend(ended.map(|subject| Replaced { before_seq: seq, subject: Some(subject) }));
+            }
+        }
+        let span = Span { first: appended.first_seq, last: appended.last_seq };
+        looked.take(span, replaced, reply, note);
+        Ok(Ok(()))
+    }
+
+    /// Where a message is published once more, the number of its subject's last one before it, and how.
+    fn copied<'r>(
+        &self,
+        checks: &Checks<'r>,
+        ingest: &Ingest,
+        taken: &Admitted<'_>,
+        now_ns: i64,
+    ) -> Option<(Vec<u8>, u64, &'r Republishing)> {
+        let republish = checks.rules.republish.as_ref()?;
+        let subject = republish.subject(&taken.subject, checks::random(now_ns))?;
+        // Without an answer it is said that there was none: it is stored all the same.
+        Some((subject, checks.last_of(ingest, &taken.subject).unwrap_or(0), republish))
+    }
 }
 
 /// What came of messages that were looked at.
 #[derive(Default)]
-struct Looked {
+pub(super) struct Looked {
     /// Numbers given out, others' between them.
     span: Span,
     /// Numbers that the acknowledgements wait for: also those of messages that others are duplicates of.
@@ -163,25 +242,30 @@ struct Looked {
     replies: Replies,
     refusals: Vec<(Box<[u8]>, ApiError)>,
     rollups: Vec<Rolling>,
+    /// What waits to be published once more.
+    republished: Vec<u64>,
+    /// Who is told that a message waits for the rest of its batch.
+    pub(super) gathered: Vec<Box<[u8]>>,
+    /// Batches that were given up, and why.
+    pub(super) abandoned: Vec<(Box<[u8]>, &'static str)>,
     /// What no consumer wants, as ranges.
     unwanted: Vec<(u64, u64)>,
 }
 
 impl Looked {
-    fn take(&mut self, message: &Incoming, seq: u64, rollup: Option<Rollup>) {
-        self.span.extend(seq, seq);
-        if let Some(rollup) = rollup {
-            let (subject, reply) = (message.subject.clone(), message.reply.clone());
-            self.rollups.push(Rolling { seq, rollup, subject, reply });
-        } else if let Some(reply) = &message.reply {
-            self.waits.extend(seq, seq);
-            self.replies.push(seq, false, reply);
+    fn take(&mut self, span: Span, replaced: Vec<Replaced>, reply: Option<&[u8]>, note: Option<Note>) {
+        self.span.extend(span.first, span.last);
+        if !replaced.is_empty() {
+            self.rollups.push(Rolling { span, replaced, reply: reply.map(Into::into), note });
+        } else if let Some(reply) = reply {
+            self.waits.extend(span.first, span.last);
+            self.replies.push(span.last, note, reply);
         }
     }
 
     fn duplicate(&mut self, message: &Incoming, seq: u64, log: &StreamLog) {
         let Some(reply) = &message.reply else { return };
-        self.replies.push(seq, true, reply);
+        self.replies.push(seq, Some(Note::Duplicate), reply);
         // What can be read is stored.
         if seq > log.log().readable_seq() {
             self.waits = Span {
@@ -191,7 +275,7 @@ impl Looked {
         }
     }
 
-    fn refuse(&mut self, message: &Incoming, error: ApiError) {
+    pub(super) fn refuse(&mut self, message: &Incoming, error: ApiError) {
         if let Some(reply) = &message.reply {
             self.refusals.push((reply.clone(), error));
         }
@@ -201,8 +285,15 @@ impl Looked {
     fn answer(self, server: &Arc<Server>, stream: &Arc<Stream>) {
         let Some(log) = stream.log() else { return };
         let silent = stream.is_silent();
-        if !self.refusals.is_empty() && !silent {
+        for (id, reason) in &self.abandoned {
+            advisories::batch_abandoned(server, &stream.name, id, reason);
+        }
+        let answers_now = !self.refusals.is_empty() || !self.gathered.is_empty();
+        if answers_now && !silent {
             server.send(|sender| {
+                for reply in &self.gathered {
+                    sender.publish(server, reply, None, 0, b"");
+                }
                 for (reply, error) in &self.refusals {
                     sender.publish(server, reply, None, 0, &publish::refusal(stream, error));
                 }
@@ -216,6 +307,13 @@ impl Looked {
                 }
             };
             log.when_committed(self.span, Box::new(forget));
+        }
+        if !self.republished.is_empty() {
+            let (server, stream, again, tickets) = (server.clone(), stream.clone(), log.clone(), self.republished);
+            let republish = move |result: Result<(), _>| {
+                again.release(move || stream.republisher.settle(&server, &tickets, result.is_ok()));
+            };
+            log.when_committed(self.span, Box::new(republish));
         }
         for mut rolling in self.rollups {
             rolling.reply.take_if(|_| silent);

@@ -1,12 +1,19 @@
 //! Messages that replace those before them.
+//!
+//! Such a message is committed first, then what it replaces is removed, then it is acknowledged. A crash in between leaves
+//! what was to go: [`finish`] removes it when the stream is opened again.
 
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use sublog_protocol::headers;
 use sublog_storage::index::{FilterSet, SubjectFilter};
-use sublog_storage::{AppendError, Log, Purge};
+use sublog_storage::{AppendError, Log, Purge, ReadError, Visit};
 
 use super::Stream;
-use crate::jetstream::publish::{self, Replies, store_failed};
+use crate::jetstream::errors::ApiError;
+use crate::jetstream::publish::{self, Note, Replies, store_failed};
 use crate::jetstream::store::Span;
 use crate::server::Server;
 
@@ -19,23 +26,51 @@ pub enum Rollup {
     All,
 }
 
-/// A message that was taken and replaces others.
+/// Messages that go when another one is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Replaced {
+    /// Those before this number ...
+    pub(super) before_seq: u64,
+    /// ... of this subject, or that it selects if it is a filter; `None` for all.
+    pub(super) subject: Option<Box<[u8]>>,
+}
+
+impl Replaced {
+    /// What a message with this number and subject replaces.
+    pub(super) fn by(seq: u64, subject: &[u8], rollup: Rollup) -> Self {
+        Self { before_seq: seq, subject: (rollup == Rollup::Subject).then(|| subject.into()) }
+    }
+}
+
+impl Rollup {
+    /// What a value of the header asks for.
+    #[must_use]
+    pub fn parse(value: &[u8]) -> Option<Self> {
+        [(&b"all"[..], Self::All), (b"sub", Self::Subject)]
+            .into_iter()
+            .find_map(|(text, rollup)| value.eq_ignore_ascii_case(text).then_some(rollup))
+    }
+}
+
+/// How long before the log's last message a removal may have begun that a crash interrupted. They take milliseconds.
+const UNFINISHED_NS: i64 = 10_000_000_000;
+
+/// Messages that were taken and replace others.
 pub(super) struct Rolling {
-    /// Its number.
-    pub(super) seq: u64,
-    /// What it replaces.
-    pub(super) rollup: Rollup,
-    /// Its subject.
-    pub(super) subject: Box<[u8]>,
-    /// Where its acknowledgement goes.
+    /// Their numbers.
+    pub(super) span: Span,
+    /// What they replace.
+    pub(super) replaced: Vec<Replaced>,
+    /// Where the acknowledgement of the last one goes, and what that says besides.
     pub(super) reply: Option<Box<[u8]>>,
+    pub(super) note: Option<Note>,
 }
 
 impl Rolling {
-    /// Once the message is committed, removes what it replaces and then answers. In this order a crash may leave too much,
-    /// never too little.
+    /// Once the messages are committed, removes what they replace and then answers. In this order a crash may leave too
+    /// much, never too little.
     pub(super) fn wait(self, server: &Arc<Server>, stream: &Arc<Stream>) {
-        let Self { seq, rollup, subject, reply } = self;
+        let Self { span, replaced, reply, note } = self;
         let Some(log) = stream.log().cloned() else { return };
         let (server, stream, again) = (server.clone(), stream.clone(), log.clone());
         let work = move |result: Result<(), sublog_storage::LogError>| {
@@ -43,14 +78,14 @@ impl Rolling {
             // Removing may read, and waits for the disk.
             runtime.spawn_blocking(move || {
                 let failed = match result {
-                    Ok(()) => remove_before(again.log(), seq, rollup, &subject).err(),
+                    Ok(()) => replaced.iter().find_map(|replaced| remove(again.log(), replaced).err()),
                     Err(error) => Some(store_failed(&AppendError::Failed(error))),
                 };
                 let Some(reply) = reply else { return };
                 match failed {
                     None => {
                         let mut replies = Replies::default();
-                        replies.push(seq, false, &reply);
+                        replies.push(span.last, note, &reply);
                         publish::acknowledge(&server, &stream, Span::default(), 0, replies);
                     }
                     Some(error) => {
@@ -60,28 +95,111 @@ impl Rolling {
                 }
             });
         };
-        log.when_committed(Span { first: seq, last: seq }, Box::new(work));
+        log.when_committed(span, Box::new(work));
     }
 }
 
-fn remove_before(
-    log: &Log,
-    seq: u64,
-    rollup: Rollup,
-    subject: &[u8],
-) -> Result<(), crate::jetstream::errors::ApiError> {
-    let failed = |error: &dyn std::fmt::Display| {
-        tracing::warn!("A rollup could not remove what it replaces: {error}");
-        crate::jetstream::errors::ApiError::stream_rollup_failed("what the message replaces could not be removed")
-    };
-    let before_seq = Some(seq);
-    let purge = match (rollup, SubjectFilter::parse(subject)) {
-        (Rollup::All, _) => Purge { before_seq, ..Purge::default() },
-        // A subject may look like a filter; then it has nothing to replace.
-        (Rollup::Subject, Ok(filter)) if filter.is_literal() => {
-            Purge { filters: Some(FilterSet::from(filter)), before_seq, keep: 0 }
+/// Does what the last run did not come to: removes what the newest rollups replace.
+pub fn finish(stream: &Stream) {
+    let Some(log) = stream.log().filter(|_| stream.rules().rollup) else { return };
+    let log = log.log();
+    match newest(log) {
+        Ok(rollups) => {
+            for (subject, (seq, rollup)) in rollups {
+                // Why it cannot is in the log; too much is there, nothing is missing.
+                let _ = remove(log, &Replaced::by(seq, &subject, rollup));
+            }
         }
-        (Rollup::Subject, _) => return Ok(()),
+        Err(error) => tracing::error!(stream = &*stream.name, "The newest rollups cannot be read: {error}"),
+    }
+}
+
+/// By subject: the number of its last rollup, and what that replaces.
+type Rollups = BTreeMap<Box<[u8]>, (u64, Rollup)>;
+
+/// The last rollup of each subject, among the newest messages.
+fn newest(log: &Log) -> Result<Rollups, ReadError> {
+    let mut rollups = Rollups::new();
+    let mut reader = log.reader();
+    reader.seek(log.seek_time(log.state().last_ts_ns.saturating_sub(UNFINISHED_NS))?);
+    reader.visit(usize::MAX, &mut |visit| {
+        if let Visit::Record(record) = visit
+            && let Some(rollup) = headers::get(record.headers, b"Nats-Rollup").and_then(Rollup::parse)
+        {
+            // One that replaced everything has done so for all subjects before it.
+            let subject: Box<[u8]> = if rollup == Rollup::All { Box::default() } else { record.subject.into() };
+            rollups.insert(subject, (record.seq, rollup));
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(rollups)
+}
+
+fn remove(log: &Log, replaced: &Replaced) -> Result<(), ApiError> {
+    let before_seq = Some(replaced.before_seq);
+    let purge = match replaced.subject.as_deref().map(SubjectFilter::parse) {
+        None => Purge { before_seq, ..Purge::default() },
+        // A subject that is a filter replaces all that it selects: purging `a.*` of a bucket purges its keys.
+        Some(Ok(filter)) => Purge { filters: Some(FilterSet::from(filter)), before_seq, keep: 0 },
+        Some(Err(_)) => return Ok(()),
     };
-    log.purge_now(purge).map(|_| ()).map_err(|e| failed(&e))
+    log.purge_now(purge).map(|_| ()).map_err(|error| {
+        tracing::warn!("A rollup could not remove what it replaces: {error}");
+        ApiError::stream_rollup_failed("what the message replaces could not be removed")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use sublog_protocol::headers::Builder;
+    use sublog_storage::{LogOptions, RecordBatch};
+
+    use super::*;
+    use crate::jetstream::config::StreamConfig;
+    use crate::jetstream::store::StreamLog;
+
+    fn header(value: &[u8]) -> Vec<u8> {
+        let mut block = Builder::new();
+        block.add(b"Nats-Rollup", value);
+        block.finish()
+    }
+
+    fn left(log: &Log) -> Vec<u64> {
+        let mut left = Vec::new();
+        let visited = log.reader().visit(usize::MAX, &mut |visit| {
+            if let Visit::Record(record) = visit {
+                left.push(record.seq);
+            }
+            ControlFlow::Continue(())
+        });
+        visited.unwrap();
+        left
+    }
+
+    #[test]
+    fn what_a_crash_left_undone_is_done_when_the_stream_is_opened() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let open = StreamLog::open("S", &dir.path().join("S"), LogOptions::default(), None, runtime.handle());
+        let (log, _) = open.unwrap();
+        let stream = Stream::new(1, "S", Ok(log.clone()));
+        // As a server leaves them that is killed between a rollup's commit and the removal.
+        let (sub, all) = (header(b"sub"), header(b"all"));
+        let mut batch = RecordBatch::new();
+        for (subject, head) in [("a", &[][..]), ("b", &[]), ("a", &sub), ("a", &[]), ("c", &[])] {
+            batch.push(1_000, subject.as_bytes(), head, b"x").unwrap();
+        }
+        log.append(&mut batch, false).unwrap();
+        log.log().sync_now().unwrap();
+        finish(&stream);
+        assert_eq!(left(log.log()), [1, 2, 3, 4, 5], "rollups are off");
+        stream.set_rules(&StreamConfig { name: "S".to_owned(), allow_rollup_hdrs: true, ..StreamConfig::default() });
+        finish(&stream);
+        assert_eq!(left(log.log()), [2, 3, 4, 5]);
+        batch.push(1_001, b"d", &all, b"x").unwrap();
+        log.append(&mut batch, false).unwrap();
+        log.log().sync_now().unwrap();
+        finish(&stream);
+        assert_eq!(left(log.log()), [6]);
+    }
 }

@@ -251,6 +251,21 @@ pub struct ConsumerInfo {
     /// Who is pinned.
     #[serde(skip_serializing_if = "absent")]
     pub priority_groups: Vec<PriorityGroupState>,
+    /// What Sublog tells beyond NATS; clients pass over it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sublog: Option<Standing>,
+}
+
+/// How far a consumer is behind, and what holds it up.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Standing {
+    /// Messages that are not settled: still to be delivered, out, or due again.
+    pub lag_messages: u64,
+    /// How long ago the oldest of them was stored, in seconds; 0 if there is none.
+    pub lag_seconds: f64,
+    /// Why nothing is sent though there is something to send.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stalled: Option<&'static str>,
 }
 
 /// A message by a consumer's count and by the stream's.

@@ -255,8 +255,10 @@ impl PauseRequest {
 pub struct ResetRequest {
     /// The next sequence to deliver; 0: what comes after the last ack.
     pub seq: u64,
+    /// Instead of that (beyond NATS): the first message that was stored then or later.
+    pub time: Option<Time>,
 }
-read_fields!(ResetRequest { seq });
+read_fields!(ResetRequest { seq, time });
 
 impl ResetRequest {
     /// Reads a body.

@@ -259,6 +259,7 @@ mod tests {
             pause_remaining: 0,
             ts: at,
             priority_groups: Vec::new(),
+            sublog: None,
         };
         assert_eq!(
             text(Kind::ConsumerReset, Ok(ResetDone { info, reset_seq: 3 })),

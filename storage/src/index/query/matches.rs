@@ -35,6 +35,38 @@ pub enum Found {
     End,
 }
 
+/// What the newest part of the index says of the numbers that a question is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Newest {
+    /// It speaks of numbers from this one on.
+    pub first: u64,
+    /// Those that match and are still there, ascending; `None` if the caller had better look at each record from `first` on.
+    pub numbers: Option<Vec<u64>>,
+}
+
+impl Snapshot<'_> {
+    /// Matching numbers up to `to_seq`, as far as the newest part knows that speaks of any; `None` if there is none.
+    ///
+    /// # Errors
+    /// If the part is damaged.
+    pub fn newest(&self, filters: &FilterSet, to_seq: u64) -> Result<Option<Newest>, PartError> {
+        let Some(layer) = self.layers().rev().find(|layer| layer.range().0 <= to_seq) else { return Ok(None) };
+        let range = layer.range();
+        let (low, high) = (range.0.max(self.live.floor()), range.1.min(to_seq));
+        if low > high {
+            return Ok(None);
+        }
+        let mut found = Newest { first: low, numbers: Some(Vec::new()) };
+        if self.live.removed_count(low, high) > high - low {
+            return Ok(Some(found));
+        }
+        let mut matches = Matches::new(filters.clone(), low, high);
+        let gathered = matches.gather(&layer, low, high)?;
+        found.numbers = gathered.then(|| matches.gathered.iter().filter(|seq| !self.live.is_removed(*seq)).collect());
+        Ok(Some(found))
+    }
+}
+
 /// A cursor over the numbers of matching records. It holds on to no snapshot: numbers that were gathered stay true when
 /// parts are merged or the open segment grows, and whether a record was removed is asked when its number is handed out.
 #[derive(Debug, Clone)]

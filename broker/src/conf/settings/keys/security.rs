@@ -7,7 +7,7 @@ use crate::conf::settings::schema::Kind::{
 use crate::conf::settings::schema::Now::{Honoured, Refused};
 use crate::conf::settings::schema::{Block, Kind, key};
 
-const NO_USERS: &str = "one user with a password, or a token, is all that can be asked for yet";
+const NO_CALLOUT: &str = "no other service is asked about users yet";
 const NO_PROXY: &str = "clients need not come by way of a proxy yet";
 
 /// Who may connect.
@@ -18,9 +18,9 @@ pub static AUTHORIZATION: Block = Block {
         key(&["password", "pass"], Text, Honoured),
         key(&["token"], Text, Honoured),
         key(&["timeout"], Seconds, Honoured),
-        key(&["users"], Blocks(&USER), Refused(NO_USERS)),
-        key(&["default_permissions", "default_permission", "permissions"], Inner(&PERMISSIONS), Refused(NO_USERS)),
-        key(&["auth_callout", "auth_hook"], Inner(&CALLOUT), Refused(NO_USERS)),
+        key(&["users"], Blocks(&USER), Honoured),
+        key(&["default_permissions", "default_permission", "permissions"], Inner(&PERMISSIONS), Honoured),
+        key(&["auth_callout", "auth_hook"], Inner(&CALLOUT), Refused(NO_CALLOUT)),
         key(&["proxy_required"], Bool, Refused(NO_PROXY)),
     ],
 };
@@ -34,7 +34,7 @@ pub static USER: Block = Block {
         key(&["nkey"], Text, Honoured),
         key(&["permissions", "permission", "authorization"], Inner(&PERMISSIONS), Honoured),
         key(&["allowed_connection_types", "connection_types", "clients"], Texts, Honoured),
-        key(&["proxy_required"], Bool, Honoured),
+        key(&["proxy_required"], Bool, Refused(NO_PROXY)),
     ],
 };
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::reading::Style;
 use super::sending::Parcel;
-use super::{Consumer, Core, Event, now};
+use super::{Consumer, Core, Event, burying, now};
 use crate::client::Client;
 use crate::jetstream::consumer::machine::{AckBody, Action, Removal, Stall, Step, World};
 use crate::jetstream::stream::Stream;
@@ -32,7 +32,7 @@ impl Consumer {
     pub(super) fn turn(self: &Arc<Self>, server: &Arc<Server>, stream: &Arc<Stream>) -> Turn {
         let events = std::mem::take(&mut *self.inbox.lock()).events;
         let mut parcel = Parcel::default();
-        let (turn, changed) = {
+        let (turn, changed, dead) = {
             let mut core = self.core.lock();
             core.memory.begin(self.log.log());
             core.look_at_interest(server, self);
@@ -42,13 +42,17 @@ impl Consumer {
                 core.drain(&mut parcel);
             }
             core.look_at_stream(self, stream);
-            let turn = if core.closed { Turn::Over } else { core.work(server, self, &mut parcel) };
+            let mut turn = if core.closed { Turn::Over } else { core.work(server, self, &mut parcel) };
             core.drain(&mut parcel);
+            let dead = core.take_dead(&mut turn);
             core.memory.end(self.log.log());
             core.memory.forget_listeners();
-            (turn, core.machine.take_changed())
+            (turn, core.machine.take_changed(), dead)
         };
         parcel.send(server, stream, self, changed);
+        if !dead.is_empty() {
+            burying::start(server, self, dead);
+        }
         turn
     }
 }
@@ -89,6 +93,11 @@ impl Core {
                 machine.flow_control_response(&subject);
             }
             Event::NotDelivered { stream_seq } => machine.not_delivered(stream_seq),
+            Event::Buried { stream_seqs, all } => {
+                stream_seqs.into_iter().for_each(|seq| machine.buried(seq));
+                drop(world);
+                self.burying.ended(all);
+            }
             Event::Removed { ranges, removal } => {
                 machine.all_gone(&ranges, removal);
                 drop(world);

@@ -164,8 +164,13 @@ impl Eyes<'_> {
         let mut found = Matches::default();
         self.router.matches(subject, &mut found);
         let groups = found.queues.into_iter().flat_map(|(_, members)| members);
-        let clients: Vec<Arc<Client>> =
-            found.plain.into_iter().chain(groups).map(|subscription| subscription.client.clone()).collect();
+        let clients: Vec<Arc<Client>> = found
+            .plain
+            .into_iter()
+            .chain(groups)
+            .filter(|listener| listener.client.access.may_receive(subject, listener.queue.as_deref()))
+            .map(|listener| listener.client.clone())
+            .collect();
         let recorded = self.router.sinks.of(subject).is_some();
         let listeners = Listeners { shard, generation, clients, recorded };
         let answer = of(&listeners);

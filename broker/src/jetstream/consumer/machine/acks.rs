@@ -24,7 +24,11 @@ impl Machine {
             }
             AckBody::Term { reason } => {
                 let out = self.unacked.get(numbers.stream_seq);
-                let answer = self.settle(numbers, now);
+                let answer = if self.config.dead_letters && out.is_some() {
+                    self.terminate(numbers, reason, now)
+                } else {
+                    self.settle(numbers, now)
+                };
                 if let (true, Some(entry)) = (answer, out) {
                     let AckNumbers { stream_seq, consumer_seq, .. } = numbers;
                     let reason = String::from_utf8_lossy(reason).into_owned();
@@ -51,7 +55,7 @@ impl Machine {
     }
 
     /// Takes an ack. Says whether it deserves an answer: also one that came before does.
-    fn settle(&mut self, numbers: AckNumbers, now: Now) -> bool {
+    pub(super) fn settle(&mut self, numbers: AckNumbers, now: Now) -> bool {
         let AckNumbers { stream_seq, consumer_seq, .. } = numbers;
         if self.config.ack == AckPolicy::None || self.is_ahead(stream_seq) {
             return false;
@@ -73,7 +77,9 @@ impl Machine {
             // What lies between the ack and the next message that is out was not acked, it was not selected.
             self.unacked.floor = Position { stream: stream_seq, ..self.unacked.floor };
         }
-        self.unacked.forget_exhausted_to(stream_seq);
+        if !self.config.dead_letters {
+            self.unacked.forget_exhausted_to(stream_seq);
+        }
         self.acked(now);
         true
     }
@@ -85,7 +91,7 @@ impl Machine {
         }
     }
 
-    fn acked(&mut self, now: Now) {
+    pub(super) fn acked(&mut self, now: Now) {
         self.last_ack_ns = Some(now.wall_ns);
         self.changed = true;
         self.no_eligible = false;

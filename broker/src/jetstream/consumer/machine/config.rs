@@ -32,6 +32,8 @@ pub struct MachineConfig {
     /// Report every settled message as [`Action::Settled`](super::Action::Settled): a stream whose retention depends on
     /// acks wants to know.
     pub report_settled: bool,
+    /// Keep messages that are not delivered again until they are [buried](super::Machine::buried).
+    pub dead_letters: bool,
     /// Where the unguessable parts of flow control subjects and pin ids start.
     pub seed: u64,
 }

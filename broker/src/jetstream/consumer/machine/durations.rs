@@ -15,7 +15,7 @@ const UNITS: &[(&str, u64)] = &[
 
 /// Reads `1.5h`, `-300ms`, `2h45m`, `0` as nanoseconds.
 #[must_use]
-pub(super) fn parse(text: &str) -> Option<i64> {
+pub(in crate::jetstream) fn parse(text: &str) -> Option<i64> {
     let (negative, mut rest) = match text.as_bytes().first()? {
         b'-' => (true, text.get(1..)?),
         b'+' => (false, text.get(1..)?),
@@ -60,7 +60,7 @@ fn scaled(number: &str, factor: u64) -> Option<i64> {
 
 /// Writes nanoseconds as `1m30s`, `1.5s`, `100ms`.
 #[must_use]
-pub(super) fn format(ns: u64) -> String {
+pub(in crate::jetstream) fn format(ns: u64) -> String {
     let small = match ns {
         0 => return "0s".to_owned(),
         1..1_000 => Some((1, "ns")),

@@ -59,7 +59,7 @@ impl Machine {
     pub(super) fn due_again(&mut self, stream_seq: u64) {
         let Some(entry) = self.unacked.get(stream_seq) else { return };
         if self.config.max_deliver.is_some_and(|max| entry.deliveries >= max) {
-            self.unacked.exhaust(stream_seq, self.delivered);
+            self.unacked.exhaust(stream_seq, self.delivered, None);
             self.advise(Advisory::MaxDeliveries { stream_seq, deliveries: entry.deliveries });
         } else {
             self.unacked.queue(stream_seq, entry.deliveries);

@@ -26,6 +26,14 @@ pub(super) enum Place {
     Queued { ticket: u64 },
 }
 
+/// A message that is not delivered again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Exhausted {
+    pub deliveries: u64,
+    /// What a client said who ended it before that; not kept over a restart.
+    pub reason: Option<Box<str>>,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Unacked {
@@ -33,8 +41,8 @@ pub(super) struct Unacked {
     due: BTreeSet<(Duration, u64)>,
     queue: BTreeMap<u64, u64>,
     next_ticket: u64,
-    /// Delivered as often as allowed, by stream sequence, with how often that was.
-    exhausted: BTreeMap<u64, u64>,
+    /// Delivered as often as allowed or, where dead letters are kept, terminated; by stream sequence.
+    exhausted: BTreeMap<u64, Exhausted>,
     /// How many entries have more than one delivery.
     redelivered: usize,
     /// Everything up to here is settled. `floor.consumer + 1` is the first entry's.
@@ -59,7 +67,16 @@ impl Unacked {
     }
 
     pub(super) fn exhausted(&self) -> impl Iterator<Item = (u64, u64)> {
-        self.exhausted.iter().map(|(seq, deliveries)| (*seq, *deliveries))
+        self.exhausted.iter().map(|(seq, exhausted)| (*seq, exhausted.deliveries))
+    }
+
+    pub(super) fn exhausted_reason(&self, stream_seq: u64) -> Option<&str> {
+        self.exhausted.get(&stream_seq)?.reason.as_deref()
+    }
+
+    /// Forgets an exhausted message. Whether it was one.
+    pub(super) fn forget_exhausted(&mut self, stream_seq: u64) -> bool {
+        self.exhausted.remove(&stream_seq).is_some()
     }
 
     pub(super) fn is_queued(&self, stream_seq: u64) -> bool {
@@ -84,7 +101,7 @@ impl Unacked {
     }
 
     pub(super) fn insert_exhausted(&mut self, stream_seq: u64, deliveries: u64) {
-        self.exhausted.insert(stream_seq, deliveries);
+        self.exhausted.insert(stream_seq, Exhausted { deliveries, reason: None });
     }
 
     /// Forgets what the indexes say of a message.
@@ -155,10 +172,10 @@ impl Unacked {
         Some(entry)
     }
 
-    /// The message was delivered as often as it may be.
-    pub(super) fn exhaust(&mut self, stream_seq: u64, delivered: Position) {
+    /// The message was delivered as often as it may be, or somebody says that it is not to be delivered again.
+    pub(super) fn exhaust(&mut self, stream_seq: u64, delivered: Position, reason: Option<Box<str>>) {
         if let Some(entry) = self.remove(stream_seq, delivered) {
-            self.exhausted.insert(stream_seq, entry.deliveries);
+            self.exhausted.insert(stream_seq, Exhausted { deliveries: entry.deliveries, reason });
         }
     }
 

@@ -1,0 +1,191 @@
+//! `/subsz`: the subscriptions of all connections, and how publishers find them.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use serde::{Deserialize, Serialize};
+use sublog_protocol::subject;
+
+use super::http::{self, Answer, Asked, Refused};
+use super::{GLOBAL_ACCOUNT, text};
+use crate::client::shown::Listed;
+use crate::clock;
+use crate::router::cache::Facts;
+use crate::server::Server;
+
+/// Subscriptions on a page if nobody says how many.
+const LIMIT: i64 = 1024;
+
+/// What is asked for; the fields are those of a request of the system account.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Options {
+    offset: i64,
+    limit: i64,
+    subscriptions: bool,
+    account: String,
+    test: String,
+}
+
+/// The page.
+#[derive(Debug, Serialize)]
+pub(super) struct Subsz {
+    server_id: String,
+    now: String,
+    #[serde(flatten)]
+    stats: Stats,
+    total: usize,
+    offset: i64,
+    limit: i64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    subscriptions_list: Vec<Subscription>,
+}
+
+/// How publishers find subscriptions: each connection has a cache of the subjects it publishes on.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Stats {
+    num_subscriptions: u64,
+    /// Subjects in all caches.
+    num_cache: u64,
+    num_inserts: u64,
+    num_removes: u64,
+    /// Look-ups: one a message of a client.
+    num_matches: u64,
+    /// How many of those were answered by a cache: 0 to 1.
+    cache_hit_rate: f64,
+    /// Subscriptions and queue groups that get one message, of the subjects in caches.
+    max_fanout: u64,
+    avg_fanout: f64,
+}
+
+/// One subscription.
+#[derive(Debug, Serialize)]
+pub(super) struct Subscription {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    account: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    account_tag: &'static str,
+    subject: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    qgroup: String,
+    sid: String,
+    msgs: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    max: u64,
+    cid: u64,
+}
+
+fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
+impl Subscription {
+    /// As it is shown among those of its connection.
+    pub(super) fn of_connection(listed: &Listed) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self {
+            account: "",
+            account_tag: "",
+            subject: text(&listed.subject),
+            qgroup: listed.queue.as_deref().map(text).unwrap_or_default(),
+            sid: text(&listed.sid),
+            msgs: listed.msgs,
+            max: listed.max,
+            cid: listed.cid,
+        }
+    }
+
+    /// As it is shown among those of its account.
+    pub(super) fn of_account(listed: &Listed) -> Self {
+        Self { account: GLOBAL_ACCOUNT, account_tag: GLOBAL_ACCOUNT, ..Self::of_connection(listed) }
+    }
+}
+
+/// The subscriptions of those connections that `of` picks, replays among them, in no order.
+pub(super) fn listed(server: &Server, of: impl Fn(u64) -> bool) -> Vec<Listed> {
+    let subscriptions = server.router.subscriptions();
+    let picked = subscriptions.iter().filter(|subscription| of(subscription.client.id));
+    let mut all: Vec<Listed> = picked.map(|subscription| Listed::of(subscription)).collect();
+    if server.stats.replays.load(Ordering::Relaxed) > 0 {
+        let clients = server.clients();
+        all.extend(clients.iter().filter(|client| of(client.id)).flat_map(|client| Listed::replays(client)));
+    }
+    all
+}
+
+pub(super) fn answer(server: &Arc<Server>, asked: &Asked) -> Result<Answer, Refused> {
+    let options = Options {
+        subscriptions: asked.switch("subs")?,
+        offset: asked.int("offset")?,
+        limit: asked.int("limit")?,
+        test: asked.text("test").to_owned(),
+        account: asked.text("acc").to_owned(),
+    };
+    page(server, &options).map(|page| Answer::json(&page))
+}
+
+/// The page as it is now.
+///
+/// # Errors
+/// The subject to test is none.
+pub(super) fn page(server: &Server, options: &Options) -> Result<Subsz, Refused> {
+    let test = Some(options.test.as_str()).filter(|test| !test.is_empty());
+    if let Some(test) = test
+        && !subject::is_valid_literal(test.as_bytes())
+    {
+        return Err(Refused(format!("invalid test subject, must be valid publish subject: {test}")));
+    }
+    let limit = Some(options.limit).filter(|limit| *limit > 0).unwrap_or(LIMIT);
+    let offset = options.offset.max(0);
+    let is_ours = matches!(options.account.as_str(), "" | GLOBAL_ACCOUNT);
+    let mut found = Vec::new();
+    if options.subscriptions && is_ours {
+        found = listed(server, |_| true);
+        if let Some(test) = test {
+            found.retain(|listed| subject::matches(&listed.subject, test.as_bytes()));
+        }
+        // So that pages follow each other.
+        found.sort_unstable_by(|a, b| (a.cid, a.sid.len(), &a.sid).cmp(&(b.cid, b.sid.len(), &b.sid)));
+    }
+    let shown = found.get(http::page(found.len(), offset, limit)).unwrap_or_default();
+    Ok(Subsz {
+        server_id: server.id.clone(),
+        now: text::time(clock::wall()),
+        stats: if is_ours { stats(server) } else { Stats::default() },
+        total: found.len(),
+        offset,
+        limit,
+        subscriptions_list: shown.iter().map(Subscription::of_account).collect(),
+    })
+}
+
+/// How publishers find subscriptions.
+pub(super) fn stats(server: &Server) -> Stats {
+    let mut all = Facts::default();
+    for client in server.clients() {
+        let facts = *client.cache.lock();
+        all.subjects += facts.subjects;
+        all.width += facts.width;
+        all.widest = all.widest.max(facts.widest);
+        all.misses += facts.misses;
+    }
+    let lookups = server.stats.in_msgs.load(Ordering::Relaxed);
+    let misses = (all.misses + server.stats.misses_closed.load(Ordering::Relaxed)).min(lookups);
+    let (num_inserts, num_removes) = server.router.changes();
+    Stats {
+        num_subscriptions: num_inserts.saturating_sub(num_removes),
+        num_cache: all.subjects,
+        num_inserts,
+        num_removes,
+        num_matches: lookups,
+        cache_hit_rate: ratio(lookups - misses, lookups),
+        max_fanout: all.widest,
+        avg_fanout: ratio(all.width, all.subjects),
+    }
+}
+
+/// A quotient, 0 of nothing.
+#[expect(clippy::cast_precision_loss, reason = "it is looked at, not counted with")]
+fn ratio(part: u64, of: u64) -> f64 {
+    if of == 0 { 0.0 } else { part as f64 / of as f64 }
+}

@@ -1,0 +1,122 @@
+//! What clients ask of the server itself: `$SYS.REQ.USER.INFO`, who they are and what they may do.
+
+use std::sync::atomic::Ordering;
+
+use serde::Serialize;
+
+use super::{NATS_VERSION, Server};
+use crate::auth::permissions::{Permissions, Responses, Rule, Rules};
+use crate::auth::users::GLOBAL_ACCOUNT;
+use crate::client::Client;
+use crate::{clock, rfc3339};
+
+/// The subject of that request.
+pub const USER_INFO: &[u8] = b"$SYS.REQ.USER.INFO";
+
+#[derive(Serialize)]
+struct Answer<'a, T> {
+    server: About<'a>,
+    data: T,
+}
+
+/// The server, in every answer.
+#[derive(Serialize)]
+struct About<'a> {
+    name: &'a str,
+    host: &'a str,
+    id: &'a str,
+    ver: &'a str,
+    jetstream: bool,
+    flags: u64,
+    seq: u64,
+    time: String,
+}
+
+#[derive(Serialize)]
+struct UserInfo {
+    user: String,
+    account: String,
+    account_name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    permissions: Option<Shown>,
+}
+
+#[derive(Serialize)]
+struct Shown {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    publish: Option<Lists>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subscribe: Option<Lists>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    responses: Option<ShownResponses>,
+}
+
+#[derive(Serialize)]
+struct Lists {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    allow: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    deny: Vec<String>,
+}
+
+/// -1 is no bound.
+#[derive(Serialize)]
+struct ShownResponses {
+    max: i64,
+    ttl: i64,
+}
+
+/// Answers [`USER_INFO`].
+#[must_use]
+pub fn user_info(server: &Server, client: &Client) -> Vec<u8> {
+    let grant = client.access.grant();
+    let account = grant.user.as_ref().map_or(GLOBAL_ACCOUNT, |user| &user.account).to_owned();
+    let permissions = grant.user.as_ref().and_then(|user| user.permissions.as_deref()).map(shown);
+    let user = grant.name.unwrap_or_default();
+    answer(server, UserInfo { user, account_name: account.clone(), account, permissions })
+}
+
+fn answer<T: Serialize>(server: &Server, data: T) -> Vec<u8> {
+    let about = About {
+        name: server.name(),
+        host: &server.options.host,
+        id: &server.id,
+        ver: NATS_VERSION,
+        jetstream: true,
+        flags: 0,
+        seq: server.sys_answers.fetch_add(1, Ordering::Relaxed) + 1,
+        time: rfc3339::format(clock::unix_ns()),
+    };
+    // Plain structs of text and numbers: that does not fail.
+    serde_json::to_vec(&Answer { server: about, data }).unwrap_or_default()
+}
+
+fn shown(permissions: &Permissions) -> Shown {
+    let responses = |found: Responses| ShownResponses {
+        max: found.max.map_or(-1, |max| i64::try_from(max).unwrap_or(i64::MAX)),
+        ttl: found.expires.map_or(-1, |span| i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)),
+    };
+    Shown {
+        publish: lists(&permissions.publish),
+        subscribe: lists(&permissions.subscribe),
+        responses: permissions.responses.map(responses),
+    }
+}
+
+fn lists(rules: &Rules) -> Option<Lists> {
+    let texts = |rules: &[Rule]| {
+        let mut texts: Vec<String> = rules.iter().map(text).collect();
+        texts.sort_unstable();
+        texts
+    };
+    let lists = Lists { allow: rules.allow.as_deref().map(texts).unwrap_or_default(), deny: texts(&rules.deny) };
+    (!rules.is_open()).then_some(lists)
+}
+
+fn text(rule: &Rule) -> String {
+    let part = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    match &rule.queue {
+        Some(queue) => format!("{} {}", part(&rule.subject), part(queue)),
+        None => part(&rule.subject),
+    }
+}
