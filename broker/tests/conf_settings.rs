@@ -312,9 +312,9 @@ fn users_are_taken_over() {
     assert!(permissions.may_subscribe(b"d.x", None) && !permissions.may_subscribe(b"x", None));
     let signs = users.get("UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4").unwrap();
     assert!(signs.standard_connections && signs.proof == Proof::Nkey && users.sign());
-    assert_eq!(users.without_credentials().map(|user| user.name.as_str()), Some("a"));
+    assert_eq!(users.without_credentials(false).map(|user| user.name.as_str()), Some("a"));
     // A list that lets nobody in is not a server for everybody.
-    assert!(served("authorization { users: [] }", "").server.auth.asks());
+    assert!(served("authorization { users: [] }", "").server.auth.asks(false));
     for (text, message) in [
         ("authorization { users: [ {user: a} ] }\nno_auth_user: b", "2:15: no_auth_user: there is no user \"b\""),
         ("no_auth_user: b", "1:15: no_auth_user: there is no user \"b\""),
