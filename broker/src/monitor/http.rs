@@ -175,7 +175,11 @@ mod tests {
                 for limit in edges {
                     let page = page(len, offset, limit);
                     assert!(page.start <= page.end && page.end <= len, "{len} {offset} {limit}: {page:?}");
-                    assert_eq!(page.end == page.start, offset >= len as i64 || limit <= 0, "{len} {offset} {limit}");
+                    assert_eq!(
+                        page.end == page.start,
+                        offset.max(0) >= len as i64 || limit <= 0,
+                        "{len} {offset} {limit}"
+                    );
                 }
             }
         }

@@ -1,3 +1,5 @@
+//! Every way to say who one is, right and wrong.
+
 use super::*;
 
 fn user(name: &str, proof: Proof) -> User {

@@ -276,8 +276,8 @@ fn sync_interval(all: &[Honoured<'_>], draft: &mut Draft) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conf::Node;
     use crate::conf::settings::{Block, Kind, Now, keys};
+    use crate::conf::{Map, Node};
 
     /// A value that the kind takes, and that no bound refuses.
     fn sample(kind: &Kind) -> Value {
@@ -287,6 +287,7 @@ mod tests {
             Kind::Size => Value::Int(1 << 20),
             Kind::Duration | Kind::Seconds => Value::Str("30s".to_owned()),
             Kind::Address => Value::Str("localhost:10".to_owned()),
+            Kind::TextMap => Value::Map(Map::default()),
             Kind::Word(words) => Value::Str(words[0].to_owned()),
             Kind::OneOf(kinds) => sample(kinds.iter().find(|kind| !matches!(kind, Kind::Bool)).unwrap()),
             _ => Value::Str("always".to_owned()),
