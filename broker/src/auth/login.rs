@@ -251,7 +251,8 @@ mod base64 {
                 bits = bits << 6 | value(*byte)?;
             }
             bits <<= 6 * (4 - chunk.len());
-            out.extend(bits.to_be_bytes().iter().skip(1).take(chunk.len() * 3 / 4));
+            let bytes = [16, 8, 0].map(|shift| u8::try_from(bits >> shift & 0xff).unwrap_or_default());
+            out.extend(bytes.into_iter().take(chunk.len() * 3 / 4));
         }
         Some(out)
     }

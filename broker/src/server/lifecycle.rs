@@ -156,12 +156,7 @@ async fn serve(
     let monitor = monitor::start(&server).await?;
     let mut notices =
         Notices::write(&server.options, address, monitor, server.websocket.as_ref().map(|port| port.address), None)?;
-    tracing::info!("Listening for client connections on {}:{}", server.options.host, address.port());
-    tell_websocket(&server);
-    if server.tls().is_some() {
-        tracing::info!("TLS required for client connections");
-    }
-    tracing::info!("Server is ready");
+    tell_ports(&server);
     announce(log, &banner(&BannerFacts { options: &server.options, listen: address, monitor, recovered }));
 
     let ticker = tokio::spawn(ticker::run(server.clone()));
@@ -195,6 +190,15 @@ async fn serve(
     drop(notices);
     tracing::info!("Server Exiting..");
     Ok(())
+}
+
+fn tell_ports(server: &Server) {
+    tracing::info!("Listening for client connections on {}:{}", server.options.host, server.address.port());
+    tell_websocket(server);
+    if server.tls().is_some() {
+        tracing::info!("TLS required for client connections");
+    }
+    tracing::info!("Server is ready");
 }
 
 /// Takes the data directory, what is kept of small things in it, and the server's identity.

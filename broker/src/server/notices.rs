@@ -47,9 +47,9 @@ impl Notices {
                 "nats": [format!("{}://{address}", if tls { "tls" } else { "nats" })],
                 "monitoring": monitoring,
             });
-            if let (Some(address), Some(port)) = (websocket, &options.websocket) {
+            if let (Some(address), Some(port), Some(ports)) = (websocket, &options.websocket, ports.as_object_mut()) {
                 let scheme = if port.tls.is_some() { "wss" } else { "ws" };
-                ports["websocket"] = serde_json::json!([format!("{scheme}://{address}")]);
+                ports.insert("websocket".to_owned(), serde_json::json!([format!("{scheme}://{address}")]));
             }
             self.file(dir.join(format!("{}_{pid}.ports", program())), &ports.to_string())?;
         }
