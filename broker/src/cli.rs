@@ -75,6 +75,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn server(args: &[OsString]) -> ExitCode {
     let serve = match serve::parse(args) {
         Ok(serve::Request::Help) => return print(&help()),
+        Ok(serve::Request::HelpTls) => return print(&crate::tls::help()),
         Ok(serve::Request::Version) => return print(&version()),
         Ok(serve::Request::Signal(signalled)) => {
             return signalled.send().map_or_else(|error| complain(&error), |()| ExitCode::SUCCESS);

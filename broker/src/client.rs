@@ -7,11 +7,14 @@
 //! Locks: `acks` may be held while `out` is taken, never the other way round.
 
 pub mod acks;
+mod begin;
 pub mod connection;
 mod desks;
 mod fanout;
+mod finish;
 pub mod handshake;
 mod input;
+pub mod layers;
 mod operations;
 pub mod outbound;
 pub mod sender;
@@ -30,6 +33,8 @@ use crate::auth::access::Access;
 use crate::clock;
 use crate::replay::Replay;
 use crate::router::cache::Facts;
+use crate::tls::handshake::Secured;
+use crate::websocket::{Visitor, WebSocket};
 use outbound::Outbound;
 
 /// Why a connection ended, in the words that the monitoring endpoints use.
@@ -55,10 +60,11 @@ pub enum CloseReason {
     ServerShutdown,
     HeaderViolation,
     NoRespondersRequiresHeaders,
+    TlsHandshake,
 }
 
 impl CloseReason {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::Open,
         Self::ClientClosed,
         Self::AuthenticationTimeout,
@@ -77,6 +83,7 @@ impl CloseReason {
         Self::ServerShutdown,
         Self::HeaderViolation,
         Self::NoRespondersRequiresHeaders,
+        Self::TlsHandshake,
     ];
 
     /// The text.
@@ -101,6 +108,7 @@ impl CloseReason {
             Self::ServerShutdown => "Server Shutdown",
             Self::HeaderViolation => "Message Header Violation",
             Self::NoRespondersRequiresHeaders => "No Responders Requires Headers",
+            Self::TlsHandshake => "TLS Handshake Failure",
         }
     }
 
@@ -167,6 +175,16 @@ pub struct Client {
     pub last_activity_ms: AtomicU64,
     /// `clock::ticks_ms` when it connected.
     pub start_ms: u64,
+    /// The same when it could begin to speak: after its handshake, if it has one.
+    pub speaks_from_ms: AtomicU64,
+    /// It is just encrypting its connection, and can be told nothing.
+    pub in_handshake: AtomicBool,
+    /// How its connection is encrypted, if it is.
+    pub secured: OnceLock<Secured>,
+    /// The port for WebSockets, if it came by way of that.
+    pub websocket: Option<Arc<WebSocket>>,
+    /// What its upgrade said of it.
+    pub visitor: OnceLock<Visitor>,
     /// The server reads nothing from it, because the log has no room: it cannot be heard.
     pub held_back: AtomicBool,
     /// Pings it has not answered.
@@ -194,7 +212,13 @@ pub struct Client {
 impl Client {
     /// A connection that has just been accepted.
     #[must_use]
-    pub fn new(id: u64, remote: SocketAddr, io: tokio::net::tcp::OwnedWriteHalf, max_pending: usize) -> Self {
+    pub fn new(
+        id: u64,
+        remote: SocketAddr,
+        io: tokio::net::tcp::OwnedWriteHalf,
+        max_pending: usize,
+        websocket: Option<Arc<WebSocket>>,
+    ) -> Self {
         let start_ms = clock::ticks_ms();
         Self {
             id,
@@ -211,6 +235,11 @@ impl Client {
             ready: AtomicBool::new(false),
             last_activity_ms: AtomicU64::new(start_ms),
             start_ms,
+            speaks_from_ms: AtomicU64::new(start_ms),
+            in_handshake: AtomicBool::new(false),
+            secured: OnceLock::new(),
+            websocket,
+            visitor: OnceLock::new(),
             held_back: AtomicBool::new(false),
             pings_out: AtomicU64::new(0),
             ping_sent_ms: AtomicU64::new(0),
@@ -224,6 +253,12 @@ impl Client {
             closing: Notify::new(),
             nudge: Notify::new(),
         }
+    }
+
+    /// Where it comes from, as what stands before the server says.
+    #[must_use]
+    pub fn ip(&self) -> std::net::IpAddr {
+        self.visitor.get().and_then(|visitor| visitor.forwarded).unwrap_or(self.remote.ip())
     }
 
     /// Asks the connection to end. The first reason given is the one that counts.

@@ -1,5 +1,7 @@
 //! What a server is told before it starts: plain values, already checked, from whatever front end read them.
 
+mod tls;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,6 +12,8 @@ use sublog_storage::{ScrubOptions, SyncMode};
 
 use crate::auth::users::Users;
 use crate::limits;
+pub use crate::websocket::WebSocketOptions;
+pub use tls::{HandshakeFirst, Pair, TlsOptions};
 
 /// Everything a server needs to know. [`Default`] is the server that `sublog` without arguments starts.
 #[derive(Debug, Clone)]
@@ -26,6 +30,8 @@ pub struct ServerOptions {
     pub monitor_port: Option<u16>,
     /// Address of the monitoring endpoints, where it is another one than that for clients.
     pub monitor_host: Option<String>,
+    /// Monitoring is encrypted, as clients are.
+    pub monitor_tls: bool,
     /// What stands before the paths of the monitoring endpoints, however its slashes were written.
     pub monitor_base_path: String,
     /// Ended connections that the monitoring endpoints remember.
@@ -36,6 +42,12 @@ pub struct ServerOptions {
     pub metadata: BTreeMap<String, String>,
     /// Who may connect.
     pub auth: Auth,
+    /// How client connections are encrypted; `None` leaves them plain.
+    pub tls: Option<TlsOptions>,
+    /// Clients that do not encrypt are served as well.
+    pub allow_non_tls: bool,
+    /// A port for WebSockets, if wanted.
+    pub websocket: Option<WebSocketOptions>,
     /// Written with the process id once the server listens, removed when it ends.
     pub pid_file: Option<PathBuf>,
     /// Directory for the ports file.
@@ -88,13 +100,13 @@ pub enum Auth {
 }
 
 impl Auth {
-    /// Whether a client has to say who it is before it may do anything.
+    /// Whether a client of this kind of connection has to say who it is before it may do anything.
     #[must_use]
-    pub fn asks(&self) -> bool {
+    pub fn asks(&self, websocket: bool) -> bool {
         match self {
             Self::None => false,
             Self::UserPassword { .. } | Self::Token(_) => true,
-            Self::Users(users) => users.without_credentials().is_none(),
+            Self::Users(users) => users.without_credentials(websocket).is_none(),
         }
     }
 
@@ -177,11 +189,15 @@ impl Default for ServerOptions {
             store_dir: PathBuf::from("sublog-data"),
             monitor_port: None,
             monitor_host: None,
+            monitor_tls: false,
             monitor_base_path: String::new(),
             closed_connections: limits::CLOSED_CONNECTIONS,
             tags: Vec::new(),
             metadata: BTreeMap::new(),
             auth: Auth::None,
+            tls: None,
+            allow_non_tls: false,
+            websocket: None,
             pid_file: None,
             ports_file_dir: None,
             trace: false,

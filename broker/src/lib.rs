@@ -19,3 +19,5 @@ pub mod replay;
 pub mod rfc3339;
 pub mod router;
 pub mod server;
+pub mod tls;
+pub mod websocket;

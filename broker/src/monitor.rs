@@ -19,6 +19,7 @@ mod jsz;
 mod leafz;
 mod pages;
 mod routez;
+mod secure;
 mod streamz;
 mod subsz;
 mod text;
@@ -62,9 +63,16 @@ pub async fn start(server: &Arc<Server>) -> Result<Option<SocketAddr>, ServeErro
     let address = listener.local_addr().map_err(failed)?;
     server.monitor.address.get_or_init(|| address);
     let routes = pages::router(server);
-    tracing::info!("Starting http monitor on {address}");
+    let serving = if server.options.monitor_tls {
+        tracing::info!("Starting https monitor on {address}");
+        let listener = secure::SecureListener::new(server, listener).map_err(failed)?;
+        tokio::spawn(axum::serve(listener, routes).into_future())
+    } else {
+        tracing::info!("Starting http monitor on {address}");
+        tokio::spawn(axum::serve(listener, routes).into_future())
+    };
     tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, routes).await {
+        if let Ok(Err(error)) = serving.await {
             tracing::error!("The monitoring endpoints ended: {error}");
         }
     });

@@ -32,10 +32,13 @@ use crate::client::Client;
 use crate::client::sender::Senders;
 use crate::client::shown::{Listed, Shown};
 use crate::clock;
-use crate::config::{Auth, ServerOptions};
+use crate::config::{Auth, HandshakeFirst, ServerOptions};
 use crate::jetstream::{self, JetStream};
 use crate::monitor::Monitor;
 use crate::router::Router;
+use crate::tls::Tls;
+use crate::tls::handshake::Shaker;
+use crate::websocket::WebSocket;
 
 /// First bytes of the subjects that the server itself answers.
 pub const API_PREFIX: &[u8] = b"$SUBLOG.";
@@ -67,6 +70,9 @@ pub struct ServerStats {
     pub slow_consumers: AtomicU64,
     pub stale_connections: AtomicU64,
     pub stalls: AtomicU64,
+    /// Encrypted connections, and those of them that went on with an earlier session.
+    pub handshakes: AtomicU64,
+    pub resumed: AtomicU64,
     pub total_connections: AtomicU64,
     pub replays: AtomicI64,
     /// Messages of clients that are gone, so that totals never go back.
@@ -103,6 +109,12 @@ pub struct Server {
     pub stats: ServerStats,
     /// Where replays run.
     pub replay_runtime: tokio::runtime::Handle,
+    /// Where handshakes run.
+    pub shaker: Shaker,
+    /// How client connections are encrypted, if they are.
+    tls: RwLock<Option<Arc<Tls>>>,
+    /// The port for WebSockets, if there is one.
+    pub websocket: Option<Arc<WebSocket>>,
     /// Public key that names the server.
     pub id: String,
     /// When it started.
@@ -127,6 +139,26 @@ impl Server {
     #[must_use]
     pub fn current(&self) -> Arc<ServerOptions> {
         self.current.read().clone()
+    }
+
+    /// How client connections that begin now are encrypted, if they are.
+    #[must_use]
+    pub fn tls(&self) -> Option<Arc<Tls>> {
+        self.tls.read().clone()
+    }
+
+    /// Whether the certificate of this client decides which user it is.
+    #[must_use]
+    pub fn maps_certificates(&self, client: &Client) -> bool {
+        let tls = client.websocket.as_ref().map_or_else(|| self.tls(), |port| port.tls());
+        tls.is_some_and(|tls| tls.options.verify_and_map)
+    }
+
+    /// Whether clients that do not encrypt are served as well, though they could: unless all have to begin with that.
+    #[must_use]
+    pub fn tls_is_optional(&self) -> bool {
+        let always_first = self.tls().is_some_and(|tls| tls.options.first == HandshakeFirst::Yes);
+        self.current().allow_non_tls && !always_first
     }
 
     /// A connection id.
@@ -183,25 +215,33 @@ impl Server {
     #[must_use]
     pub fn info(&self, client: &Client) -> ServerInfo {
         let current = self.current();
+        let (tls, optional, address) = match &client.websocket {
+            None => (self.tls(), self.tls_is_optional(), self.address),
+            Some(port) => (port.tls(), false, port.address),
+        };
+        let host = client.websocket.as_ref().and_then(|port| port.options.host.as_ref());
         ServerInfo {
             server_id: self.id.clone(),
             server_name: self.name().to_owned(),
             version: NATS_VERSION.to_owned(),
             proto: 1,
-            host: self.options.host.clone(),
-            port: self.address.port(),
+            host: host.unwrap_or(&self.options.host).clone(),
+            port: address.port(),
             headers: true,
             jetstream: true,
             api_lvl: jetstream::API_LEVEL.cast_signed(),
-            auth_required: current.auth.asks(),
+            auth_required: current.auth.asks(client.websocket.is_some()),
             nonce: if client.ready.load(Ordering::Relaxed) {
                 String::new()
             } else {
                 client.nonce.get().cloned().unwrap_or_default()
             },
             max_payload: i64::try_from(current.limits.max_payload).unwrap_or(i64::MAX),
+            tls_required: tls.is_some() && !optional,
+            tls_available: tls.is_some() && optional,
+            tls_verify: tls.is_some_and(|tls| tls.options.verify),
             client_id: client.id,
-            client_ip: client.remote.ip().to_string(),
+            client_ip: client.ip().to_string(),
             ldm: self.lame_duck.load(Ordering::Relaxed),
             sublog: Some(VERSION.to_owned()),
             ..ServerInfo::default()

@@ -143,9 +143,8 @@ fn help_and_version_in_every_form() {
 
 #[test]
 fn what_would_be_ignored_is_refused() {
-    let flags = "-ms --https_port --client_advertise --max_traced_msg_len --tls --tlscert --tlskey --tlsverify --tlscacert \
-                 --help_tls --routes --cluster --cluster_listen --cluster_name --cluster_advertise --no_advertise \
-                 --connect_retries --profile";
+    let flags = "--client_advertise --max_traced_msg_len --routes --cluster --cluster_listen --cluster_name \
+                 --cluster_advertise --no_advertise --connect_retries --profile";
     for flag in flags.split_whitespace() {
         for line in [flag.to_owned(), format!("{flag}=x"), format!("-D {flag} x")] {
             let text = refused(&line);

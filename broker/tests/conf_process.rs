@@ -179,8 +179,8 @@ fn what_cannot_change_is_refused_whole() {
     for (text, part) in [
         ("max_payload: 2000,, port", ":1:19: expected a key, found ','"),
         (
-            "max_payload: 2000, server_name: one, max_pending: 1MiB, tls { cert_file: a, key_file: b }",
-            ":1:57: tls is not supported",
+            "max_payload: 2000, server_name: one, max_pending: 1MiB, tls { cert_file: '/nonexistent/a', key_file: b }",
+            "cannot read /nonexistent/a",
         ),
         (
             "max_payload: 2000, server_name: one, max_pending: 1MiB, pid_file: '/nonexistent/pid'",

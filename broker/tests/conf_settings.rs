@@ -203,9 +203,9 @@ fn what_would_be_unsafe_without_effect_is_refused() {
     for text in [
         "authorization { auth_callout { issuer: a } }",
         "authorization { users: [ { user: a, password: b, proxy_required: true } ] }",
-        "tls { cert_file: a, key_file: b }",
+        "tls { cert_file: a, key_file: b, ocsp_peer: true }",
         "accounts { A { users: [ { user: a } ] } }",
-        "https_port: 1",
+        "ocsp { mode: always }",
         "proxy_protocol: true",
         "mappings { a: b }",
         "resolver: MEMORY",
@@ -227,7 +227,7 @@ fn what_is_safe_without_effect_is_warned_of() {
     for (text, name) in [
         ("cluster { port: 6222, routes: ['nats://a:6222'] }", "cluster has no effect: "),
         ("leafnodes { listen: '127.0.0.1:-1' }", "leafnodes has no effect: "),
-        ("websocket { port: -1, no_tls: true }", "websocket has no effect: "),
+        ("mqtt { port: -1 }", "mqtt has no effect: "),
         ("jetstream: enabled", "jetstream: streams and consumers are served whatever it says"),
         ("max_traced_msg_len: 10", "max_traced_msg_len has no effect: "),
         ("ping_interval: 10", "a bare number is read as seconds"),
@@ -312,9 +312,9 @@ fn users_are_taken_over() {
     assert!(permissions.may_subscribe(b"d.x", None) && !permissions.may_subscribe(b"x", None));
     let signs = users.get("UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4").unwrap();
     assert!(signs.standard_connections && signs.proof == Proof::Nkey && users.sign());
-    assert_eq!(users.without_credentials().map(|user| user.name.as_str()), Some("a"));
+    assert_eq!(users.without_credentials(false).map(|user| user.name.as_str()), Some("a"));
     // A list that lets nobody in is not a server for everybody.
-    assert!(served("authorization { users: [] }", "").server.auth.asks());
+    assert!(served("authorization { users: [] }", "").server.auth.asks(false));
     for (text, message) in [
         ("authorization { users: [ {user: a} ] }\nno_auth_user: b", "2:15: no_auth_user: there is no user \"b\""),
         ("no_auth_user: b", "1:15: no_auth_user: there is no user \"b\""),
@@ -344,6 +344,15 @@ fn users_and_encryption_are_checked() {
         ("tls { verify: true }", "1:1: tls needs cert_file and key_file"),
         ("tls { cert_file: a, key_file: b, min_version: 1.1 }", "1:47: min_version: expected \"1.2\" or \"1.3\""),
         ("tls { cert_file: a, key_file: b, handshake_first: perhaps }", "1:51: handshake_first: expected "),
+        (
+            "tls { certs: [ { cert_file: a, key_file: b } ], cert_file: a, key_file: b }",
+            "1:7: certs cannot be combined",
+        ),
+        ("tls { cert_file: a, key_file: b, cipher_suites: [] }", "1:49: cipher_suites cannot be empty"),
+        ("tls { cert_file: a, key_file: b, verify_cert_and_check_known_urls: true }", "1:34: verify_cert_and_check"),
+        ("websocket { port: 80 }", "1:1: websocket needs a tls block with cert_file and key_file, or no_tls: true"),
+        ("websocket { port: 80, no_tls: true, origins: 'x' }", "1:46: allowed_origins: \"x\" is no URL"),
+        ("websocket { port: 80, no_tls: true, headers { Host: x } }", "1:47: headers: \"Host\" is said by the server"),
         ("accounts { A { imports: [ { stream { account: B, subject: x } } ] } }", "1:27: there is no account \"B\""),
         ("accounts { A { user: x } }", "1:16: expected a key of an account, found \"user\" (did you mean users?)"),
     ] {

@@ -13,14 +13,12 @@ pub(crate) use self::admit::Flights;
 pub use self::removal::RemovalWaiter;
 use self::removal::Settling;
 use crate::batch::RecordBatch;
-use crate::clock;
 use crate::committer::pool::CommitPool;
 use crate::committer::{self, Committer};
 use crate::disk::Disk;
 use crate::error::{AppendError, LogError, OpenError, Operation, ReadError};
 use crate::expiry::Expiry;
 use crate::maintain::Rewritings;
-use crate::open;
 use crate::options::LogOptions;
 use crate::owner::Tenure;
 use crate::queue::{Park, Queue, Waiting};
@@ -34,7 +32,7 @@ use crate::subjects::Subjects;
 use crate::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Condvar, Mutex, MutexGuard, RwLock, mpsc};
-use crate::watch;
+use crate::{clock, open, watch};
 
 /// Runs once when a record is acknowledged, or cannot be.
 pub type Waiter = Box<dyn FnOnce(Result<(), LogError>) + Send>;

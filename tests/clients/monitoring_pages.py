@@ -72,8 +72,6 @@ DIFFERENCES = [
     ("varz.go", "left out", NO_GO),
     ("varz.git_commit", "left out", "the version names a release"),
     ("varz.feature_flags*", "left out", "switches of nats-server's own development"),
-    ("varz.https_port", "left out", "no encryption yet"),
-    ("varz.tls_timeout", "left out", "no encryption yet"),
     ("*.system_account", "left out", "no accounts yet"),
     ("varz.subscriptions", "value", INTERNAL),
     ("subsz.num_*", "value", INTERNAL),

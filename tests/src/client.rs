@@ -1,13 +1,17 @@
 //! A client that shows every byte the server sends, decoded, and sends whatever bytes a test wants.
 
+mod seen;
+
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::ErrorKind;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use sublog_protocol::decode::{ServerOp, ServerStep, decode_server};
-use sublog_protocol::{encode, headers};
+use sublog_protocol::encode;
+
+pub use seen::{Message, Seen};
 
 use crate::clock::{self, PATIENCE};
 
@@ -18,84 +22,22 @@ pub const CONNECT_OLD: &str = r#"{"verbose":false,"pedantic":false}"#;
 
 const READ_BYTES: usize = 256 * 1024;
 
-/// A delivery.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
-    /// Subject it was published to.
-    pub subject: String,
-    /// Subscription it came for.
-    pub sid: String,
-    /// Reply subject.
-    pub reply: Option<String>,
-    /// The header block, if it came as HMSG.
-    pub headers: Option<Vec<u8>>,
-    /// What was published.
-    pub payload: Vec<u8>,
+/// What carries a client's bytes: a socket, or something over one.
+pub trait Carrier: std::io::Read + std::io::Write + std::fmt::Debug + Send {
+    /// The socket below.
+    fn socket(&self) -> &TcpStream;
 }
 
-impl Message {
-    /// The payload as text.
-    ///
-    /// # Panics
-    /// It is not text.
-    #[must_use]
-    pub fn text(&self) -> &str {
-        std::str::from_utf8(&self.payload).expect("a payload of text")
+impl Carrier for TcpStream {
+    fn socket(&self) -> &TcpStream {
+        self
     }
-
-    /// The value of a header.
-    ///
-    /// # Panics
-    /// The value is not text.
-    #[must_use]
-    pub fn header(&self, key: &str) -> Option<String> {
-        let value = headers::get(self.headers.as_deref()?, key.as_bytes())?;
-        Some(String::from_utf8(value.to_vec()).expect("a header of text"))
-    }
-
-    /// The status code in the header block.
-    ///
-    /// # Panics
-    /// The block is malformed.
-    #[must_use]
-    pub fn status(&self) -> Option<u16> {
-        headers::Headers::parse(self.headers.as_deref()?).expect("a well-formed header block").status()
-    }
-
-    /// The sequence that a replay put on it.
-    ///
-    /// # Panics
-    /// It has none.
-    #[must_use]
-    pub fn sequence(&self) -> u64 {
-        let text = self.header("Nats-Sequence").unwrap_or_else(|| panic!("no Nats-Sequence in {self:?}"));
-        text.parse().expect("a decimal sequence")
-    }
-}
-
-/// What came from the server.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Seen {
-    /// INFO.
-    Info(Value),
-    /// MSG or HMSG.
-    Message(Message),
-    /// `+OK`.
-    Ok,
-    /// `-ERR`, the text without quotes.
-    Err(String),
-    /// PING.
-    Ping,
-    /// PONG.
-    Pong,
-    /// The server closed the connection.
-    Closed,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub struct RawClient {
-    stream: TcpStream,
+    stream: Box<dyn Carrier>,
     buffer: Vec<u8>,
     taken: usize,
     /// Read ahead while something else was waited for.
@@ -125,20 +67,26 @@ impl RawClient {
         let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        let mut client = Self {
-            stream,
-            buffer: Vec::new(),
-            taken: 0,
-            aside: VecDeque::new(),
-            info: Value::Null,
-            answers_pings: true,
-            closed: false,
-        };
+        Self::over(Box::new(stream))
+    }
+
+    /// Reads INFO from what is connected already.
+    ///
+    /// # Errors
+    /// The connection ended before INFO.
+    pub fn over(stream: Box<dyn Carrier>) -> std::io::Result<Self> {
+        let mut client = Self::speaking(stream, Value::Null);
         match client.receive(PATIENCE)? {
             Some(Seen::Info(info)) => client.info = info,
             other => return Err(std::io::Error::other(format!("{other:?} instead of INFO"))),
         }
         Ok(client)
+    }
+
+    /// A client that has read INFO already.
+    #[must_use]
+    pub fn speaking(stream: Box<dyn Carrier>, info: Value) -> Self {
+        Self { stream, buffer: Vec::new(), taken: 0, aside: VecDeque::new(), info, answers_pings: true, closed: false }
     }
 
     /// CONNECT and PING in one write; waits for the PONG. For clients with `protocol` 1 also for the INFO after it.
@@ -181,7 +129,8 @@ impl RawClient {
     /// # Errors
     /// It is gone.
     pub fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.stream.write_all(bytes)
+        self.stream.write_all(bytes)?;
+        self.stream.flush()
     }
 
     /// PUB.
@@ -265,7 +214,7 @@ impl RawClient {
         if left.is_zero() {
             return Ok(false);
         }
-        self.stream.set_read_timeout(Some(left))?;
+        self.stream.socket().set_read_timeout(Some(left))?;
         let before = self.buffer.len();
         self.buffer.resize(before + READ_BYTES, 0);
         let read = self.stream.read(&mut self.buffer[before..]);
@@ -384,7 +333,7 @@ impl RawClient {
     /// # Panics
     /// The connection is gone.
     pub fn finish_sending(&mut self) {
-        self.stream.shutdown(Shutdown::Write).expect("the socket is open");
+        self.stream.socket().shutdown(Shutdown::Write).expect("the socket is open");
     }
 
     /// The address of this end.
@@ -393,6 +342,6 @@ impl RawClient {
     /// The connection is gone.
     #[must_use]
     pub fn local_address(&self) -> SocketAddr {
-        self.stream.local_addr().expect("the socket is open")
+        self.stream.socket().local_addr().expect("the socket is open")
     }
 }

@@ -1,6 +1,6 @@
 //! The monitoring endpoints, asked the plain way.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use serde_json::Value;
@@ -13,8 +13,17 @@ use crate::clock::PATIENCE;
 /// There is no answer.
 #[must_use]
 pub fn get(address: SocketAddr, path: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).expect("the monitoring port takes connections");
+    let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("the monitoring port takes connections");
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    get_over(stream, address, path)
+}
+
+/// As [`get`], over what is connected already.
+///
+/// # Panics
+/// There is no answer.
+#[must_use]
+pub fn get_over(mut stream: impl Read + Write, address: SocketAddr, path: &str) -> (u16, String) {
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = Vec::new();

@@ -10,6 +10,7 @@ use subtle::ConstantTimeEq;
 
 use super::users::{Proof, Secret, User, Users};
 use crate::config::Auth;
+use crate::tls::x509::Certificate;
 
 /// What a client said to prove who it is. Kept, since a reload may want to be convinced again.
 #[derive(Clone, Default)]
@@ -21,8 +22,10 @@ pub struct Credentials {
     signature: Option<String>,
     /// What it had to sign.
     nonce: Option<String>,
-    /// The user that its certificate names, where certificates do.
+    /// Where certificates name users: the one that its certificate names, empty for none.
     certified: Option<String>,
+    /// It came by way of the port for WebSockets.
+    websocket: bool,
 }
 
 impl fmt::Debug for Credentials {
@@ -48,6 +51,7 @@ impl Credentials {
             signature: options.sig.clone(),
             nonce: nonce.map(str::to_owned),
             certified: None,
+            websocket: false,
         }
     }
 
@@ -55,6 +59,24 @@ impl Credentials {
     #[must_use]
     pub fn certified(self, user: impl Into<String>) -> Self {
         Self { certified: Some(user.into()), ..self }
+    }
+
+    /// As of a client that came by way of the port for WebSockets, or did not.
+    #[must_use]
+    pub fn over_websocket(self, websocket: bool) -> Self {
+        Self { websocket, ..self }
+    }
+
+    /// As of a client whose certificate decides who it is, or does not. A client that signs is known by its key.
+    #[must_use]
+    pub fn with_certificate(self, auth: &Auth, maps: bool, certificate: Option<&Certificate>) -> Self {
+        let Auth::Users(users) = auth else { return Self { certified: None, ..self } };
+        if !maps || said(&self.nkey).is_some() {
+            return Self { certified: None, ..self };
+        }
+        let names: Vec<&str> = users.of_certificates(self.websocket).map(|user| user.name.as_str()).collect();
+        let user = certificate.and_then(|certificate| certificate.user(&names)).unwrap_or_default().to_owned();
+        self.certified(user)
     }
 
     fn is_nothing(&self) -> bool {
@@ -143,18 +165,20 @@ pub fn verdict(auth: &Auth, given: &Credentials) -> Verdict {
 fn of_users(users: &Users, given: &Credentials) -> Verdict {
     if let Some(certified) = &given.certified {
         // What else the client says does not count.
-        return users.of_certificate(certified).map_or(Verdict::Refused, |user| Verdict::Granted(Grant::of(user)));
+        return users
+            .of_certificate(certified, given.websocket)
+            .map_or(Verdict::Refused, |user| Verdict::Granted(Grant::of(user)));
     }
     if given.is_nothing() {
-        let user = users.without_credentials();
+        let user = users.without_credentials(given.websocket);
         return user.map_or(Verdict::Refused, |user| Verdict::Granted(Grant::of(user)));
     }
     let (nkey, name) = (said(&given.nkey), said(&given.user));
-    let Some(user) = nkey.or(name).and_then(|name| users.get(name)).filter(|user| user.standard_connections) else {
+    let Some(user) = nkey.or(name).and_then(|name| users.get(name)).filter(|user| user.may_use(given.websocket)) else {
         return Verdict::Refused;
     };
     let grant = Grant::of(user);
-    let open = users.without_credentials().is_some_and(|open| open.name == user.name);
+    let open = users.without_credentials(given.websocket).is_some_and(|open| open.name == user.name);
     match &user.proof {
         Proof::Nkey if nkey.is_some() && (open || is_signed(&user.name, given)) => Verdict::Granted(grant),
         Proof::Password(secret) if nkey.is_none() => with_password(secret, given, grant),
@@ -227,7 +251,8 @@ mod base64 {
                 bits = bits << 6 | value(*byte)?;
             }
             bits <<= 6 * (4 - chunk.len());
-            out.extend(bits.to_be_bytes().iter().skip(1).take(chunk.len() * 3 / 4));
+            let bytes = [16, 8, 0].map(|shift| u8::try_from(bits >> shift & 0xff).unwrap_or_default());
+            out.extend(bytes.into_iter().take(chunk.len() * 3 / 4));
         }
         Some(out)
     }

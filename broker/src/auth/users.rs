@@ -70,10 +70,20 @@ pub struct User {
     pub proof: Proof,
     /// What it may do; `None` is everything.
     pub permissions: Option<Arc<Permissions>>,
-    /// Whether it may use plain connections, and not only those of kinds that this server does not have.
+    /// Whether it may come by way of the clients' port.
     pub standard_connections: bool,
+    /// Whether it may come by way of the port for WebSockets.
+    pub websocket_connections: bool,
     /// Its account.
     pub account: Arc<str>,
+}
+
+impl User {
+    /// Whether it may use connections of a kind.
+    #[must_use]
+    pub fn may_use(&self, websocket: bool) -> bool {
+        if websocket { self.websocket_connections } else { self.standard_connections }
+    }
 }
 
 /// All users.
@@ -92,6 +102,10 @@ impl fmt::Debug for Users {
     }
 }
 
+fn is_certified(user: &User, websocket: bool) -> bool {
+    !user.name.is_empty() && user.proof != Proof::Nkey && user.may_use(websocket)
+}
+
 impl Users {
     /// Of users, each name once. `no_auth_user` is one of them.
     #[must_use]
@@ -106,17 +120,22 @@ impl Users {
         self.by_name.get(name)
     }
 
-    /// The user that a certificate names, by `name` as it stands in the certificate. A public key is no such name, and a
-    /// user that may not use plain connections is not found.
+    /// The users that a certificate may name. A public key is no such name, and a user that may not use this kind of
+    /// connection is none of them.
+    pub fn of_certificates(&self, websocket: bool) -> impl Iterator<Item = &Arc<User>> {
+        self.iter().filter(move |user| is_certified(user, websocket))
+    }
+
+    /// The user that a certificate names, which is one of [`of_certificates`](Self::of_certificates).
     #[must_use]
-    pub fn of_certificate(&self, name: &str) -> Option<&Arc<User>> {
-        self.get(name).filter(|user| user.proof != Proof::Nkey && user.standard_connections)
+    pub fn of_certificate(&self, name: &str, websocket: bool) -> Option<&Arc<User>> {
+        self.get(name).filter(|user| is_certified(user, websocket))
     }
 
     /// Who clients are that do not say who they are. A user that may not use their kind of connection is nobody.
     #[must_use]
-    pub fn without_credentials(&self) -> Option<&Arc<User>> {
-        self.get(self.no_auth_user.as_deref()?).filter(|user| user.standard_connections)
+    pub fn without_credentials(&self, websocket: bool) -> Option<&Arc<User>> {
+        self.get(self.no_auth_user.as_deref()?).filter(|user| user.may_use(websocket))
     }
 
     /// Whether certificates name users.

@@ -44,9 +44,11 @@ pub fn banner(facts: &BannerFacts<'_>) -> String {
     let mut line = |label: &str, text: &str| {
         out.push_str(&format!("  {label:<10}{text}\n"));
     };
-    line("clients", &format!("nats://{}", reachable(facts.listen)));
+    let scheme = if options.tls.is_some() { "tls" } else { "nats" };
+    line("clients", &format!("{scheme}://{}", reachable(facts.listen)));
     if let Some(monitor) = facts.monitor {
-        line("monitor", &format!("http://{}", reachable(monitor)));
+        let scheme = if options.monitor_tls { "https" } else { "http" };
+        line("monitor", &format!("{scheme}://{}", reachable(monitor)));
     }
     let recording = options.capture.enabled;
     if recording {

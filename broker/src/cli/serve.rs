@@ -5,15 +5,17 @@
 //! server that is open, unencrypted or alone when its operator believes otherwise.
 
 mod file;
+mod finish;
 mod read;
 mod request;
+mod tls;
 mod users;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
+use finish::finish;
 use read::{DAY, SECOND, bytes, count, server_name, span, sync_mode, unless_off};
 
 pub use request::{Checked, Request, Serve};
@@ -23,7 +25,7 @@ use super::signal::Signalled;
 use super::unsupported::UNSUPPORTED;
 use super::values::{self, Port};
 use crate::auth::users::Users;
-use crate::config::{Auth, ServerOptions};
+use crate::config::ServerOptions;
 use crate::logging::{LogFormat, LogOptions, Syslog};
 
 /// The largest message that may be configured: NATS's upper bound, for which a log segment always has room.
@@ -36,9 +38,12 @@ struct Draft {
     user: Option<String>,
     password: Option<String>,
     token: Option<String>,
+    auth_timeout_given: bool,
+    tls: tls::Flags,
     /// The users of a file.
     users: Option<Users>,
     help: bool,
+    help_tls: bool,
     version: bool,
     config: Option<PathBuf>,
     check: bool,
@@ -64,6 +69,9 @@ pub fn parse(args: &[OsString]) -> Result<Request, UsageError> {
     }
     if draft.help {
         return Ok(Request::Help);
+    }
+    if draft.help_tls {
+        return Ok(Request::HelpTls);
     }
     if draft.version {
         return Ok(Request::Version);
@@ -110,43 +118,11 @@ pub fn flags_help() -> String {
     flags::help(FLAGS)
 }
 
-/// Checks what only several flags together can get wrong.
-fn finish(mut draft: Draft) -> Result<Serve, UsageError> {
-    let refuse =
-        |flag: &str, reason: &str| Err(UsageError::BadValue { flag: flag.to_owned(), reason: reason.to_owned() });
-    if draft.users.is_some() && (draft.user.is_some() || draft.password.is_some() || draft.token.is_some()) {
-        return refuse("--user", "the configuration has a list of users, which excludes --user, --pass and --auth");
-    }
-    draft.server.auth = match (draft.user, draft.password, draft.token) {
-        (None, None, None) => draft.users.map_or(Auth::None, |users| Auth::Users(Arc::new(users))),
-        (Some(user), Some(password), None) => Auth::UserPassword { user, password },
-        (None, None, Some(token)) => Auth::Token(token),
-        (_, _, Some(_)) => return refuse("--auth", "a token excludes --user and --pass"),
-        (Some(_), None, None) => return refuse("--user", "needs --pass"),
-        (None, Some(_), None) => return refuse("--pass", "needs --user"),
-    };
-    let limits = &draft.server.limits;
-    if limits.max_payload > limits.max_pending {
-        return refuse("--max_payload", "must not be more than --max_pending");
-    }
-    if limits.max_control_line > limits.max_pending {
-        return refuse("--max_control_line", "must not be more than --max_pending");
-    }
-    if draft.server.lame_duck_grace >= draft.server.lame_duck_duration {
-        return refuse("--lame_duck_grace_period", "must be shorter than --lame_duck_duration");
-    }
-    if draft.server.monitor_port.is_some_and(|port| port != 0 && port == draft.server.port) {
-        return refuse("-m", "the clients' port is the same");
-    }
-    draft.log.trace = draft.server.trace;
-    let (config, digest, places, warnings) = (None, String::new(), Vec::new(), Vec::new());
-    Ok(Serve { server: draft.server, log: draft.log, config, digest, places, warnings })
-}
-
 const HEAD_SERVER: &str = "Server";
 const HEAD_RECORD: &str = "Recording";
 const HEAD_LOG: &str = "Logging";
 const HEAD_AUTH: &str = "Authorization";
+const HEAD_TLS: &str = "Encryption";
 const HEAD_LIMITS: &str = "Limits";
 const HEAD_CONFIG: &str = "Configuration";
 const HEAD_COMMON: &str = "Common";
@@ -187,14 +163,11 @@ const FLAGS: &[Flag<Draft>] = &[
         ["m", "http_port"],
         Some("port"),
         "Port for monitoring over HTTP; -1 takes a free one, 0 is none (default 0).",
-        |d, v| {
-            d.server.monitor_port = match values::port(v.text()?)? {
-                Port::Free => Some(0),
-                Port::Default => None,
-                Port::Number(port) => Some(port),
-            }
-        }
+        |d, v| { tls::monitor(d, v, false)? }
     ),
+    flag!(HEAD_SERVER, ["ms", "https_port"], Some("port"), "Port for monitoring over HTTPS, instead of -m.", |d, v| {
+        tls::monitor(d, v, true)?
+    }),
     flag!(HEAD_SERVER, ["P", "pid"], Some("file"), "File to write the process id to.", |d, v| {
         d.server.pid_file = Some(v.path()?)
     }),
@@ -322,6 +295,20 @@ const FLAGS: &[Flag<Draft>] = &[
     }),
     flag!(HEAD_AUTH, ["auth"], Some("token"), "Token that clients must present.", |d, v| {
         d.token = Some(v.word()?.to_owned())
+    }),
+    flag!(HEAD_TLS, ["tls"], None, "Encrypt client connections; needs --tlscert and --tlskey.", |d, v| {
+        d.tls.on = Some(values::switch(v.text()?)?)
+    }),
+    flag!(HEAD_TLS, ["tlscert"], Some("file"), "Certificate of the server, and those up to its authority.", |d, v| {
+        d.tls.cert = Some(v.path()?)
+    }),
+    flag!(HEAD_TLS, ["tlskey"], Some("file"), "Its private key.", |d, v| d.tls.key = Some(v.path()?)),
+    flag!(HEAD_TLS, ["tlsverify"], None, "Clients must show a certificate of an authority in --tlscacert.", |d, v| {
+        d.tls.verify = Some(values::switch(v.text()?)?)
+    }),
+    flag!(HEAD_TLS, ["tlscacert"], Some("file"), "Authorities of the clients.", |d, v| d.tls.ca = Some(v.path()?)),
+    flag!(HEAD_TLS, ["help_tls"], None, "Print what can be chosen in the tls block of a configuration.", |d, v| {
+        d.help_tls = values::switch(v.text()?)?
     }),
     flag!(
         HEAD_LIMITS,

@@ -5,10 +5,8 @@ use super::flags::Unsupported;
 /// Every flag of nats-server that [`super::serve`] does not honour. An entry moves out of here when the
 /// feature arrives.
 pub(crate) const UNSUPPORTED: &[Unsupported] = &[
-    Unsupported { names: &["ms", "https_port"], reason: "monitoring is plain HTTP (-m)" },
     Unsupported { names: &["client_advertise"], reason: "no cluster to advertise to" },
     Unsupported { names: &["max_traced_msg_len"], reason: "payloads are not traced" },
-    Unsupported { names: &["tls", "tlscert", "tlskey", "tlsverify", "tlscacert", "help_tls"], reason: "no TLS" },
     Unsupported {
         names: &[
             "routes",

@@ -7,25 +7,24 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use sublog_protocol::decode::{self, Limits, Step, decode_client};
 use sublog_protocol::encode;
 use sublog_protocol::error::ServerError;
 use sublog_protocol::info::ConnectOptions;
-use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedReadHalf;
 
 use super::acks::{self, Answer};
+use super::begin::{Begun, begin};
 use super::desks::Desks;
 use super::fanout::Fanout;
+use super::finish::finish;
 use super::handshake::Waiting;
-use super::input::reserve;
+use super::input::{Input, reserve};
 use super::outbound::Kind;
 use super::subscriptions::Subscriptions;
 use super::{Client, CloseReason, operations};
-use crate::auth::login;
 use crate::auth::permissions::Permissions;
 use crate::clock;
 use crate::limits::{
@@ -34,9 +33,7 @@ use crate::limits::{
 };
 use crate::router::batches::Entered;
 use crate::server::Server;
-
-/// How long last words may take to reach a client that is being closed.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+use crate::websocket::WebSocket;
 
 /// What only the connection's own task touches.
 pub(super) struct Connection {
@@ -82,13 +79,17 @@ pub(super) struct Connection {
 }
 
 /// Serves one accepted socket to its end.
-pub async fn serve(server: Arc<Server>, stream: TcpStream, remote: SocketAddr) {
+pub async fn serve(server: Arc<Server>, stream: TcpStream, remote: SocketAddr, websocket: Option<Arc<WebSocket>>) {
     // Without it small answers wait for the peer's delayed acknowledgement; a failure costs only time.
     let _ = stream.set_nodelay(true);
     let (mut reader, writer) = stream.into_split();
     let id = server.next_cid();
-    let client = Arc::new(Client::new(id, remote, writer, server.options.limits.max_pending));
+    let client = Arc::new(Client::new(id, remote, writer, server.options.limits.max_pending, websocket));
     if !server.enter(&client) {
+        if client.websocket.is_some() {
+            // It could not be told before it has said that it wants frames.
+            return;
+        }
         let mut out = Vec::new();
         encode::info(&mut out, &server.info(&client));
         encode::err(&mut out, &ServerError::MaxConnections);
@@ -96,25 +97,27 @@ pub async fn serve(server: Arc<Server>, stream: TcpStream, remote: SocketAddr) {
         client.send(&mut out, Kind::Control);
         client.close(CloseReason::MaximumConnections);
         server.remember(&client, Vec::new());
-        finish(&server, &client, &mut reader).await;
+        finish(&server, &client, Some(&mut reader)).await;
         return;
     }
     tracing::debug!(client = %client, "Client connection created");
-    client.out.ready().await;
-    if server.current().auth.needs_nonce() {
-        match login::nonce() {
-            Ok(nonce) => drop(client.nonce.set(nonce)),
-            // Nobody who signs gets in then.
-            Err(error) => tracing::error!(client = %client, "No random numbers for a nonce: {error}"),
+    let begun = tokio::select! {
+        begun = begin(&server, &client, reader) => begun,
+        () = client.closed() => Begun::Over(None),
+    };
+    let mut input = match begun {
+        Begun::Ready(input) => input,
+        Begun::Over(mut reader) => {
+            client.out.abandon();
+            server.remember(&client, Vec::new());
+            finish(&server, &client, reader.as_mut()).await;
+            server.leave(&client);
+            return;
         }
-    }
-    let mut info = Vec::new();
-    encode::info(&mut info, &server.info(&client));
-    client.send(&mut info, Kind::Control);
-
+    };
     let mut connection = Connection::new(server.clone(), client.clone());
     let reason = tokio::select! {
-        reason = connection.read_loop(&mut reader) => reason,
+        reason = connection.read_loop(&mut input) => reason,
         reason = client.out.write_loop() => reason,
         () = client.closed() => client.close_reason(),
     };
@@ -122,30 +125,8 @@ pub async fn serve(server: Arc<Server>, stream: TcpStream, remote: SocketAddr) {
     server.remember(&client, connection.subscriptions.listed(&client));
     connection.subscriptions.end_all(&server, &client);
     drop(connection);
-    finish(&server, &client, &mut reader).await;
+    finish(&server, &client, Some(input.socket())).await;
     server.leave(&client);
-}
-
-/// Says the last words, if there are any and somebody may hear them, and lets go of the socket.
-async fn finish(server: &Server, client: &Client, reader: &mut OwnedReadHalf) {
-    let reason = client.close_reason();
-    let broken = matches!(reason, CloseReason::WriteError | CloseReason::ReadError) || reason.is_slow_consumer();
-    if reason.is_slow_consumer() {
-        server.stats.slow_consumers.fetch_add(1, Ordering::Relaxed);
-        tracing::info!(client = %client, "{}: {} bytes pending", reason.as_str(), client.out.pending());
-    }
-    if !broken {
-        client.out.flush(LAST_WORDS).await;
-        client.out.shutdown_socket();
-        if reason != CloseReason::ClientClosed {
-            // Closing with unread bytes resets the connection, and the reset may overtake the last words.
-            let mut sink = [0_u8; 4096];
-            let linger = async { while matches!(reader.read(&mut sink).await, Ok(n) if n > 0) {} };
-            let _ = tokio::time::timeout(LAST_WORDS, linger).await;
-        }
-    }
-    client.out.shut();
-    tracing::debug!(client = %client, "Client connection closed: {}", reason.as_str());
 }
 
 impl Connection {
@@ -206,7 +187,7 @@ impl Connection {
     }
 
     /// Reads until the client or a violation ends it.
-    async fn read_loop(&mut self, reader: &mut OwnedReadHalf) -> CloseReason {
+    async fn read_loop(&mut self, reader: &mut Input) -> CloseReason {
         let mut buffer: Vec<u8> = Vec::new();
         let mut want = READ_BUFFER_IDLE_BYTES;
         let mut at_least = 0;

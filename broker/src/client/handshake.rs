@@ -10,6 +10,8 @@ use super::connection::Connection;
 use super::{Client, CloseReason};
 use crate::auth::login::{Check, Credentials, Grant, Verdict, verdict};
 use crate::config::{Auth, ServerOptions};
+use crate::server::Server;
+use crate::tls::x509::Certificate;
 
 /// A refused CONNECT: what to say, and why the connection ends.
 struct Refused(ServerError, CloseReason);
@@ -53,6 +55,15 @@ fn let_in(client: &Client, options: &ConnectOptions, credentials: Credentials, g
     client.ready.store(true, Ordering::Release);
 }
 
+/// What a client said, together with how it came and what its certificate says under `auth`.
+#[must_use]
+pub fn certified(server: &Server, auth: &Auth, client: &Client, given: Credentials) -> Credentials {
+    let maps = matches!(auth, Auth::Users(_)) && server.maps_certificates(client);
+    let leaf = client.secured.get().filter(|_| maps).and_then(|secured| secured.peer.first());
+    let certificate = leaf.and_then(|leaf| Certificate::parse(leaf));
+    given.over_websocket(client.websocket.is_some()).with_certificate(auth, maps, certificate.as_ref())
+}
+
 impl Connection {
     /// After CONNECT: lets the client in, or has its password checked when the batch is over.
     ///
@@ -64,7 +75,7 @@ impl Connection {
         }
         loop {
             let current = self.server.current();
-            let credentials = Credentials::of(&self.options, self.client.nonce.get().map(String::as_str));
+            let credentials = self.credentials(&current);
             match verdict(&current.auth, &credentials) {
                 Verdict::Granted(grant) => let_in(&self.client, &self.options, credentials, grant),
                 Verdict::Refused => return Err(self.turn_away(&UNAUTHORIZED)),
@@ -91,7 +102,7 @@ impl Connection {
             if !self.server.passwords.fits(&check.hash, &check.password).await {
                 return Err(self.turn_away(&UNAUTHORIZED));
             }
-            let credentials = Credentials::of(&self.options, self.client.nonce.get().map(String::as_str));
+            let credentials = self.credentials(&options);
             let_in(&self.client, &self.options, credentials, check.grant);
             if Arc::ptr_eq(&options, &self.server.current()) {
                 self.logged_in();
@@ -102,14 +113,25 @@ impl Connection {
         Ok(())
     }
 
+    /// What proves who the client is, under these options.
+    fn credentials(&self, current: &ServerOptions) -> Credentials {
+        let given = Credentials::of(&self.options, self.client.nonce.get().map(String::as_str));
+        certified(&self.server, &current.auth, &self.client, given)
+    }
+
     /// Before any CONNECT: whether the client may go on, as the user that clients are who do not say who they are.
     pub(super) fn enter_without_connect(&mut self) -> bool {
         loop {
             let current = self.server.current();
             let Auth::Users(users) = &current.auth else { return false };
-            let Some(user) = users.without_credentials() else { return false };
+            if self.server.maps_certificates(&self.client) {
+                // It says who it is by CONNECT, whatever that says.
+                return false;
+            }
+            let websocket = self.client.websocket.is_some();
+            let Some(user) = users.without_credentials(websocket) else { return false };
             let grant = Grant { name: Some(user.name.clone()), user: Some(user.clone()) };
-            self.client.access.set(grant, Some(Credentials::default()));
+            self.client.access.set(grant, Some(Credentials::default().over_websocket(websocket)));
             self.client.ready.store(true, Ordering::Release);
             if Arc::ptr_eq(&current, &self.server.current()) {
                 break;

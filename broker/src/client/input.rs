@@ -5,17 +5,65 @@ use tokio::io::AsyncReadExt;
 use tokio::net::tcp::OwnedReadHalf;
 
 use super::connection::Connection;
+use super::layers::Opener;
 use super::{CloseReason, acks};
 use crate::limits::{IDLE_KEEP_BYTES, OVERTAKING_PING_FIRST, OVERTAKING_PING_QUIET, READ_BUFFER_BYTES};
 
+/// Where a connection's bytes come from.
+pub(super) enum Input {
+    /// A socket.
+    Plain(OwnedReadHalf),
+    /// A socket with layers before it.
+    Layered(Box<Opener>),
+}
+
+impl Input {
+    async fn read_buf(&mut self, buffer: &mut Vec<u8>) -> std::io::Result<usize> {
+        match self {
+            Self::Plain(reader) => reader.read_buf(buffer).await,
+            Self::Layered(opener) => opener.read_buf(buffer).await,
+        }
+    }
+
+    async fn readable(&mut self) -> std::io::Result<()> {
+        match self {
+            Self::Plain(reader) => reader.readable().await,
+            Self::Layered(opener) => opener.readable().await,
+        }
+    }
+
+    /// The socket itself.
+    pub(super) fn socket(&mut self) -> &mut OwnedReadHalf {
+        match self {
+            Self::Plain(reader) => reader,
+            Self::Layered(opener) => opener.socket(),
+        }
+    }
+
+    /// Whether the layers have something to say since this was last asked.
+    fn must_speak(&mut self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Layered(opener) => std::mem::take(&mut opener.must_speak),
+        }
+    }
+}
+
 impl Connection {
+    /// As [`read_more`](Self::read_more); layers that have something to say of what came say it.
+    pub(super) async fn read(&mut self, reader: &mut Input, buffer: &mut Vec<u8>) -> Option<std::io::Result<usize>> {
+        let read = self.read_more(reader, buffer).await;
+        if reader.must_speak()
+            && let Err(reason) = self.client.out.nudge()
+        {
+            self.client.close(reason);
+        }
+        read
+    }
+
     /// Reads more. `None` when that is to be tried again: nothing followed an answer that was held for it, or the
     /// connection was idle and gave its buffers back.
-    pub(super) async fn read(
-        &mut self,
-        reader: &mut OwnedReadHalf,
-        buffer: &mut Vec<u8>,
-    ) -> Option<std::io::Result<usize>> {
+    async fn read_more(&mut self, reader: &mut Input, buffer: &mut Vec<u8>) -> Option<std::io::Result<usize>> {
         if !self.held.is_empty() {
             let quiet = if !self.desks.has_unflushed() { OVERTAKING_PING_FIRST } else { OVERTAKING_PING_QUIET };
             let read = tokio::time::timeout(quiet, reader.read_buf(buffer)).await.ok();

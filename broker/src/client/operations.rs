@@ -86,6 +86,9 @@ impl Connection {
             // As nats-server does: no words for what is not JSON.
             return Err(CloseReason::ProtocolViolation);
         }
+        if let Some(visitor) = self.client.visitor.get() {
+            visitor.complete(&mut self.options);
+        }
         let status = memchr::memmem::find(json, b"sublog_replay_status").is_some()
             && serde_json::from_slice::<OurOptions>(json).is_ok_and(|ours| ours.sublog_replay_status);
         self.client.replay_status.store(status, Ordering::Relaxed);

@@ -5,7 +5,9 @@
 //! drains with vectored writes as the socket becomes writable. The lock guards the queue and is never held during a
 //! system call.
 
+mod end;
 mod queue;
+mod sealed;
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, IoSlice};
@@ -20,7 +22,7 @@ use tokio::sync::Notify;
 use super::CloseReason;
 use crate::clock;
 use crate::limits::WRITE_CHUNKS_MAX;
-use queue::{Chunk, Queue, Written, owned};
+use queue::{Chunk, Io, Queue, Written, owned};
 pub use queue::{Drained, Kind};
 
 /// How often a publisher, after its own write, goes on writing what others queued meanwhile.
@@ -47,7 +49,10 @@ impl Outbound {
     #[must_use]
     pub fn new(io: OwnedWriteHalf, max_pending: usize) -> Self {
         Self {
-            queue: Mutex::new(Queue { io: Some(Arc::new(io)), ..Queue::default() }),
+            queue: Mutex::new(Queue {
+                io: Some(Arc::new(Io { socket: Arc::new(io), layers: None })),
+                ..Queue::default()
+            }),
             max_pending,
             bounded: AtomicUsize::new(0),
             replay: AtomicUsize::new(0),
@@ -97,10 +102,17 @@ impl Outbound {
                 self.publish_counts(&queue);
                 return Ok(());
             }
+            if io.layers.is_some() {
+                self.mark_if_first(&queue, kind);
+                queue.push(buf, kind);
+                self.publish_counts(&queue);
+                drop(queue);
+                return self.drain_own();
+            }
             queue.writing = true;
             io
         };
-        let written = self.write_now(&io, buf);
+        let written = self.write_now(&io.socket, buf);
         let mut queue = self.queue.lock();
         queue.writing = false;
         if queue.closed {
@@ -121,7 +133,7 @@ impl Outbound {
             let bytes = if written == 0 { owned(buf) } else { Bytes::copy_from_slice(rest) };
             self.mark_if_first(&queue, kind);
             queue.account(kind, bytes.len());
-            queue.chunks.push_front(Chunk { bytes, kind });
+            queue.chunks.push_front(Chunk::plain(bytes, kind));
             buf.clear();
             self.publish_counts(&queue);
             drop(queue);
@@ -218,7 +230,10 @@ impl Outbound {
             queue.writing = true;
             drop(queue);
 
-            let outcome = self.write_chunks(&io, &mut mine);
+            let outcome = match &io.layers {
+                None => self.write_chunks(&io.socket, &mut mine),
+                Some(layers) => self.write_sealed(&io.socket, layers, &mut mine),
+            };
             queue = self.queue.lock();
             queue.writing = false;
             if queue.closed {
@@ -313,7 +328,7 @@ impl Outbound {
     async fn writable(&self) -> bool {
         let io = self.queue.lock().io.clone();
         match io {
-            Some(io) => io.writable().await.is_ok(),
+            Some(io) => io.socket.writable().await.is_ok(),
             None => false,
         }
     }
@@ -342,49 +357,5 @@ impl Outbound {
             return 0;
         }
         now_ms.saturating_sub(self.progress_ms.load(Ordering::Relaxed))
-    }
-
-    /// Takes nothing more; what is queued is dropped, and the socket is let go of.
-    pub fn shut(&self) {
-        let mut queue = self.queue.lock();
-        queue.closed = true;
-        if let Some(io) = queue.io.take() {
-            // The peer may be gone already: then there is nobody to tell.
-            let _ = rustix::net::shutdown(io.as_ref().as_ref(), rustix::net::Shutdown::Both);
-        }
-        queue.chunks.clear();
-        queue.tail.clear();
-        queue.bounded = 0;
-        queue.live = 0;
-        queue.replay = 0;
-        self.publish_counts(&queue);
-        drop(queue);
-        self.drained.notify_waiters();
-    }
-
-    /// Writes out what is queued, until `deadline`.
-    pub async fn flush(&self, deadline: std::time::Duration) {
-        let all = async {
-            loop {
-                match self.drain() {
-                    Ok(Drained::Empty) | Err(_) => return,
-                    Ok(Drained::Busy) => tokio::task::yield_now().await,
-                    Ok(Drained::Blocked) => {
-                        if !self.writable().await {
-                            return;
-                        }
-                    }
-                }
-            }
-        };
-        let _ = tokio::time::timeout(deadline, all).await;
-    }
-
-    /// Tells the peer that nothing more comes.
-    pub fn shutdown_socket(&self) {
-        if let Some(io) = self.queue.lock().io.clone() {
-            // The peer may be gone already: then there is nobody to tell.
-            let _ = rustix::net::shutdown(io.as_ref().as_ref(), rustix::net::Shutdown::Write);
-        }
     }
 }

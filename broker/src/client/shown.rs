@@ -1,7 +1,7 @@
 //! A connection and its subscriptions as the monitoring endpoints show them: copies, taken when somebody asks or when
 //! the connection ends.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
@@ -9,12 +9,26 @@ use super::{Client, CloseReason};
 use crate::clock;
 use crate::router::Subscription;
 
+/// How a connection is encrypted, in short.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "named as in the monitoring endpoints")]
+pub struct ShownTls {
+    pub version: &'static str,
+    pub cipher_suite: String,
+    pub first: bool,
+}
+
 /// A connection at one moment, or in its end. Nothing that proves who the client is stays in here.
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "named as in the monitoring endpoints")]
 pub struct Shown {
     pub cid: u64,
-    pub remote: SocketAddr,
+    /// Where it comes from, as what stands before the server says.
+    pub ip: IpAddr,
+    pub port: u16,
+    pub websocket: bool,
+    /// How it is encrypted, if it is.
+    pub tls: Option<ShownTls>,
     pub start: SystemTime,
     pub last_activity: SystemTime,
     /// When it ended, and why.
@@ -49,7 +63,14 @@ impl Shown {
         let rtt_us = client.rtt_us.load(Ordering::Relaxed);
         Self {
             cid: client.id,
-            remote: client.remote,
+            ip: client.ip(),
+            port: client.remote.port(),
+            websocket: client.websocket.is_some(),
+            tls: client.secured.get().map(|secured| ShownTls {
+                version: secured.version,
+                cipher_suite: secured.suite.clone(),
+                first: secured.first,
+            }),
             start: client.start,
             // Activity is counted in whole milliseconds: that must not put it before the connection.
             last_activity: last_activity.max(client.start),

@@ -12,6 +12,7 @@ pub mod keys;
 mod read;
 mod schema;
 pub mod tls;
+mod websocket;
 
 use std::fmt;
 use std::path::Path;
@@ -97,7 +98,9 @@ impl Settings {
         let mut report = check::check(&map);
         report.errors.extend(authorization::check(&map));
         report.errors.extend(tls::check(&map));
+        report.errors.extend(websocket::check(&map));
         report.errors.extend(accounts::check(&map));
+        report.warnings.extend(tls::remarks(&map));
         if report.errors.is_empty() {
             Ok(Self { map, warnings: report.warnings, refusals: report.refusals })
         } else {
@@ -140,6 +143,12 @@ impl Settings {
     #[must_use]
     pub fn tls(&self) -> Option<tls::Tls> {
         tls::read_in(&self.map)
+    }
+
+    /// The port for WebSockets.
+    #[must_use]
+    pub fn websocket(&self) -> Option<crate::websocket::WebSocketOptions> {
+        websocket::read_in(&self.map)
     }
 
     /// Accounts with their users.

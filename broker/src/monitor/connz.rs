@@ -88,6 +88,12 @@ struct Connection {
     lang: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     version: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    tls_version: &'static str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    tls_cipher_suite: String,
+    #[serde(skip_serializing_if = "is_false")]
+    tls_first: bool,
     #[serde(skip_serializing_if = "String::is_empty")]
     authorized_user: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -96,6 +102,10 @@ struct Connection {
     subscriptions_list_detail: Vec<Subscription>,
     #[serde(skip_serializing_if = "str::is_empty")]
     name_tag: &'static str,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 fn is_zero(value: &u64) -> bool {
@@ -240,9 +250,9 @@ fn connection(row: &Row, options: &Options, lists: Option<&[Listed]>, now: Syste
     Connection {
         cid: shown.cid,
         kind: "Client",
-        kind_of_client: "nats",
-        ip: shown.remote.ip().to_canonical().to_string(),
-        port: shown.remote.port(),
+        kind_of_client: if shown.websocket { "websocket" } else { "nats" },
+        ip: shown.ip.to_canonical().to_string(),
+        port: shown.port,
         start: text::time(shown.start),
         last_activity: text::time(shown.last_activity),
         stop: shown.stop.map(|(stop, _)| text::time(stop)),
@@ -260,6 +270,9 @@ fn connection(row: &Row, options: &Options, lists: Option<&[Listed]>, now: Syste
         name: shown.name.clone(),
         lang: shown.lang.clone(),
         version: shown.version.clone(),
+        tls_version: shown.tls.as_ref().map_or("", |tls| tls.version),
+        tls_cipher_suite: shown.tls.as_ref().map(|tls| tls.cipher_suite.clone()).unwrap_or_default(),
+        tls_first: shown.tls.as_ref().is_some_and(|tls| tls.first),
         authorized_user: if options.auth { shown.user.clone() } else { String::new() },
         subscriptions_list: if options.subscriptions_detail { Vec::new() } else { names().collect() },
         subscriptions_list_detail: if options.subscriptions_detail {

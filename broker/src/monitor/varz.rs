@@ -10,8 +10,9 @@ use super::http::{Answer, Asked, Refused};
 use super::jsz::{self, JetStreamConfig, Usage};
 use super::{cpu, text};
 use crate::clock;
-use crate::config::Auth;
+use crate::config::{Auth, TlsOptions};
 use crate::server::{NATS_VERSION, Server, VERSION, api};
+use crate::tls::Tls;
 
 /// A part of NATS that is not here: an empty object.
 #[derive(Debug, Default, Serialize)]
@@ -36,7 +37,15 @@ pub(super) struct Varz {
     http_host: String,
     http_port: u16,
     http_base_path: String,
+    https_port: u16,
     auth_timeout: f64,
+    tls_timeout: f64,
+    #[serde(skip_serializing_if = "is_false")]
+    tls_required: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    tls_verify: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_cert_not_after: Option<String>,
     max_control_line: usize,
     max_payload: usize,
     max_pending: usize,
@@ -44,7 +53,7 @@ pub(super) struct Varz {
     gateway: Nothing,
     leaf: Nothing,
     mqtt: Nothing,
-    websocket: Nothing,
+    websocket: WebSocketPort,
     jetstream: JetStream,
     write_deadline: i64,
     start: String,
@@ -80,6 +89,49 @@ pub(super) struct Varz {
     stale_connection_stats: ByKind,
     disk_io_wait_stats: DiskWaits,
     sublog: Ours,
+}
+
+/// The port for WebSockets; an empty object where there is none.
+#[derive(Debug, Default, Serialize)]
+struct WebSocketPort {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    host: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    handshake_timeout: Option<i64>,
+    #[serde(skip_serializing_if = "is_false")]
+    no_tls: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    tls_map: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    same_origin: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    compression: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_cert_not_after: Option<String>,
+}
+
+impl WebSocketPort {
+    fn of(server: &Server) -> Self {
+        let Some(port) = &server.websocket else { return Self::default() };
+        let (options, tls) = (&port.options, port.tls());
+        Self {
+            host: options.host.as_ref().unwrap_or(&server.options.host).clone(),
+            port: Some(port.address.port()),
+            handshake_timeout: Some(text::ns(options.handshake_timeout)),
+            no_tls: tls.is_none(),
+            tls_map: tls.as_ref().is_some_and(|tls| tls.options.verify_and_map),
+            same_origin: options.same_origin,
+            compression: options.compression,
+            tls_cert_not_after: tls.and_then(|tls| not_after(&tls)),
+        }
+    }
+}
+
+/// When the first certificate of a port ends.
+fn not_after(tls: &Tls) -> Option<String> {
+    Some(jiff::Timestamp::from_second(tls.not_after?).ok()?.to_string())
 }
 
 fn is_false(value: &bool) -> bool {
@@ -154,6 +206,8 @@ struct Ours {
     replays: i64,
     syncs: u64,
     commits: u64,
+    tls_handshakes: u64,
+    tls_resumed: u64,
     streams: Vec<api::StreamState>,
 }
 
@@ -170,6 +224,8 @@ pub(super) fn page(server: &Server) -> Varz {
     let now = clock::wall();
     let (config_load_time, config_digest) = server.monitor.config.last();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let monitor_port = server.monitor.address.get().map_or(0, std::net::SocketAddr::port);
+    let tls = server.tls();
     let slow_consumers = stats.slow_consumers.load(Ordering::Relaxed);
     let stale_connections = stats.stale_connections.load(Ordering::Relaxed);
     Varz {
@@ -185,9 +241,14 @@ pub(super) fn page(server: &Server) -> Varz {
         ping_interval: text::ns(limits.ping_interval),
         ping_max: limits.ping_max,
         http_host: options.monitor_host.as_ref().unwrap_or(&options.host).clone(),
-        http_port: server.monitor.address.get().map_or(0, std::net::SocketAddr::port),
+        http_port: if options.monitor_tls { 0 } else { monitor_port },
+        https_port: if options.monitor_tls { monitor_port } else { 0 },
         http_base_path: options.monitor_base_path.clone(),
         auth_timeout: limits.auth_timeout.as_secs_f64(),
+        tls_timeout: tls.as_ref().map_or(TlsOptions::default().timeout, |tls| tls.options.timeout).as_secs_f64(),
+        tls_required: tls.is_some() && !server.tls_is_optional(),
+        tls_verify: tls.as_ref().is_some_and(|tls| tls.options.verify),
+        tls_cert_not_after: tls.and_then(|tls| not_after(&tls)),
         max_control_line: limits.max_control_line,
         max_payload: limits.max_payload,
         max_pending: limits.max_pending,
@@ -195,7 +256,7 @@ pub(super) fn page(server: &Server) -> Varz {
         gateway: Nothing {},
         leaf: Nothing {},
         mqtt: Nothing {},
-        websocket: Nothing {},
+        websocket: WebSocketPort::of(server),
         jetstream: JetStream { config: JetStreamConfig::of(server), stats: jsz::usage(server), limits: Nothing {} },
         write_deadline: text::ns(limits.write_deadline),
         start: text::time(server.start),
@@ -233,6 +294,8 @@ pub(super) fn page(server: &Server) -> Varz {
             replays: stats.replays.load(Ordering::Relaxed),
             syncs: streams.iter().map(|stream| stream.syncs).sum(),
             commits: streams.iter().map(|stream| stream.commits).sum(),
+            tls_handshakes: stats.handshakes.load(Ordering::Relaxed),
+            tls_resumed: stats.resumed.load(Ordering::Relaxed),
             streams,
         },
     }

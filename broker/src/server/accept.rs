@@ -1,4 +1,4 @@
-//! The listening socket.
+//! The listening sockets.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,8 +7,13 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
-use super::Server;
+use parking_lot::RwLock;
+
+use super::{ServeError, Server};
 use crate::client::connection;
+use crate::config::ServerOptions;
+use crate::tls::Tls;
+use crate::websocket::WebSocket;
 
 /// Connections the kernel holds for us until they are accepted.
 const BACKLOG: i32 = 4096;
@@ -41,13 +46,13 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 /// Accepts until the listener is dropped by the caller.
-pub(super) async fn accept_loop(server: Arc<Server>, listener: &TcpListener) {
+pub(super) async fn accept_loop(server: Arc<Server>, listener: &TcpListener, websocket: Option<Arc<WebSocket>>) {
     let mut pause = BACK_OFF.0;
     loop {
         match listener.accept().await {
             Ok((stream, remote)) => {
                 pause = BACK_OFF.0;
-                tokio::spawn(connection::serve(server.clone(), stream, remote));
+                tokio::spawn(connection::serve(server.clone(), stream, remote, websocket.clone()));
             }
             Err(error) => {
                 tracing::warn!("Accept failed, trying again in {pause:?}: {error}");
@@ -55,5 +60,50 @@ pub(super) async fn accept_loop(server: Arc<Server>, listener: &TcpListener) {
                 pause = (pause * 2).min(BACK_OFF.1);
             }
         }
+    }
+}
+
+/// Where connections come from, until this is dropped.
+pub(super) struct Listeners {
+    pub(super) clients: TcpListener,
+    websocket: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl Listeners {
+    pub(super) fn new(server: &Arc<Server>, clients: TcpListener, websocket: Option<TcpListener>) -> Self {
+        let server = server.clone();
+        let websocket = websocket.map(|listener| {
+            tokio::spawn(async move { accept_loop(server.clone(), &listener, server.websocket.clone()).await })
+        });
+        Self { clients, websocket }
+    }
+}
+
+impl Drop for Listeners {
+    fn drop(&mut self) {
+        if let Some(accepting) = &self.websocket {
+            accepting.abort();
+        }
+    }
+}
+
+/// Opens the port for WebSockets, if there is to be one.
+pub(super) async fn open_websocket(options: &ServerOptions) -> Result<Option<(TcpListener, WebSocket)>, ServeError> {
+    let Some(port) = &options.websocket else { return Ok(None) };
+    let host = port.host.as_ref().unwrap_or(&options.host);
+    let failed = |source| ServeError::Listen { host: host.clone(), port: port.port, source };
+    let tls = port.tls.as_ref().map(Tls::load).transpose()?.map(Arc::new);
+    let listener = bind(host, port.port).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok(Some((listener, WebSocket { address, options: port.clone(), tls: RwLock::new(tls) })))
+}
+
+pub(super) fn tell_websocket(server: &Server) {
+    let Some(port) = &server.websocket else { return };
+    let scheme = if port.options.tls.is_some() { "wss" } else { "ws" };
+    let host = port.options.host.as_ref().unwrap_or(&server.options.host);
+    tracing::info!("Listening for websocket clients on {scheme}://{host}:{}", port.address.port());
+    if port.options.tls.is_none() {
+        tracing::warn!("Websocket connections are not encrypted (no_tls)");
     }
 }

@@ -89,7 +89,10 @@ mod tests {
     fn shown(cid: u64) -> Shown {
         Shown {
             cid,
-            remote: ([127, 0, 0, 1], 1).into(),
+            ip: [127, 0, 0, 1].into(),
+            port: 1,
+            websocket: false,
+            tls: None,
             start: UNIX_EPOCH,
             last_activity: UNIX_EPOCH,
             stop: Some((UNIX_EPOCH + Duration::from_secs(cid), CloseReason::ClientClosed)),

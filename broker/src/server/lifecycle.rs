@@ -10,9 +10,9 @@ use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
 use sublog_protocol::encode;
 use sublog_storage::{DataDir, LogError, Meta, MetaError, OpenError, RecoveryReport, ServerIdentity};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::accept::{Listeners, open_websocket, tell_websocket};
 use super::closed::ClosedRing;
 use super::notices::Notices;
 use super::reload::{self, Reload};
@@ -32,10 +32,17 @@ use crate::jetstream::streams::Streams;
 use crate::logging::LogHandle;
 use crate::monitor::Monitor;
 use crate::router::Router;
+use crate::tls::handshake::Shaker;
+use crate::tls::{Tls, TlsError};
 use crate::{clock, limits, monitor};
 
 /// Threads that read history for replays. Two, so that one slow page does not hold up every reader.
 const REPLAY_THREADS: usize = 2;
+
+/// Threads for handshakes: half of the cores, so that a crowd of new clients leaves the other half to those that are there.
+fn handshake_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).div_ceil(2)
+}
 
 /// Why a server did not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +56,8 @@ pub enum ServeError {
     Data(#[from] OpenError),
     #[error("cannot use the metadata: {0}")]
     Meta(#[from] MetaError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("cannot write {path}: {source}")]
     File { path: PathBuf, source: io::Error },
     #[error("the log could not be closed cleanly: {0}")]
@@ -72,8 +81,16 @@ pub fn run(options: ServerOptions, log: LogHandle, reload: Option<Reload>) -> Re
         .thread_name("sublog-replay")
         .build()
         .map_err(ServeError::Runtime)?;
-    let result = main.block_on(serve(options, &log, reload, replay.handle().clone()));
+    let shaking = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .worker_threads(handshake_threads())
+        .thread_name("sublog-tls")
+        .build()
+        .map_err(ServeError::Runtime)?;
+    let result =
+        main.block_on(serve(options, &log, reload, replay.handle().clone(), Shaker::new(shaking.handle().clone())));
     replay.shutdown_background();
+    shaking.shutdown_background();
     main.shutdown_timeout(Duration::from_secs(1));
     result
 }
@@ -83,10 +100,13 @@ async fn serve(
     log: &LogHandle,
     mut reload: Option<Reload>,
     replay_runtime: tokio::runtime::Handle,
+    shaker: Shaker,
 ) -> Result<(), ServeError> {
     tracing::info!("Starting sublog");
     tracing::info!("  Version:  {VERSION}");
     let mut signals = Signals::new().map_err(ServeError::Runtime)?;
+    let tls = options.tls.as_ref().map(Tls::load).transpose()?.map(Arc::new);
+    tls.iter().flat_map(|tls| &tls.warnings).for_each(|warning| tracing::warn!("{warning}"));
     let (data, meta, id) = open_data(&options)?;
     tracing::info!("  Name:     {}", options.name.as_deref().unwrap_or(&id));
     tracing::info!("  ID:       {id}");
@@ -101,7 +121,9 @@ async fn serve(
         source,
     })?;
     let address = listener.local_addr().map_err(ServeError::Runtime)?;
+    let (ws_listener, websocket) = open_websocket(&options).await?.unzip();
     let server = Arc::new(Server {
+        websocket: websocket.map(Arc::new),
         jetstream: JetStream::new(streams, api, capture.stream_log(), &options.capture),
         router,
         capture,
@@ -110,6 +132,8 @@ async fn serve(
         sys_answers: AtomicU64::new(0),
         stats: ServerStats::default(),
         replay_runtime,
+        shaker,
+        tls: RwLock::new(tls),
         id,
         start: clock::wall(),
         address,
@@ -132,9 +156,9 @@ async fn serve(
         .spawn(move || writing.jetstream.positions.run(&writing))
         .map_err(ServeError::Runtime)?;
     let monitor = monitor::start(&server).await?;
-    let mut notices = Notices::write(&server.options, address, monitor, None)?;
-    tracing::info!("Listening for client connections on {}:{}", server.options.host, address.port());
-    tracing::info!("Server is ready");
+    let mut notices =
+        Notices::write(&server.options, address, monitor, server.websocket.as_ref().map(|port| port.address), None)?;
+    tell_ports(&server);
     announce(log, &banner(&BannerFacts { options: &server.options, listen: address, monitor, recovered }));
 
     let ticker = tokio::spawn(ticker::run(server.clone()));
@@ -150,7 +174,8 @@ async fn serve(
         Some(reload) => reload::reload(server, reload, log, &mut notices, monitor),
         None => tracing::warn!("Nothing to reload: the server was started without a configuration file"),
     };
-    until_stopped(&server, listener, &mut signals, log, &mut on_reload).await;
+    let listeners = Listeners::new(&server, listener, ws_listener);
+    until_stopped(&server, listeners, &mut signals, log, &mut on_reload).await;
 
     tracing::info!("Initiating Shutdown...");
     server.stopping.store(true, Ordering::Release);
@@ -168,6 +193,15 @@ async fn serve(
     drop(notices);
     tracing::info!("Server Exiting..");
     Ok(())
+}
+
+fn tell_ports(server: &Server) {
+    tracing::info!("Listening for client connections on {}:{}", server.options.host, server.address.port());
+    tell_websocket(server);
+    if server.tls().is_some() {
+        tracing::info!("TLS required for client connections");
+    }
+    tracing::info!("Server is ready");
 }
 
 /// Takes the data directory, what is kept of small things in it, and the server's identity.
@@ -269,13 +303,13 @@ impl Signals {
 /// Accepts connections and obeys signals until one of them ends the server.
 async fn until_stopped(
     server: &Arc<Server>,
-    listener: TcpListener,
+    listeners: Listeners,
     signals: &mut Signals,
     log: &LogHandle,
     reload: &mut dyn FnMut(&Server),
 ) {
     {
-        let accepting = accept::accept_loop(server.clone(), &listener);
+        let accepting = accept::accept_loop(server.clone(), &listeners.clients, None);
         tokio::pin!(accepting);
         loop {
             tokio::select! {
@@ -289,7 +323,7 @@ async fn until_stopped(
         }
     }
     // Nobody new: the port is free for a successor from here on.
-    drop(listener);
+    drop(listeners);
     let retiring = lame_duck(server);
     tokio::pin!(retiring);
     loop {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::lifecycle::ServeError;
-use crate::config::ServerOptions;
+use crate::config::{HandshakeFirst, ServerOptions};
 
 /// Files that say where the server is, removed when it ends.
 #[derive(Default)]
@@ -16,10 +16,11 @@ impl Notices {
         options: &ServerOptions,
         address: SocketAddr,
         monitor: Option<SocketAddr>,
+        websocket: Option<SocketAddr>,
         older: Option<&Self>,
     ) -> Result<Self, ServeError> {
         let mut notices = Self::default();
-        let written = notices.fill(options, address, monitor);
+        let written = notices.fill(options, address, monitor, websocket);
         if let (Err(_), Some(older)) = (&written, older) {
             notices.0.retain(|path| !older.0.contains(path));
         }
@@ -31,17 +32,25 @@ impl Notices {
         options: &ServerOptions,
         address: SocketAddr,
         monitor: Option<SocketAddr>,
+        websocket: Option<SocketAddr>,
     ) -> Result<(), ServeError> {
         let pid = std::process::id();
         if let Some(path) = &options.pid_file {
             self.file(path.clone(), &pid.to_string())?;
         }
         if let Some(dir) = &options.ports_file_dir {
-            let monitoring: Vec<String> = monitor.iter().map(|address| format!("http://{address}")).collect();
-            let ports = serde_json::json!({
-                "nats": [format!("nats://{address}")],
+            let scheme = if options.monitor_tls { "https" } else { "http" };
+            let monitoring: Vec<String> = monitor.iter().map(|address| format!("{scheme}://{address}")).collect();
+            let always_first = options.tls.as_ref().is_some_and(|tls| tls.first == HandshakeFirst::Yes);
+            let tls = options.tls.is_some() && (!options.allow_non_tls || always_first);
+            let mut ports = serde_json::json!({
+                "nats": [format!("{}://{address}", if tls { "tls" } else { "nats" })],
                 "monitoring": monitoring,
             });
+            if let (Some(address), Some(port), Some(ports)) = (websocket, &options.websocket, ports.as_object_mut()) {
+                let scheme = if port.tls.is_some() { "wss" } else { "ws" };
+                ports.insert("websocket".to_owned(), serde_json::json!([format!("{scheme}://{address}")]));
+            }
             self.file(dir.join(format!("{}_{pid}.ports", program())), &ports.to_string())?;
         }
         Ok(())

@@ -15,9 +15,11 @@ use super::notices::Notices;
 use super::ticker::say;
 use crate::auth::login::{Check, Grant, Verdict, verdict};
 use crate::client::CloseReason;
+use crate::client::handshake::certified;
 use crate::conf::Position;
-use crate::config::{Auth, ServerOptions};
+use crate::config::{Auth, ServerOptions, TlsOptions};
 use crate::logging::{LogHandle, LogOptions};
+use crate::tls::{Tls, TlsError};
 
 /// What a configuration says now.
 #[derive(Debug)]
@@ -70,6 +72,9 @@ const FIELDS: &[Field] = &[
     fixed(&["port", "listen"], |o| o.port.to_string()),
     fixed(&["server_name"], |o| format!("{:?}", o.name)),
     fixed(&["http_port", "http"], |o| format!("{:?} {:?}", o.monitor_host, o.monitor_port)),
+    fixed(&["https_port", "https"], |o| o.monitor_tls.to_string()),
+    fixed(&["websocket"], websocket),
+    live(&["allow_non_tls"], |o| o.allow_non_tls.to_string()),
     fixed(&["http_base_path"], |o| o.monitor_base_path.clone()),
     fixed(&["max_closed_clients"], |o| o.closed_connections.to_string()),
     live(&["server_tags"], |o| format!("{:?}", o.tags)),
@@ -123,6 +128,8 @@ pub(super) fn reload(
 struct Prepared {
     fresh: Fresh,
     changes: Vec<String>,
+    tls: Option<Arc<Tls>>,
+    websocket_tls: Option<Arc<Tls>>,
     log: Option<crate::logging::Prepared>,
     notices: Option<Notices>,
 }
@@ -159,7 +166,12 @@ fn prepare(
     if current.auth != fresh.server.auth {
         changes.push("authorization".to_owned());
     }
-    let mut prepared = Prepared { changes, log: None, notices: None, fresh };
+    let told = |error: TlsError| vec![error.to_string()];
+    let tls = tls("tls", server.tls(), fresh.server.tls.as_ref(), &mut changes).map_err(told)?;
+    let (old, new) = (server.websocket.as_ref(), fresh.server.websocket.as_ref());
+    let (old, new) = (old.and_then(|port| port.tls()), new.and_then(|port| port.tls.as_ref()));
+    let websocket_tls = self::tls("websocket.tls", old, new, &mut changes).map_err(told)?;
+    let mut prepared = Prepared { changes, tls, websocket_tls, log: None, notices: None, fresh };
     if reload.log != prepared.fresh.log {
         let ready = log.prepare(&prepared.fresh.log).map_err(|error| vec![error.to_string()])?;
         prepared.log = Some(ready);
@@ -167,10 +179,41 @@ fn prepare(
     }
     let new = &prepared.fresh.server;
     if (&current.pid_file, &current.ports_file_dir) != (&new.pid_file, &new.ports_file_dir) {
-        let written = Notices::write(new, server.address, monitor, Some(notices));
+        let written = Notices::write(
+            new,
+            server.address,
+            monitor,
+            server.websocket.as_ref().map(|port| port.address),
+            Some(notices),
+        );
         prepared.notices = Some(written.map_err(|error| vec![error.to_string()])?);
     }
     Ok(prepared)
+}
+
+/// All of it but how it is encrypted.
+fn websocket(options: &ServerOptions) -> String {
+    let mut port = options.websocket.clone();
+    let encrypted = port.as_mut().is_some_and(|port| port.tls.take().is_some());
+    format!("{encrypted} {port:?}")
+}
+
+/// How connections of a port are encrypted from now on. What other options or other files do not ask for stays as it is, with
+/// the sessions that clients may go on with.
+fn tls(
+    name: &str,
+    old: Option<Arc<Tls>>,
+    new: Option<&TlsOptions>,
+    changes: &mut Vec<String>,
+) -> Result<Option<Arc<Tls>>, TlsError> {
+    let new = new.map(Tls::load).transpose()?;
+    match (&old, &new) {
+        (None, None) => return Ok(None),
+        (Some(old), Some(new)) if old.is_same(new) => {}
+        _ => changes.push(name.to_owned()),
+    }
+    let same = old.filter(|old| new.as_ref().is_some_and(|new| old.is_same(new)));
+    Ok(same.or_else(|| new.map(Arc::new)))
 }
 
 fn place<'p>(field: &Field, places: &'p [(String, Position)]) -> Option<&'p Position> {
@@ -181,6 +224,11 @@ impl Prepared {
     fn apply(self, server: &Server, reload: &mut Reload, notices: &mut Notices) {
         let old = server.current();
         let new = Arc::new(self.fresh.server);
+        // First: whoever logs in under the new options is held to the new certificates as well.
+        *server.tls.write() = self.tls;
+        if let Some(port) = &server.websocket {
+            *port.tls.write() = self.websocket_tls;
+        }
         *server.current.write() = new.clone();
         server.reloads.fetch_add(1, Ordering::AcqRel);
         if let Some(log) = self.log {
@@ -224,7 +272,8 @@ fn look_again(server: &Server, old: &Auth, new: &Auth) {
             // It will be asked when it says CONNECT.
             continue;
         }
-        let grant = match verdict(new, &client.access.credentials()) {
+        let given = certified(server, new, &client, client.access.credentials());
+        let grant = match verdict(new, &given) {
             Verdict::Granted(grant) => Some(grant),
             Verdict::Check(check) => fits(&check).then_some(check.grant),
             Verdict::Refused => None,
@@ -279,6 +328,22 @@ mod tests {
             store_dir: "d".into(),
             monitor_port: Some(1),
             monitor_host: Some("h".into()),
+            monitor_tls: true,
+            allow_non_tls: true,
+            websocket: Some(crate::config::WebSocketOptions {
+                host: None,
+                port: 1,
+                tls: None,
+                same_origin: false,
+                allowed_origins: Vec::new(),
+                handshake_timeout: Duration::ZERO,
+                compression: false,
+                user_cookie: None,
+                pass_cookie: None,
+                token_cookie: None,
+                headers: Vec::new(),
+                ping_interval: None,
+            }),
             monitor_base_path: "/p".into(),
             closed_connections: 1,
             tags: vec!["t".into()],
@@ -312,7 +377,7 @@ mod tests {
         let options = shown.matches(": ").count()
             - shown.matches(": CaptureOptions").count()
             - shown.matches(": ClientLimits").count();
-        let joined = ["monitor_host", "auth"].len();
+        let joined = ["monitor_host", "auth", "tls"].len();
         assert_eq!(FIELDS.len() + joined, options, "{shown}");
     }
 }

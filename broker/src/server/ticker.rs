@@ -34,7 +34,7 @@ pub(super) async fn run(server: Arc<Server>) {
 }
 
 fn look_at(server: &Server, options: &ServerOptions, client: &Client, now: u64) {
-    if client.is_closing() {
+    if client.is_closing() || client.in_handshake.load(Ordering::Acquire) {
         return;
     }
     let bounds = &options.limits;
@@ -46,7 +46,7 @@ fn look_at(server: &Server, options: &ServerOptions, client: &Client, now: u64) 
     // Also where some user needs no credentials: until the first word it is not known who is there.
     let needs_auth = !matches!(options.auth, Auth::None);
     if needs_auth && !client.ready.load(Ordering::Acquire) {
-        if age > ms(bounds.auth_timeout) {
+        if now.saturating_sub(client.speaks_from_ms.load(Ordering::Relaxed)) > ms(bounds.auth_timeout) {
             say(client, &ServerError::AuthenticationTimeout);
             client.close(CloseReason::AuthenticationTimeout);
         }
@@ -58,17 +58,19 @@ fn look_at(server: &Server, options: &ServerOptions, client: &Client, now: u64) 
 }
 
 fn ping(server: &Server, bounds: &ClientLimits, client: &Client, now: u64, age: u64) {
+    let own = client.websocket.as_ref().and_then(|port| port.options.ping_interval);
+    let interval = own.unwrap_or(bounds.ping_interval);
     let sent = client.ping_sent_ms.load(Ordering::Relaxed);
     if sent == 0 {
         // The first one measures the round trip; nobody is measured before it said CONNECT.
-        let first = limits::FIRST_PING.min(bounds.ping_interval);
+        let first = limits::FIRST_PING.min(interval);
         let measured = client.ready.load(Ordering::Acquire) && age + ms(TICK_MAX) >= ms(first);
-        if measured || age >= ms(bounds.ping_interval) {
+        if measured || age >= ms(interval) {
             send_ping(client, now);
         }
         return;
     }
-    if now.saturating_sub(sent) < ms(bounds.ping_interval) {
+    if now.saturating_sub(sent) < ms(interval) {
         return;
     }
     let heard = client.last_activity_ms.load(Ordering::Relaxed);
@@ -77,7 +79,7 @@ fn ping(server: &Server, bounds: &ClientLimits, client: &Client, now: u64, age: 
         tracing::debug!(client = %client, "Stale Client Connection - Closing");
         say(client, &ServerError::StaleConnection);
         client.close(CloseReason::StaleConnection);
-    } else if now.saturating_sub(heard) >= ms(bounds.ping_interval) || client.rtt_us.load(Ordering::Relaxed) == 0 {
+    } else if now.saturating_sub(heard) >= ms(interval) || client.rtt_us.load(Ordering::Relaxed) == 0 {
         send_ping(client, now);
     } else {
         // It spoke within the interval: that is as good as a pong.

@@ -3,7 +3,7 @@
 //! Each test starts its own server with a configuration file. What a test expects was seen of nats-server 2.15.1 as well,
 //! but for what `docs/compatibility.md` names.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests report by panicking")]
+#![expect(clippy::unwrap_used, reason = "tests report by panicking")]
 
 mod login;
 mod permissions;

@@ -1,9 +1,16 @@
-//! Tests of who gets in.
+//! Every way to say who one is, right and wrong.
 
 use super::*;
 
 fn user(name: &str, proof: Proof) -> User {
-    User { name: name.to_owned(), proof, permissions: None, standard_connections: true, account: "$G".into() }
+    User {
+        name: name.to_owned(),
+        proof,
+        permissions: None,
+        standard_connections: true,
+        websocket_connections: true,
+        account: "$G".into(),
+    }
 }
 
 fn given(json: &str, nonce: &str) -> Credentials {
@@ -70,6 +77,26 @@ fn certificates_name_users() {
     assert_eq!(of("a").as_deref(), Some("a"));
     assert_eq!(of("web"), None);
     assert_eq!(of("nobody"), None);
+}
+
+#[test]
+fn users_and_kinds_of_connections() {
+    let web = User { standard_connections: false, ..user("web", Proof::Password("w".into())) };
+    let plain = User { websocket_connections: false, ..user("plain", Proof::Password("p".into())) };
+    let auth = Auth::Users(Arc::new(Users::new(vec![web, plain], Some("web".to_owned()), false)));
+    let of = |json: &str, websocket: bool| match verdict(&auth, &given(json, "").over_websocket(websocket)) {
+        Verdict::Granted(grant) => grant.name,
+        _ => None,
+    };
+    for (json, standard, websocket) in [
+        (r#"{"user":"web","pass":"w"}"#, None, Some("web")),
+        (r#"{"user":"plain","pass":"p"}"#, Some("plain"), None),
+        ("{}", None, Some("web")),
+    ] {
+        assert_eq!(of(json, false).as_deref(), standard, "{json}");
+        assert_eq!(of(json, true).as_deref(), websocket, "{json}");
+    }
+    assert!(auth.asks(false) && !auth.asks(true));
 }
 
 #[test]

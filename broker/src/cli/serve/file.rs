@@ -28,6 +28,8 @@ pub(super) fn read(path: &Path) -> Result<Read, UsageError> {
     let refuse = |error: ConfigError| UsageError::Config(error.to_string());
     let settings = Settings::load(path).map_err(refuse)?;
     let mut draft = Draft::default();
+    draft.server.tls = settings.tls().map(Into::into);
+    draft.server.websocket = settings.websocket();
     let mut wrong = settings.refusals.clone();
     let honoured = settings.honoured();
     wrong.extend(apply(&honoured, &mut draft));
@@ -64,6 +66,7 @@ const LIKE_FLAGS: &[(&str, &str, As)] = &[
     ("host", "a", As::Text),
     ("server_name", "n", As::Text),
     ("http_port", "m", As::Text),
+    ("https_port", "ms", As::Text),
     ("pid_file", "P", As::Text),
     ("ports_file_dir", "ports_file_dir", As::Text),
     ("lame_duck_duration", "lame_duck_duration", As::Span),
@@ -126,6 +129,7 @@ fn apply(all: &[Honoured<'_>], draft: &mut Draft) -> Vec<Finding> {
         }
     }
     wrong.extend(sync_interval(all, draft));
+    wrong.extend(two_monitors(all));
     // One trace includes the other, whatever is said of that.
     draft.server.trace |= all.iter().any(|key| key.path == "trace_verbose" && key.node.value == Value::Bool(true));
     wrong
@@ -165,6 +169,15 @@ fn by_itself(key: &Honoured<'_>, draft: &mut Draft) -> Result<(), String> {
             let (host, port) = address(value)?;
             draft.server.monitor_host = host;
             flags::set(FLAGS, "m", &port.to_string(), draft)
+        }
+        ("https", _) => {
+            let (host, port) = address(value)?;
+            draft.server.monitor_host = host;
+            flags::set(FLAGS, "ms", &port.to_string(), draft)
+        }
+        ("allow_non_tls", Value::Bool(is)) => {
+            draft.server.allow_non_tls = *is;
+            Ok(())
         }
         ("syslog", Value::Bool(is)) => {
             // A remote one stays, whichever key comes first.
@@ -221,15 +234,26 @@ fn by_itself(key: &Honoured<'_>, draft: &mut Draft) -> Result<(), String> {
                 return Err("the time to say who one is must be more than 0".to_owned());
             }
             draft.server.limits.auth_timeout = span;
+            draft.auth_timeout_given = true;
             Ok(())
         }
         // Read when all others are, and what only switches on what is on anyway.
         ("sublog.sync_interval" | "trace_verbose" | "jetstream", _) => Ok(()),
+        // Read as a whole.
+        (path, _) if path.starts_with("tls.") || path.starts_with("websocket.") => Ok(()),
         // Read as a whole, see `users`.
         ("authorization.users" | "no_auth_user", _) => Ok(()),
         (path, _) if path.starts_with("authorization.default_permissions") => Ok(()),
         _ => Err("has no effect in this server".to_owned()),
     }
+}
+
+/// One set of pages is served, in one way.
+fn two_monitors(all: &[Honoured<'_>]) -> Option<Finding> {
+    let is = |names: [&str; 2]| all.iter().find(|key| names.contains(&key.path.as_str()));
+    let (plain, secure) = (is(["http", "http_port"])?, is(["https", "https_port"])?);
+    let text = format!("{} and {} at {} exclude each other", secure.path, plain.path, plain.at);
+    Some(Finding { at: secure.at.clone(), text })
 }
 
 fn text(value: &Value) -> Option<&str> {
@@ -252,8 +276,8 @@ fn sync_interval(all: &[Honoured<'_>], draft: &mut Draft) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conf::Node;
     use crate::conf::settings::{Block, Kind, Now, keys};
+    use crate::conf::{Map, Node};
 
     /// A value that the kind takes, and that no bound refuses.
     fn sample(kind: &Kind) -> Value {
@@ -263,6 +287,7 @@ mod tests {
             Kind::Size => Value::Int(1 << 20),
             Kind::Duration | Kind::Seconds => Value::Str("30s".to_owned()),
             Kind::Address => Value::Str("localhost:10".to_owned()),
+            Kind::TextMap => Value::Map(Map::default()),
             Kind::Word(words) => Value::Str(words[0].to_owned()),
             Kind::TextMap => Value::Map(crate::conf::Map::default()),
             Kind::OneOf(kinds) => sample(kinds.iter().find(|kind| !matches!(kind, Kind::Bool)).unwrap()),

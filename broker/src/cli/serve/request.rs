@@ -15,6 +15,8 @@ pub enum Request {
     Serve(Box<Serve>),
     /// Print the help.
     Help,
+    /// Print what can be chosen for encryption.
+    HelpTls,
     /// Print the version.
     Version,
     /// Send a signal to a server that runs.

@@ -7,7 +7,7 @@ use crate::auth::users::{GLOBAL_ACCOUNT, Proof, User, Users};
 use crate::conf::settings::authorization::{self as conf, Login};
 use crate::conf::settings::{Finding, Settings};
 
-/// Kinds of connections that NATS knows; this server has the first.
+/// Kinds of connections that NATS knows; this server has the first two.
 const CONNECTION_TYPES: &[&str] =
     &["STANDARD", "WEBSOCKET", "LEAFNODE", "LEAFNODE_WS", "MQTT", "MQTT_WS", "IN_PROCESS"];
 
@@ -33,7 +33,8 @@ pub(super) fn read(settings: &Settings) -> Result<Option<Users>, Vec<Finding>> {
     if !wrong.is_empty() {
         return Err(wrong);
     }
-    let certificates = settings.tls().is_some_and(|tls| tls.verify_and_map);
+    let on_websockets = settings.websocket().and_then(|port| port.tls).is_some_and(|tls| tls.verify_and_map);
+    let certificates = on_websockets || settings.tls().is_some_and(|tls| tls.verify_and_map);
     Ok(listed.then(|| Users::new(all, no_auth_user.map(|(name, _)| name.to_owned()), certificates)))
 }
 
@@ -43,6 +44,7 @@ fn user(found: &conf::User, default: Option<&Arc<Permissions>>, account: &str, w
         let text = format!("allowed_connection_types: there is no kind of connection {unknown:?}");
         wrong.push(Finding { at: found.at.clone(), text });
     }
+    let may = |kind: &str| types.is_empty() || types.iter().any(|name| name.eq_ignore_ascii_case(kind));
     let proof = match &found.login {
         Login::Password { password: Some(password), .. } if !password.is_empty() => Proof::Password(password.clone()),
         Login::Password { .. } => Proof::Nothing,
@@ -52,7 +54,8 @@ fn user(found: &conf::User, default: Option<&Arc<Permissions>>, account: &str, w
         name: found.login.name().to_owned(),
         proof,
         permissions: found.permissions.as_ref().map(|found| Arc::new(permissions(found))).or_else(|| default.cloned()),
-        standard_connections: types.is_empty() || types.iter().any(|name| name.eq_ignore_ascii_case("STANDARD")),
+        standard_connections: may("STANDARD"),
+        websocket_connections: may("WEBSOCKET"),
         account: account.into(),
     }
 }

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
+
+use super::super::layers::Layers;
 use tokio::net::tcp::OwnedWriteHalf;
 
 use crate::limits::WRITE_CHUNK_BYTES;
@@ -35,13 +37,29 @@ pub enum Drained {
 pub(super) struct Chunk {
     pub(super) bytes: Bytes,
     pub(super) kind: Kind,
+    /// For what has been through the layers: the bytes it stands for, which count until all of it has left.
+    pub(super) sealed: Option<usize>,
+}
+
+impl Chunk {
+    pub(super) fn plain(bytes: Bytes, kind: Kind) -> Self {
+        Self { bytes, kind, sealed: None }
+    }
+}
+
+/// A socket, and what stands between it and the queue.
+#[derive(Debug)]
+pub(super) struct Io {
+    pub(super) socket: Arc<OwnedWriteHalf>,
+    /// `None`, as for most connections, lets bytes through as they are.
+    pub(super) layers: Option<Arc<Layers>>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     /// The socket, until the connection ends. Publishers may remember a client for long after; it must not keep a
     /// descriptor for them.
-    pub(super) io: Option<Arc<OwnedWriteHalf>>,
+    pub(super) io: Option<Arc<Io>>,
     pub(super) chunks: VecDeque<Chunk>,
     /// Small pieces gather here until they make a chunk.
     pub(super) tail: Vec<u8>,
@@ -53,6 +71,8 @@ pub(super) struct Queue {
     pub(super) replay: usize,
     /// Somebody is in a write call on this socket.
     pub(super) writing: bool,
+    /// Nobody is: the right to write is kept from all until the connection is encrypted.
+    pub(super) held: bool,
     pub(super) closed: bool,
 }
 
@@ -85,7 +105,7 @@ impl Queue {
 
     pub(super) fn freeze_tail(&mut self) {
         if let (false, Some(kind)) = (self.tail.is_empty(), self.tail_kind) {
-            self.chunks.push_back(Chunk { bytes: Bytes::from(std::mem::take(&mut self.tail)), kind });
+            self.chunks.push_back(Chunk::plain(Bytes::from(std::mem::take(&mut self.tail)), kind));
         }
         self.tail_kind = None;
     }
@@ -101,14 +121,14 @@ impl Queue {
             self.tail.append(buf);
         } else {
             self.freeze_tail();
-            self.chunks.push_back(Chunk { bytes: owned(buf), kind });
+            self.chunks.push_back(Chunk::plain(owned(buf), kind));
         }
     }
 
     pub(super) fn push_chunk(&mut self, bytes: Bytes, kind: Kind) {
         self.freeze_tail();
         self.account(kind, bytes.len());
-        self.chunks.push_back(Chunk { bytes, kind });
+        self.chunks.push_back(Chunk::plain(bytes, kind));
     }
 }
 

@@ -19,8 +19,7 @@ use super::schema::Kind::{
 use super::schema::Now::{Honoured, Ignored, Partly, Refused};
 use super::schema::{Block, Key, Kind, key};
 
-pub(super) const NO_TLS: &str = "connections are not encrypted yet";
-const NO_HTTPS: &str = "monitoring is plain HTTP";
+pub(super) const NO_OCSP: &str = "nobody is asked whether certificates are revoked yet";
 const NO_OPERATORS: &str = "accounts that are signed by an operator are not known yet";
 const NO_MAPPINGS: &str = "messages would go to other subjects than they should";
 const NOT_YET: &str = "not built yet";
@@ -50,8 +49,8 @@ pub static TOP: Block = Block {
         // Monitoring.
         key(&["http"], Address, Honoured),
         key(&["http_port", "monitor_port"], Port, Honoured),
-        key(&["https"], Address, Refused(NO_HTTPS)),
-        key(&["https_port"], Port, Refused(NO_HTTPS)),
+        key(&["https"], Address, Honoured),
+        key(&["https_port"], Port, Honoured),
         key(&["http_base_path"], Text, Honoured),
         key(&["max_closed_clients"], Int, Honoured),
         key(&["prof_port"], Port, Ignored("there is no profiling port")),
@@ -88,10 +87,10 @@ pub static TOP: Block = Block {
         // Who may do what.
         key(&["authorization"], Kind::Block(&AUTHORIZATION), Honoured),
         key(&["no_auth_user"], Text, Honoured),
-        key(&["tls"], Kind::Block(&TLS), Refused(NO_TLS)),
-        key(&["allow_non_tls"], Bool, Refused(NO_TLS)),
-        key(&["ocsp"], OneOf(&[Bool, Kind::Block(&OCSP)]), Refused(NO_TLS)),
-        key(&["ocsp_cache"], OneOf(&[Bool, Kind::Block(&OCSP_CACHE)]), Ignored(NO_TLS)),
+        key(&["tls"], Kind::Block(&TLS), Honoured),
+        key(&["allow_non_tls"], Bool, Honoured),
+        key(&["ocsp"], OneOf(&[Bool, Kind::Block(&OCSP)]), Refused(NO_OCSP)),
+        key(&["ocsp_cache"], OneOf(&[Bool, Kind::Block(&OCSP_CACHE)]), Ignored(NO_OCSP)),
         key(&["accounts"], Named(&ACCOUNT), Refused("accounts are not kept apart yet")),
         key(&["system_account", "system"], Text, Ignored("there are no accounts yet")),
         key(&["no_system_account", "no_system", "no_sys_acc"], Bool, Ignored("there are no accounts yet")),
@@ -124,7 +123,7 @@ pub static TOP: Block = Block {
         key(&["cluster"], Kind::Block(&CLUSTER), Ignored(ALONE)),
         key(&["gateway"], Kind::Block(&GATEWAY), Ignored(ALONE)),
         key(&["leafnodes", "leaf"], Kind::Block(&LEAFNODES), Ignored(ALONE)),
-        key(&["websocket", "ws"], Kind::Block(&WEBSOCKET), Ignored("there is no WebSocket port yet")),
+        key(&["websocket", "ws"], Kind::Block(&WEBSOCKET), Honoured),
         key(&["mqtt"], Kind::Block(&MQTT), Ignored("there is no MQTT port yet")),
         key(&["feature_flags"], BoolMap, Ignored(NOT_YET)),
     ],

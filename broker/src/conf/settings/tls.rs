@@ -68,15 +68,35 @@ pub(super) fn read_in(map: &Map) -> Option<Tls> {
     find(map, &["tls"]).and_then(|entry| read(&entry.node, &entry.at, &mut Vec::new()))
 }
 
+/// What is right and has no effect.
+pub(super) fn remarks(map: &Map) -> Vec<Finding> {
+    let Some(Value::Map(block)) = find(map, &["tls"]).map(|entry| &entry.node.value) else { return Vec::new() };
+    let insecure = find(block, &["insecure"]).filter(|entry| entry.node.value == Value::Bool(true));
+    let text = "insecure has no effect: it is for servers that connect to others".to_owned();
+    insecure.map(|entry| Finding { at: entry.at.clone(), text }).into_iter().collect()
+}
+
 /// What the kinds of values do not tell.
 pub(super) fn check(map: &Map) -> Vec<Finding> {
     let mut wrong = Vec::new();
     let Some(entry) = find(map, &["tls"]) else { return wrong };
-    if let Some(tls) = read(&entry.node, &entry.at, &mut wrong)
-        && tls.certificates.is_empty()
-        && wrong.is_empty()
-    {
+    let Some(tls) = read(&entry.node, &entry.at, &mut wrong) else { return wrong };
+    if tls.certificates.is_empty() && wrong.is_empty() {
         wrong.push(Finding { at: entry.at.clone(), text: "tls needs cert_file and key_file".to_owned() });
+    }
+    if let Value::Map(block) = &entry.node.value {
+        for key in ["cipher_suites", "curve_preferences"] {
+            if let Some(entry) =
+                find(block, &[key]).filter(|entry| matches!(&entry.node.value, Value::Array(all) if all.is_empty()))
+            {
+                wrong.push(Finding { at: entry.node.at.clone(), text: format!("{key} cannot be empty") });
+            }
+        }
+        let known = find(block, &["verify_cert_and_check_known_urls"]);
+        if let Some(entry) = known.filter(|entry| entry.node.value == Value::Bool(true)) {
+            let text = "verify_cert_and_check_known_urls is not for clients".to_owned();
+            wrong.push(Finding { at: entry.at.clone(), text });
+        }
     }
     wrong
 }
@@ -108,25 +128,32 @@ pub(super) fn read(node: &Node, at: &Position, wrong: &mut Vec<Finding>) -> Opti
 }
 
 fn certificates(block: &Map, at: &Position, wrong: &mut Vec<Finding>) -> Vec<Pair> {
-    let mut pair = |block: &Map, at: &Position| match (text(block, &["cert_file"]), text(block, &["key_file"])) {
+    let mut out: Vec<Pair> = pair(block, at, wrong).into_iter().collect();
+    if let Some(entry) = find(block, &["certs", "certificates"])
+        && let Value::Array(nodes) = &entry.node.value
+    {
+        if !out.is_empty() && !nodes.is_empty() {
+            let text = "certs cannot be combined with cert_file".to_owned();
+            wrong.push(Finding { at: entry.at.clone(), text });
+        }
+        for node in nodes {
+            if let Value::Map(inner) = &node.value {
+                out.extend(pair(inner, &node.at, wrong));
+            }
+        }
+    }
+    out
+}
+
+fn pair(block: &Map, at: &Position, wrong: &mut Vec<Finding>) -> Option<Pair> {
+    match (text(block, &["cert_file"]), text(block, &["key_file"])) {
         (Some(cert), Some(key)) => Some(Pair { cert_file: cert.into(), key_file: key.into() }),
         (None, None) => None,
         _ => {
             wrong.push(Finding { at: at.clone(), text: "cert_file and key_file need each other".to_owned() });
             None
         }
-    };
-    let mut out: Vec<Pair> = pair(block, at).into_iter().collect();
-    if let Some(entry) = find(block, &["certs", "certificates"])
-        && let Value::Array(nodes) = &entry.node.value
-    {
-        for node in nodes {
-            if let Value::Map(inner) = &node.value {
-                out.extend(pair(inner, &node.at));
-            }
-        }
     }
-    out
 }
 
 fn handshake_first(block: &Map, wrong: &mut Vec<Finding>) -> HandshakeFirst {

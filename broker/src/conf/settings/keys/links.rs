@@ -1,13 +1,14 @@
 //! Keys of what connects to other servers, or speaks other protocols. The tables are whole; that they have no effect
 //! stands at the blocks themselves.
 
-use super::{AUTHORIZATION, PERMISSIONS, TLS};
+use super::{ALONE, AUTHORIZATION, NO_OPERATORS, PERMISSIONS, TLS};
 use crate::conf::settings::schema::Kind::{
     Address, Block as Inner, Blocks, Bool, Int, List, OneOf, Port, Seconds, Size, Text, TextMap, Texts, Word,
 };
-use crate::conf::settings::schema::Now::Honoured;
+use crate::conf::settings::schema::Now::{Honoured, Ignored, Refused};
 use crate::conf::settings::schema::{Block, Key, Kind, key};
 
+const ONE_DOOR: &str = "clients of this port are those of the other one";
 const COMPRESSION: Kind = OneOf(&[Bool, Text, Inner(&COMPRESSION_BLOCK)]);
 const LISTEN: Key = key(&["listen"], Address, Honoured);
 const PORT: Key = key(&["port"], Port, Honoured);
@@ -176,7 +177,7 @@ pub static WEBSOCKET: Block = Block {
         LISTEN,
         PORT,
         HOST,
-        key(&["advertise"], Text, Honoured),
+        key(&["advertise"], Text, Ignored(ALONE)),
         key(&["no_tls"], Bool, Honoured),
         TLS_KEY,
         key(&["same_origin"], Bool, Honoured),
@@ -187,12 +188,12 @@ pub static WEBSOCKET: Block = Block {
         ),
         key(&["handshake_timeout"], Seconds, Honoured),
         key(&["compression", "compress"], Bool, Honoured),
-        key(&["authorization", "authentication"], Inner(&AUTHORIZATION), Honoured),
-        key(&["jwt_cookie"], Text, Honoured),
+        key(&["authorization", "authentication"], Inner(&AUTHORIZATION), Refused(ONE_DOOR)),
+        key(&["jwt_cookie"], Text, Refused(NO_OPERATORS)),
         key(&["user_cookie"], Text, Honoured),
         key(&["pass_cookie"], Text, Honoured),
         key(&["token_cookie"], Text, Honoured),
-        key(&["no_auth_user"], Text, Honoured),
+        key(&["no_auth_user"], Text, Refused(ONE_DOOR)),
         key(&["headers"], TextMap, Honoured),
         key(&["ping_interval"], Seconds, Honoured),
     ],

@@ -1,6 +1,6 @@
 //! Keys of `authorization`, users, permissions, and `tls`.
 
-use super::NO_TLS;
+use super::NO_OCSP;
 use crate::conf::settings::schema::Kind::{
     Block as Inner, Blocks, Bool, Int, List, Number, OneOf, Seconds, Text, Texts,
 };
@@ -92,7 +92,7 @@ pub static TLS: Block = Block {
         key(&["connection_rate_limit"], Int, Honoured),
         key(&["pinned_certs"], Texts, Honoured),
         key(&["certs", "certificates"], Blocks(&PAIR), Honoured),
-        key(&["ocsp_peer"], OneOf(&[Bool, Inner(&OCSP_PEER)]), Refused(NO_TLS)),
+        key(&["ocsp_peer"], OneOf(&[Bool, Inner(&OCSP_PEER)]), Refused(NO_OCSP)),
         key(&["cert_store"], Text, Refused("certificates come from files")),
         key(&["cert_match_by"], Text, Refused("certificates come from files")),
         key(&["cert_match"], Text, Refused("certificates come from files")),
