@@ -134,7 +134,7 @@ impl Log {
         }
         let mut committer = Committer::new(Arc::clone(&shared), opened.writer, opened.lock, opened.journal);
         // Before anybody reads: what passed its age while the log was closed.
-        committer.take_old();
+        committer.settle(opened.report.clean);
         let log = Self {
             shared,
             thread: Mutex::new(None),

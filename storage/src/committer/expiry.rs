@@ -68,6 +68,42 @@ impl Committer {
         more
     }
 
+    /// Of a log that was just opened, before anybody reads and before limits are enforced. After a crash (not `clean`) the
+    /// journal may not know of all that stands for numbers left out: it would be counted, and messages go in its place.
+    pub(crate) fn settle(&mut self, clean: bool) {
+        if !clean {
+            self.find_holes();
+        }
+        self.take_old();
+    }
+
+    /// Looks for what stands for numbers left out where the journal may not have been told of it: in the segment that was
+    /// open, which another one may follow by now.
+    fn find_holes(&mut self) {
+        let segments = self.shared.segments();
+        let last = segments.iter().rev().take(2).filter(|segment| segment.totals().expiring > 0);
+        let Some(from) = last.map(|segment| segment.first_seq).min() else { return };
+        let mut reader = Reader::new(Arc::clone(&self.shared));
+        reader.show_expired();
+        reader.seek(from);
+        let holes = &mut self.holes;
+        let read = reader.visit(usize::MAX, &mut |visit| {
+            if let Visit::Record(record) = visit
+                && record.is_hole()
+            {
+                match holes.last_mut() {
+                    Some(before) if before.1 + 1 == record.seq => before.1 = record.seq,
+                    _ => holes.push((record.seq, record.seq)),
+                }
+            }
+            ControlFlow::Continue(())
+        });
+        if let Err(error) = read {
+            tracing::warn!(%error, "numbers that were left out count as messages, the last segment cannot be read");
+        }
+        self.take_holes();
+    }
+
     /// Removes what is beyond the age limit.
     pub(crate) fn take_old(&mut self) {
         let shared = Arc::clone(&self.shared);
