@@ -95,6 +95,11 @@ pub fn run(options: ServerOptions, log: LogHandle, reload: Option<Reload>) -> Re
     result
 }
 
+/// Starts a thread that lasts as long as the server.
+fn start_thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), ServeError> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(work).map(drop).map_err(ServeError::Runtime)
+}
+
 async fn serve(
     options: ServerOptions,
     log: &LogHandle,
@@ -151,10 +156,7 @@ async fn serve(
     tokio::task::block_in_place(|| restore::all(&server));
     copy::start_all(&server);
     let writing = server.clone();
-    std::thread::Builder::new()
-        .name("sublog-consumers".to_owned())
-        .spawn(move || writing.jetstream.positions.run(&writing))
-        .map_err(ServeError::Runtime)?;
+    start_thread("sublog-consumers", move || writing.jetstream.positions.run(&writing))?;
     let monitor = monitor::start(&server).await?;
     let mut notices =
         Notices::write(&server.options, address, monitor, server.websocket.as_ref().map(|port| port.address), None)?;
@@ -165,10 +167,7 @@ async fn serve(
     let retention = tokio::spawn(retention::run(server.clone(), data));
     let expiry = tokio::spawn(retention::expire(server.clone()));
     let answering = server.clone();
-    std::thread::Builder::new()
-        .name("sublog-api".to_owned())
-        .spawn(move || api::run(&answering, &requests))
-        .map_err(ServeError::Runtime)?;
+    start_thread("sublog-api", move || api::run(&answering, &requests))?;
     let maintenance = maintenance::start(&server).map_err(ServeError::Runtime)?;
     let mut on_reload = |server: &Server| match &mut reload {
         Some(reload) => reload::reload(server, reload, log, &mut notices, monitor),

@@ -221,7 +221,7 @@ fn a_client_that_falls_silent_is_given_up() {
     chunks.sync();
     js.api("STREAM.SNAPSHOT.S", json!({ "deliver_subject": INBOX, "chunk_size": 1024, "window_size": 4096 }));
     // A window without an ack, and then the last word.
-    let begun = std::time::Instant::now();
+    let begun = sublog_tests::clock::now();
     assert!(chunks.messages(4).iter().all(|chunk| chunk.payload.len() == 1024));
     let last = chunks.message();
     assert_eq!((last.payload.len(), last.status()), (0, Some(408)));

@@ -289,7 +289,6 @@ mod tests {
             Kind::Address => Value::Str("localhost:10".to_owned()),
             Kind::TextMap => Value::Map(Map::default()),
             Kind::Word(words) => Value::Str(words[0].to_owned()),
-            Kind::TextMap => Value::Map(crate::conf::Map::default()),
             Kind::OneOf(kinds) => sample(kinds.iter().find(|kind| !matches!(kind, Kind::Bool)).unwrap()),
             _ => Value::Str("always".to_owned()),
         }

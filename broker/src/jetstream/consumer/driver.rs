@@ -144,7 +144,7 @@ pub(super) struct Core {
     /// The stream's first number when it was last looked at.
     first_seq: u64,
     burying: burying::Burying,
-    closed: bool,
+    closed: Option<Closing>,
 }
 
 /// Now, as machines count.
@@ -183,7 +183,7 @@ impl Consumer {
             selection: None,
             first_seq: 0,
             burying: burying::Burying::default(),
-            closed: false,
+            closed: None,
         };
         Arc::new(Self {
             stream: stream.into(),
@@ -310,8 +310,8 @@ impl Consumer {
     /// It ends; who waits for messages is told in its last turn.
     pub(super) fn end(&self, server: &Server, closing: Closing) {
         let mut core = self.core.lock();
-        if !core.closed {
-            core.closed = true;
+        if core.closed.is_none() {
+            core.closed = Some(closing);
             core.machine.close(closing);
         }
         drop(core);

@@ -56,7 +56,7 @@ impl Burying {
 impl Core {
     /// The dead messages to bury now. If that has to wait, the next turn is not later than it.
     pub(super) fn take_dead(&mut self, turn: &mut Turn) -> Vec<Dead> {
-        if self.burying.open || self.closed {
+        if self.burying.open || self.closed.is_some() {
             return Vec::new();
         }
         let dead = self.machine.dead(BATCH);

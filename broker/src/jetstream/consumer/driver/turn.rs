@@ -42,7 +42,14 @@ impl Consumer {
                 core.drain(&mut parcel);
             }
             core.look_at_stream(self, stream);
-            let mut turn = if core.closed { Turn::Over } else { core.work(server, self, &mut parcel) };
+            let mut turn = match core.closed {
+                None => core.work(server, self, &mut parcel),
+                Some(closing) => {
+                    // Requests that came just before its end are told as well.
+                    core.machine.close(closing);
+                    Turn::Over
+                }
+            };
             core.drain(&mut parcel);
             let dead = core.take_dead(&mut turn);
             core.memory.end(self.log.log());
