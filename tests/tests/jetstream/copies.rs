@@ -49,15 +49,7 @@ impl Asking {
 }
 
 fn decode(text: &str) -> Vec<u8> {
-    let value =
-        |c: u8| b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".iter().position(|x| *x == c);
-    let bits: Vec<u8> = text.bytes().filter_map(value).map(|v| u8::try_from(v).unwrap()).collect();
-    let mut out = Vec::new();
-    for four in bits.chunks(4) {
-        let n = four.iter().fold(0_u32, |n, v| n << 6 | u32::from(*v)) << (6 * (4 - four.len()));
-        out.extend_from_slice(&n.to_be_bytes()[1..four.len()]);
-    }
-    out
+    data_encoding::BASE64.decode(text.as_bytes()).unwrap()
 }
 
 #[test]
