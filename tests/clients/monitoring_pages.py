@@ -95,6 +95,7 @@ DIFFERENCES = [
     ("*.limits.default_max_consumers", "left out", "a stream may have any number of consumers"),
     ("*.api.level", "value", "the level of the API that is here as a whole"),
     ("varz.sublog*", "ours", "what nats-server does not have"),
+    ("jsz*.consumer_detail.#.sublog*", "ours", "how far behind a consumer is, and why it is sent nothing"),
     ("healthz.streams*", "ours", "damage and scrubbing of each log"),
     ("ipqueuesz.*", "presence", "the queues are other ones, but for that of the API"),
 ]

@@ -28,7 +28,6 @@ INTENDED = [
 # {scenario: what is missing}. These run only against the reference until the feature is there; delete the entry then.
 WAITING = {
     "command_bench": "an API level above 2, which `nats bench js pub` asks for",
-    "command_backup": "snapshot and restore",
 }
 
 REPLACED = [

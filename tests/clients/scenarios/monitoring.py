@@ -179,7 +179,7 @@ PAGES = [
     "/connz",
     "/connz?subs=1&sort=cid",
     "/connz?subs=detail&auth=1",
-    "/connz?sort=subs",
+    "/connz?sort=subs&limit=1",
     "/connz?sort=msgs_to&limit=2",
     "/connz?sort=bytes_from",
     "/connz?sort=uptime&offset=1",

@@ -21,12 +21,18 @@ def register(name, command):
     def run(context):
         if context.remembers and name in transcripts.WAITING:
             raise Skip(f"waits for {transcripts.WAITING[name]}")
-        with context.new_server(transcripts.QUIET) as server:
-            lines = lines_of(context, command(context, server), server)
-        if context.recording:
-            transcripts.save(name, lines)
-        else:
-            transcripts.compare(name, lines)
+        # In what order nats-server delivers again, and when it shows who listens, is a matter of moments: it has three tries to be
+        # what was recorded of it. Sublog has one.
+        for last in [True] if context.remembers or context.recording else [False, False, True]:
+            with context.new_server(transcripts.QUIET) as server:
+                lines = lines_of(context, command(context, server), server)
+            if context.recording:
+                return transcripts.save(name, lines)
+            try:
+                return transcripts.compare(name, lines)
+            except Failed:
+                if last:
+                    raise
 
     SCENARIOS.append((f"transcripts.{name}", run))
 
