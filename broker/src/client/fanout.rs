@@ -16,12 +16,24 @@ use sublog_protocol::encode;
 use super::Client;
 use super::desks::Sink;
 use super::outbound::Kind;
+use crate::account::links::Link;
 use crate::limits::{MATCH_CACHE_TARGETS_MAX, STAGED_BYTES_MAX, STAGING_KEEP_BYTES, STAGING_POOL_MAX};
 use crate::router::cache::{Facts, Found, MatchCache};
 use crate::router::trie::Matches;
 use crate::router::{Router, Subscription, shard_of};
 pub(super) use route::Origin;
 use route::{Route, Target, count_limited};
+
+/// Where a message on a subject goes.
+#[derive(Clone, Copy)]
+pub(super) struct Way {
+    /// The cache slot of its route.
+    pub(super) slot: usize,
+    /// Where it is recorded.
+    pub(super) sink: Sink,
+    /// Services of other accounts are asked.
+    pub(super) abroad: bool,
+}
 
 /// Deliveries for one connection.
 struct Destination {
@@ -74,7 +86,7 @@ impl Fanout {
 
     /// Stages one message for everybody who gets it, by the route that [`route`](Self::route) gave; false when nobody does.
     /// `foreign`: its subject is not that of the route.
-    pub(super) fn publish(&mut self, router: &Router, slot: usize, message: &Publish<'_>, foreign: bool) -> bool {
+    pub(super) fn publish(&mut self, slot: usize, message: &Publish<'_>, foreign: bool) -> bool {
         self.work += 1;
         // Taken out for the loop, so that staging can borrow the rest; put back below.
         let Some(entry) = self.cache.get_mut(slot) else { return false };
@@ -84,13 +96,13 @@ impl Fanout {
             if target.guarded && foreign && target.denies(message.subject) {
                 continue;
             }
-            if target.limited && !count_limited(router, &target.subscription) {
+            if target.limited && !count_limited(&target.subscription) {
                 continue;
             }
             if target.guarded && !target.limited {
                 target.subscription.delivered.fetch_add(1, Ordering::Relaxed);
             }
-            self.stage(target, message);
+            self.stage(target, message, foreign);
             self.work += 1;
             any = true;
         }
@@ -101,7 +113,7 @@ impl Fanout {
             route.uncounted += 1;
         }
         for group in &route.queues {
-            any |= self.stage_one_of(router, group, message, foreign);
+            any |= self.stage_one_of(group, message, foreign);
         }
         if let Some(entry) = self.cache.get_mut(slot) {
             entry.value = route;
@@ -113,7 +125,7 @@ impl Fanout {
     }
 
     /// The cache slot of a subject, with a route that is up to date, and where the subject is recorded.
-    pub(super) fn route(&mut self, origin: Origin<'_>, subject: &[u8]) -> Option<(usize, Sink)> {
+    pub(super) fn route(&mut self, origin: Origin<'_>, subject: &[u8]) -> Option<Way> {
         let mut found = self.cache.find(subject);
         if let Found::Fresh(slot) = found
             && self.cache.get_mut(slot).is_some_and(|entry| entry.value.uncounted > 0)
@@ -125,16 +137,21 @@ impl Fanout {
         match found {
             Found::Hit(slot) => {
                 let entry = self.cache.get_mut(slot)?;
-                if entry.generation == origin.router.generation(entry.shard) {
-                    return Some((slot, entry.value.sink));
+                if entry.generation == origin.account.router.generation(entry.shard) {
+                    return Some(Way { slot, sink: entry.value.sink, abroad: !entry.value.services.is_empty() });
                 }
                 if entry.value.uncounted > 0 {
                     self.count_touched();
                 }
-                Some((slot, self.fill(origin, subject, slot)))
+                Some(self.fill(origin, subject, slot))
             }
-            Found::Fresh(slot) => Some((slot, self.fill(origin, subject, slot))),
+            Found::Fresh(slot) => Some(self.fill(origin, subject, slot)),
         }
+    }
+
+    /// Services of other accounts that the route asks.
+    pub(super) fn services(&self, slot: usize) -> Vec<Arc<Link>> {
+        self.cache.get(slot).map(|entry| entry.value.services.clone()).unwrap_or_default()
     }
 
     /// Whether the publisher may not publish where the route goes.
@@ -142,36 +159,51 @@ impl Fanout {
         self.cache.get(slot).is_some_and(|entry| entry.value.denied)
     }
 
-    fn fill(&mut self, origin: Origin<'_>, subject: &[u8], slot: usize) -> Sink {
-        let Origin { router, except, permissions, desks } = origin;
+    fn fill(&mut self, origin: Origin<'_>, subject: &[u8], slot: usize) -> Way {
+        let Origin { account, except, permissions, desks } = origin;
         let shard = shard_of(subject);
         // Read before matching: a change in between makes this result old, not this generation new.
-        let generation = router.generation(shard);
+        let generation = account.router.generation(shard);
         let mut matches = std::mem::take(&mut self.matches);
         matches.clear();
-        router.matches(subject, &mut matches);
-        let Some(entry) = self.cache.get_mut(slot) else { return Sink::Nothing };
+        account.router.matches(subject, &mut matches);
+        let Some(entry) = self.cache.get_mut(slot) else { return Way { slot, sink: Sink::Nothing, abroad: false } };
         let mut route = std::mem::take(&mut entry.value);
         self.cached_targets = self.cached_targets.saturating_sub(route.targets());
         route.plain.clear();
         route.queues.clear();
         route.uncounted = 0;
-        let sink = desks.sink_of(router, subject);
-        route.sink = sink;
+        route.sink = desks.sink_of(account, subject);
         route.denied = permissions.is_some_and(|permissions| !permissions.may_publish(subject));
-        let wanted = |s: &Arc<Subscription>| {
-            except != Some(s.client.id) && s.client.access.may_receive(subject, s.queue.as_deref())
+        route.services.clear();
+        if account.has_services() {
+            route.services.extend(account.links().services_for(subject).cloned());
+            if !route.services.is_empty() && route.sink == Sink::Server && !account.jetstream.is_enabled() {
+                // What it asks for is elsewhere.
+                route.sink = Sink::Nothing;
+            }
+        }
+        let mut wanted = |s: Arc<Subscription>| {
+            if except == Some(s.client.id) {
+                return None;
+            }
+            let (s, renamed) = match &s.shadow {
+                None => (s, None),
+                Some(shadow) => (shadow.of.clone(), Some(shadow.subject_of(subject)?)),
+            };
+            let subject = renamed.as_deref().unwrap_or(subject);
+            s.client.access.may_receive(subject, s.queue.as_deref()).then(|| self.target(s, renamed))
         };
-        for subscription in matches.plain.drain(..).filter(wanted) {
-            let target = self.target(subscription);
-            route.plain.push(target);
+        for subscription in matches.plain.drain(..) {
+            route.plain.extend(wanted(subscription));
         }
         for (_, members) in matches.queues.drain(..) {
-            let group: Vec<Target> = members.into_iter().filter(wanted).map(|s| self.target(s)).collect();
+            let group: Vec<Target> = members.into_iter().filter_map(&mut wanted).collect();
             if !group.is_empty() {
                 route.queues.push(group);
             }
         }
+        let way = Way { slot, sink: route.sink, abroad: !route.services.is_empty() };
         self.cached_targets += route.targets();
         self.work += route.targets();
         self.cache.note(slot, route.plain.len() + route.queues.len());
@@ -181,10 +213,10 @@ impl Fanout {
             entry.generation = generation;
         }
         self.matches = matches;
-        sink
+        way
     }
 
-    fn target(&mut self, subscription: Arc<Subscription>) -> Target {
+    fn target(&mut self, subscription: Arc<Subscription>, subject: Option<Vec<u8>>) -> Target {
         let client = &subscription.client;
         let destination = self.destination(client);
         let permissions = client.access.permissions();
@@ -193,6 +225,7 @@ impl Fanout {
             guarded: permissions.as_ref().is_some_and(|permissions| !permissions.subscribe.deny.is_empty()),
             answers: permissions.is_some_and(|permissions| permissions.responses.is_some()),
             headers: client.headers.load(Ordering::Relaxed),
+            subject: subject.map(Into::into),
             limited: subscription.max.load(Ordering::Relaxed) > 0,
             subscription,
         }
@@ -228,21 +261,22 @@ impl Fanout {
         }
     }
 
-    fn stage(&mut self, target: &Target, message: &Publish<'_>) {
+    fn stage(&mut self, target: &Target, message: &Publish<'_>, foreign: bool) {
         let Some(destination) = self.staging(target.destination) else { return };
         let before = destination.staged.len();
         let out = &mut destination.staged;
         let sid = &target.subscription.sid;
+        let subject = target.subject.as_deref().filter(|_| !foreign).unwrap_or(message.subject);
         if target.answers
             && let Some(reply) = message.reply
         {
             target.subscription.client.access.asked(reply);
         }
         if message.header_len > 0 && target.headers {
-            encode::hmsg(out, message.subject, sid, message.reply, message.header_len, message.message);
+            encode::hmsg(out, subject, sid, message.reply, message.header_len, message.message);
         } else {
             let payload = message.message.get(message.header_len..).unwrap_or_default();
-            encode::msg(out, message.subject, sid, message.reply, payload);
+            encode::msg(out, subject, sid, message.reply, payload);
         }
         destination.msgs += 1;
         destination.bytes += message.message.len() as u64;
@@ -251,7 +285,7 @@ impl Fanout {
     }
 
     /// Stages for one member of a queue group: a random one, or the next that still takes deliveries.
-    fn stage_one_of(&mut self, router: &Router, group: &[Target], message: &Publish<'_>, foreign: bool) -> bool {
+    fn stage_one_of(&mut self, group: &[Target], message: &Publish<'_>, foreign: bool) -> bool {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
@@ -263,13 +297,13 @@ impl Fanout {
                 continue;
             }
             if target.limited {
-                if !count_limited(router, &target.subscription) {
+                if !count_limited(&target.subscription) {
                     continue;
                 }
             } else {
                 target.subscription.delivered.fetch_add(1, Ordering::Relaxed);
             }
-            self.stage(target, message);
+            self.stage(target, message, foreign);
             return true;
         }
         false

@@ -8,5 +8,7 @@ use super::http::{Answer, Asked, Refused};
 use crate::server::{Server, api};
 
 pub(super) fn answer(server: &Arc<Server>, _: &Asked) -> Result<Answer, Refused> {
-    Ok(Answer::json(&json!({ "streams": api::streams_with_consumers(server) })))
+    let accounts = server.accounts.all();
+    let streams: Vec<_> = accounts.iter().flat_map(|account| api::streams_with_consumers(server, account)).collect();
+    Ok(Answer::json(&json!({ "streams": streams })))
 }

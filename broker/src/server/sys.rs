@@ -6,12 +6,13 @@ use serde::Serialize;
 
 use super::{NATS_VERSION, Server};
 use crate::auth::permissions::{Permissions, Responses, Rule, Rules};
-use crate::auth::users::GLOBAL_ACCOUNT;
 use crate::client::Client;
 use crate::{clock, rfc3339};
 
 /// The subject of that request.
 pub const USER_INFO: &[u8] = b"$SYS.REQ.USER.INFO";
+/// First bytes of the subjects on which the system account asks about the server.
+pub const REQUESTS: &[u8] = b"$SYS.REQ.";
 
 #[derive(Serialize)]
 struct Answer<'a, T> {
@@ -70,7 +71,7 @@ struct ShownResponses {
 #[must_use]
 pub fn user_info(server: &Server, client: &Client) -> Vec<u8> {
     let grant = client.access.grant();
-    let account = grant.user.as_ref().map_or(GLOBAL_ACCOUNT, |user| &user.account).to_owned();
+    let account = grant.account().to_string();
     let permissions = grant.user.as_ref().and_then(|user| user.permissions.as_deref()).map(shown);
     let user = grant.name.unwrap_or_default();
     answer(server, UserInfo { user, account_name: account.clone(), account, permissions })

@@ -61,14 +61,16 @@ impl Scrubbing {
 
     /// Takes up streams that are new. Those that are gone say so themselves: their logs are closed.
     fn look(&mut self, server: &Server, now: Duration) {
-        let changes = Some(server.jetstream.streams.changes());
+        let accounts = server.accounts.all();
+        // No account's ever goes back, so that one that is new changes the sum as well.
+        let changes = Some(accounts.iter().map(|account| account.jetstream.streams.changes()).sum());
         if std::mem::replace(&mut self.changes, changes) == changes {
             return;
         }
         if let Some(log) = server.capture.log() {
             self.take_up(0, CAPTURE, log, now);
         }
-        for declared in server.jetstream.streams.all() {
+        for declared in accounts.iter().flat_map(|account| account.jetstream.streams.all()) {
             if let Some(log) = declared.stream.log() {
                 self.take_up(declared.stream.id, &declared.config.name, log.log(), now);
             }
