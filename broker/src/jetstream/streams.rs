@@ -259,6 +259,11 @@ impl Streams {
             Creation::There => return Ok((self.get(&name).ok_or_else(ApiError::stream_not_found)?, false)),
             Creation::New(config) => *config,
         };
+        let most = self.limits().max_streams;
+        if most > 0 && self.table.read().values().count() >= most {
+            // Those it was held against are not all there are.
+            return Err(ApiError::maximum_streams_limit());
+        }
         let dir = self.dir(&config);
         if std::fs::read_dir(&dir).is_ok_and(|mut entries| entries.next().is_some()) {
             tracing::error!("{} holds something that no stream's definition speaks of", dir.display());

@@ -129,7 +129,8 @@ fn services_answer_across_accounts() {
     a.sync();
     assert_eq!(b.flush().len(), 3);
     // Who asks is told where that was agreed, and nobody can say it was another.
-    b.send("HPUB private _INBOX.p 49 49\r\nNATS/1.0\r\nNats-Request-Info: {\"acc\":\"forged\"}\r\n\r\n");
+    let forged = "NATS/1.0\r\nNats-Request-Info: {\"acc\":\"forged\"}\r\n\r\n";
+    b.send(format!("HPUB private _INBOX.p {0} {0}\r\n{forged}\r\n", forged.len()));
     let request = a.message();
     let info: serde_json::Value = serde_json::from_str(&request.header("Nats-Request-Info").unwrap()).unwrap();
     assert_eq!((&info["acc"], &info["user"]), (&"B".into(), &"b".into()));
