@@ -52,7 +52,7 @@ pub fn answers(account: &Account, subject: &[u8]) -> bool {
     ];
     subject.starts_with(b"$")
         && (subject == sys::USER_INFO
-            || account.is_system() && subject.starts_with(sys::REQUESTS)
+            || sys::is_request(account, subject)
             || prefixes.iter().any(|prefix| subject.starts_with(prefix)))
 }
 

@@ -34,6 +34,7 @@ use crate::limits::{
 };
 use crate::router::batches::Entered;
 use crate::server::Server;
+use crate::server::sys::events;
 use crate::websocket::WebSocket;
 
 /// What only the connection's own task touches.
@@ -129,6 +130,9 @@ pub async fn serve(server: Arc<Server>, stream: TcpStream, remote: SocketAddr, w
     client.close(reason);
     server.remember(&client, connection.subscriptions.listed(&client));
     connection.subscriptions.end_all(&connection.account, &client);
+    if connection.connected {
+        events::disconnected(&server, &client);
+    }
     drop(connection);
     finish(&server, &client, Some(input.socket())).await;
     server.leave(&client);

@@ -11,6 +11,7 @@ use super::{Client, CloseReason};
 use crate::auth::login::{Check, Credentials, Grant, Verdict, verdict};
 use crate::config::{Auth, ServerOptions};
 use crate::server::Server;
+use crate::server::sys::events;
 use crate::tls::x509::Certificate;
 
 /// A refused CONNECT: what to say, and why the connection ends.
@@ -204,6 +205,9 @@ impl Connection {
             self.fanout.forget();
         }
         self.subscriptions.bump_all(&self.account);
+        if !self.connected {
+            events::connected(&self.server, &self.client);
+        }
         self.connected = true;
         self.ok();
     }
@@ -212,6 +216,7 @@ impl Connection {
         if *reason == CloseReason::AuthenticationFailure {
             let shown = Credentials::of(&self.options, None).shown();
             tracing::error!(client = %self.client, "authentication error{shown}");
+            events::refused(&self.server, &self.client);
         } else {
             tracing::warn!(client = %self.client, "{}", error.text());
         }

@@ -253,6 +253,9 @@ impl Connection {
         if let Some(taken) = jetstream::take(&self.account, Some(&self.client), message, self.permissions.as_ref()) {
             return taken;
         }
+        if message.subject != sys::USER_INFO && sys::is_request(&self.account, message.subject) {
+            return sys::requests::take(&self.server, &self.account, message);
+        }
         let Some(reply) = message.reply else { return false };
         let own = || (message.subject == sys::USER_INFO).then(|| sys::user_info(&self.server, &self.client));
         let Some(body) = server::api::answer(&self.server, &self.account, message.subject).or_else(own) else {

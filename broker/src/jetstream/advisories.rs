@@ -11,7 +11,7 @@ use serde::Serialize;
 
 pub use audit::api_request;
 pub use transfers::{restore_began, restore_ended, snapshot_began, snapshot_ended};
-pub(crate) use who::request_info;
+pub(crate) use who::{client_info, request_info};
 
 use super::config::Time;
 use super::consumer::machine::{AckNumbers, Advisory};

@@ -133,9 +133,7 @@ impl Api {
         let Some(operation) = message.subject.strip_prefix(API_PREFIX) else { return false };
         // What is not text names nothing that there is.
         let Ok(operation) = String::from_utf8(operation.to_vec()) else { return true };
-        // Who has none of this may ask about it, and no more.
-        let is_offered = if account.jetstream.is_enabled() { is_offered(&operation) } else { operation == "INFO" };
-        if !is_offered {
+        if !is_offered(&operation) {
             return false;
         }
         let request = Request {
@@ -257,17 +255,25 @@ impl<T: Serialize> From<Response<T>> for Answer {
     }
 }
 
+/// Whether somebody may ask for anything of an account, and of a server of this level.
+fn allowed(account: &Account, level: &[u8]) -> Result<(), ApiError> {
+    if !account.jetstream.is_enabled() {
+        return Err(ApiError::not_enabled_for_account());
+    }
+    if server_level().satisfies(level) { Ok(()) } else { Err(ApiError::required_api_level()) }
+}
+
 /// Does what a request asks for. `None`: there is no such request.
 fn carry_out(account: &Arc<Account>, request: &Request) -> Option<Answer> {
     if let Some(operation) = request.operation.strip_prefix("CONSUMER.") {
         return consumers::carry_out(account, request, operation);
     }
     let level = request.header(b"Nats-Required-Api-Level").unwrap_or_default();
-    let allowed = || if server_level().satisfies(level) { Ok(()) } else { Err(ApiError::required_api_level()) };
+    let allowed = || allowed(account, level);
     let mut parts = request.operation.split('.');
     let operation = match (parts.next()?, parts.next(), parts.next()) {
         ("INFO", None, _) => {
-            return Some(answer(Kind::AccountInfo, allowed().and_then(|()| info::account(account))));
+            return Some(answer(Kind::AccountInfo, allowed().map(|()| info::account(account))));
         }
         ("STREAM", Some("NAMES"), None) => return Some(streams::names(account, request)),
         ("STREAM", Some("LIST"), None) => return Some(streams::list(account, request)),

@@ -18,6 +18,20 @@ pub(super) struct Options {
     account: String,
 }
 
+impl Options {
+    /// About one account.
+    pub(super) fn of(account: &str) -> Self {
+        Self { account: account.to_owned() }
+    }
+}
+
+impl Accountz {
+    /// The account alone.
+    pub(super) fn into_detail(self) -> Option<Account> {
+        self.account_detail
+    }
+}
+
 /// The page.
 #[derive(Debug, Serialize)]
 pub(super) struct Accountz {
@@ -33,7 +47,7 @@ pub(super) struct Accountz {
 
 /// One account.
 #[derive(Debug, Serialize)]
-struct Account {
+pub(super) struct Account {
     account_name: String,
     update_time: String,
     #[serde(skip_serializing_if = "std::ops::Not::not")]

@@ -22,6 +22,25 @@ pub(super) struct Options {
     include_unused: bool,
 }
 
+impl Options {
+    /// About one account.
+    pub(super) fn of_account(&mut self, account: &str) {
+        self.accounts = vec![account.to_owned()];
+    }
+
+    /// Whether accounts without connections are wanted too.
+    pub(super) fn wants_unused(&self) -> bool {
+        self.include_unused
+    }
+}
+
+impl Accstatz {
+    /// Whether there is nothing to show.
+    pub(super) fn is_empty(&self) -> bool {
+        self.account_statz.is_empty()
+    }
+}
+
 /// The page.
 #[derive(Debug, Serialize)]
 pub(super) struct Accstatz {

@@ -40,6 +40,13 @@ pub(super) struct Options {
     filter_subject: String,
 }
 
+impl Options {
+    /// Those of one account.
+    pub(super) fn of_account(&mut self, account: &str) {
+        account.clone_into(&mut self.acc);
+    }
+}
+
 const OPEN: u8 = 0;
 const CLOSED: u8 = 1;
 const ANY: u8 = 2;

@@ -35,6 +35,13 @@ pub(super) struct Options {
     raft: bool,
 }
 
+impl Options {
+    /// Of one account.
+    pub(super) fn of_account(&mut self, account: &str) {
+        account.clone_into(&mut self.account);
+    }
+}
+
 /// The page.
 #[derive(Debug, Serialize)]
 pub(super) struct Jsz {
@@ -88,7 +95,7 @@ pub(super) struct Usage {
 
 /// What an account has.
 #[derive(Debug, Serialize)]
-struct Account {
+pub(super) struct Account {
     name: String,
     id: String,
     #[serde(flatten)]
@@ -216,6 +223,20 @@ pub(super) fn page(server: &Server, options: &Options) -> Jsz {
         account_details,
         total: accounts.len(),
     }
+}
+
+/// What one account has.
+///
+/// # Errors
+/// It has nothing of that kind.
+pub(super) fn of_account(server: &Server, options: &Options) -> Result<Account, Refused> {
+    let Some(found) = server.accounts.get(&options.account) else {
+        return Err(Refused(format!("account {:?} not found", options.account)));
+    };
+    if !found.jetstream.is_enabled() {
+        return Err(Refused(format!("account {:?} not jetstream enabled", options.account)));
+    }
+    Ok(account(server, options, &found))
 }
 
 /// The accounts that are shown one by one.

@@ -29,6 +29,14 @@ pub(super) struct Options {
     test: String,
 }
 
+impl Options {
+    /// All of one account.
+    pub(super) fn of_account(&mut self, account: &str) {
+        self.subscriptions = true;
+        account.clone_into(&mut self.account);
+    }
+}
+
 /// The page.
 #[derive(Debug, Serialize)]
 pub(super) struct Subsz {

@@ -1,5 +1,8 @@
 //! The pages as answers to requests of the system account: the same structs in an envelope.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -9,8 +12,6 @@ use super::varz::{self, Traffic};
 use super::{accountz, accstatz, connz, cpu, gatewayz, healthz, ipqueuesz, jsz, leafz, routez, subsz, text};
 use crate::server::Server;
 use crate::server::sys::About;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// What can be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +92,7 @@ pub fn answer(server: &Arc<Server>, what: Page, account: &str, body: &[u8]) -> O
         Page::Idz => json!({ "name": server.name(), "host": server.options.host, "id": server.id }),
         Page::Statsz => json!({ "server": about, "statsz": statistics(server) }),
         Page::AccountConns => {
-            let found = server.accounts.get(account)?;
+            let found = server.accounts.get(account).filter(|found| found.connections() > 0)?;
             let stats = page(&accstatz::Account::of(server, &found)).ok()?;
             let mut json = json!({ "server": about });
             let fields = json.as_object_mut()?;
@@ -102,7 +103,7 @@ pub fn answer(server: &Arc<Server>, what: Page, account: &str, body: &[u8]) -> O
             Ok(None) => return None,
             Ok(Some(data)) => json!({ "server": about, "data": data }),
             Err((code, description)) => {
-                json!({ "server": about, "error": { "code": code, "description": description } })
+                json!({ "server": about, "data": null, "error": { "code": code, "description": description } })
             }
         },
     };
@@ -183,7 +184,7 @@ fn statistics(server: &Arc<Server>) -> Value {
         "stale_connections": stats.stale_connections.load(Ordering::Relaxed),
         "stalled_clients": stats.stalls.load(Ordering::Relaxed),
         "active_servers": 1,
-        "jetstream": varz::streams(server),
+        "jetstream": varz::jetstream(server),
         "gomaxprocs": cores,
     })
 }

@@ -147,7 +147,7 @@ fn is_zero(value: &usize) -> bool {
 
 /// Streams, in short.
 #[derive(Debug, Serialize)]
-struct JetStream {
+pub(super) struct JetStream {
     config: JetStreamConfig,
     stats: Usage,
     limits: Nothing,
@@ -238,6 +238,11 @@ pub(super) fn answer(server: &Arc<Server>, _: &Asked) -> Result<Answer, Refused>
     Ok(Answer::json(&page(server)))
 }
 
+/// What streams may use, and do.
+pub(super) fn jetstream(server: &Server) -> JetStream {
+    JetStream { config: JetStreamConfig::of(server), stats: jsz::usage(server), limits: Nothing {} }
+}
+
 /// The page as it is now.
 pub(super) fn page(server: &Server) -> Varz {
     let (stats, current) = (&server.stats, server.current());
@@ -280,7 +285,7 @@ pub(super) fn page(server: &Server) -> Varz {
         leaf: Nothing {},
         mqtt: Nothing {},
         websocket: WebSocketPort::of(server),
-        jetstream: JetStream { config: JetStreamConfig::of(server), stats: jsz::usage(server), limits: Nothing {} },
+        jetstream: jetstream(server),
         write_deadline: text::ns(limits.write_deadline),
         start: text::time(server.start),
         now: text::time(now),

@@ -55,8 +55,23 @@ fn streams_of_equal_names_hold_what_their_accounts_hold() {
 fn an_account_without_streams_says_so() {
     let configured = Configured::start(TWO);
     let mut c = configured.user("c");
-    assert_eq!(api(&mut c, "INFO", &json!({}))["error"]["err_code"], 10039);
-    assert!(is_nobody(&ask(&mut c, "$JS.API.STREAM.NAMES", "")));
+    for operation in [
+        "INFO",
+        "STREAM.NAMES",
+        "STREAM.LIST",
+        "STREAM.INFO.S",
+        "STREAM.CREATE.S",
+        "STREAM.PURGE.S",
+        "STREAM.MSG.GET.S",
+        "CONSUMER.NAMES.S",
+        "CONSUMER.LIST.S",
+    ] {
+        let body = if operation.contains("CREATE") { json!({"name": "S"}) } else { json!({}) };
+        assert_eq!(api(&mut c, operation, &body)["error"]["err_code"], 10039, "{operation}");
+    }
+    for operation in ["DIRECT.GET.S", "CONSUMER.MSG.NEXT.S.C", "NONE"] {
+        assert!(is_nobody(&ask(&mut c, &format!("$JS.API.{operation}"), "")), "{operation}");
+    }
     let mut b = configured.user("b");
     for n in 0..2 {
         let made = api(&mut b, &format!("STREAM.CREATE.S{n}"), &json!({"name": format!("S{n}")}));

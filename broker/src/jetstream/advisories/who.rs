@@ -32,6 +32,11 @@ pub(super) struct ClientInfo {
     client_type: &'static str,
 }
 
+/// All that is known of a client.
+pub(crate) fn client_info(account: &Account, client: &Client) -> serde_json::Value {
+    serde_json::to_value(ClientInfo::of(account, client)).unwrap_or_default()
+}
+
 /// What a service is told of who asks: the account, and all of `client` if that is shared.
 pub(crate) fn request_info(account: &Account, shared: Option<&Client>, client: Option<&Client>) -> Vec<u8> {
     #[derive(Serialize)]

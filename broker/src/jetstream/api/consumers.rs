@@ -7,7 +7,6 @@ use super::super::config::consumer::DeliverPolicy;
 use super::super::config::json::Unknown;
 use super::super::consumer::{Consumer, driver, info, manage};
 use super::super::errors::ApiError;
-use super::super::server_level;
 use super::super::streams::Declared;
 use super::super::wire::create::{ConsumerRequest, CreateSubject};
 use super::super::wire::info::ConsumerInfo;
@@ -36,7 +35,7 @@ pub(super) fn is_offered(operation: &str) -> bool {
 /// Does what a request asks for; `operation` is what stands behind `CONSUMER.`. `None`: there is no such request.
 pub(super) fn carry_out(account: &Arc<Account>, request: &Request, operation: &str) -> Option<Answer> {
     let level = request.header(b"Nats-Required-Api-Level").unwrap_or_default();
-    let allowed = || if server_level().satisfies(level) { Ok(()) } else { Err(ApiError::required_api_level()) };
+    let allowed = || super::allowed(account, level);
     let body = request.body();
     if let Some(subject) = CreateSubject::parse(operation) {
         return Some(answer(Kind::ConsumerCreate, allowed().and_then(|()| create(account, request, &subject))));

@@ -20,10 +20,7 @@ use crate::clock;
 const DELETED_MAX: usize = 1_000_000;
 
 /// The account: everything there is.
-pub(in crate::jetstream) fn account(account: &Account) -> Result<AccountInfo, ApiError> {
-    if !account.jetstream.is_enabled() {
-        return Err(ApiError::not_enabled_for_account());
-    }
+pub(in crate::jetstream) fn account(account: &Account) -> AccountInfo {
     let all = account.jetstream.streams.all();
     let limits =
         AccountLimits { memory_max_stream_bytes: -1, storage_max_stream_bytes: -1, ..AccountLimits::default() };
@@ -41,7 +38,7 @@ pub(in crate::jetstream) fn account(account: &Account) -> Result<AccountInfo, Ap
         }
     }
     // The request that asks is one of them.
-    Ok(AccountInfo { usage, api: account.jetstream.stats(), ..AccountInfo::default() })
+    AccountInfo { usage, api: account.jetstream.stats(), ..AccountInfo::default() }
 }
 
 /// A stream: configuration and state.

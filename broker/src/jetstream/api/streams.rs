@@ -54,6 +54,7 @@ pub(super) fn list(account: &Account, request: &Request) -> Answer {
 }
 
 fn page(account: &Account, body: &[u8], limit: usize) -> Result<(Page, Vec<Declared>), ApiError> {
+    super::allowed(account, b"")?;
     let asked = StreamsRequest::parse(body, Unknown::Ignore)?;
     let mut all = account.jetstream.all();
     if !asked.subject.is_empty() {
