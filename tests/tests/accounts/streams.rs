@@ -69,7 +69,7 @@ fn an_account_without_streams_says_so() {
         let body = if operation.contains("CREATE") { json!({"name": "S"}) } else { json!({}) };
         assert_eq!(api(&mut c, operation, &body)["error"]["err_code"], 10039, "{operation}");
     }
-    for operation in ["DIRECT.GET.S", "CONSUMER.MSG.NEXT.S.C", "NONE"] {
+    for operation in ["DIRECT.GET.S", "CONSUMER.MSG.NEXT.S.C"] {
         assert!(is_nobody(&ask(&mut c, &format!("$JS.API.{operation}"), "")), "{operation}");
     }
     let mut b = configured.user("b");

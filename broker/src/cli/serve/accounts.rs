@@ -38,12 +38,10 @@ pub(super) fn read(settings: &Settings) -> Result<AccountsOptions, Vec<Finding>>
     let mut all: std::collections::BTreeMap<Arc<str>, Arc<AccountOptions>> =
         found.iter().map(|account| (account.name.as_str().into(), Arc::new(options(account, &found)))).collect();
     let mappings = settings.mappings();
-    let global = AccountOptions {
-        jetstream: Some(JetStreamLimits::default()),
-        mappings: mappings.iter().map(mapping).collect(),
-        ..AccountOptions::default()
-    };
-    all.insert(GLOBAL_ACCOUNT.into(), Arc::new(global));
+    if !mappings.is_empty() {
+        let mappings = mappings.iter().map(mapping).collect();
+        all.insert(GLOBAL_ACCOUNT.into(), Arc::new(AccountOptions { mappings, ..AccountOptions::default() }));
+    }
     let system = system(settings);
     if let Some((name, at)) = settings.text("system_account").or_else(|| settings.text("system"))
         && name != SYSTEM_ACCOUNT
@@ -57,6 +55,7 @@ pub(super) fn read(settings: &Settings) -> Result<AccountsOptions, Vec<Finding>>
     }
     let captured = settings.capture_account();
     if let Some((name, at)) = captured
+        && name != GLOBAL_ACCOUNT
         && !all.contains_key(name)
     {
         wrong.push(Finding { at: at.clone(), text: format!("capture_account: there is no account {name:?}") });

@@ -25,6 +25,17 @@ pub(super) struct Target {
     pub(super) answers: bool,
 }
 
+/// Where a message on a subject goes.
+#[derive(Clone, Copy)]
+pub(in crate::client) struct Way {
+    /// The cache slot of its route.
+    pub(in crate::client) slot: usize,
+    /// Where it is recorded.
+    pub(in crate::client) sink: Sink,
+    /// Services of other accounts are asked.
+    pub(in crate::client) abroad: bool,
+}
+
 /// What a subject goes to.
 #[derive(Default)]
 pub(super) struct Route {
@@ -47,7 +58,6 @@ pub(in crate::client) struct Origin<'a> {
     pub(in crate::client) except: Option<u64>,
     /// What the publisher may do; `None` is everything.
     pub(in crate::client) permissions: Option<&'a Permissions>,
-    /// What would have it as well.
     pub(in crate::client) desks: &'a mut Desks,
 }
 
