@@ -184,7 +184,7 @@ impl Connection {
             self.forbid_publish(&violation());
             return Ok(());
         }
-        let reserved = reserved.or_else(|| if sink == Sink::Server { self.unheard(message) } else { None });
+        let reserved = reserved.or_else(|| if sink == Sink::Server || abroad { self.unheard(message) } else { None });
         if let Some(reply) = reserved {
             self.forbid_publish(&violation_of_reply(reply));
             return Ok(());

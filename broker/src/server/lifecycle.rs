@@ -229,6 +229,9 @@ type Opened = (Capture, Option<Recovered>);
 
 fn open_capture(options: &ServerOptions, data: &DataDir) -> Result<Opened, ServeError> {
     tracing::info!("  Store Directory:  \"{}\"", data.root().display());
+    if options.capture.enabled && options.accounts.all.keys().any(|name| *name != options.accounts.captured) {
+        tracing::info!("  Recording what is published in account '{}', and in no other", options.accounts.captured);
+    }
     if !options.capture.enabled {
         return Ok((Capture::off(), None));
     }

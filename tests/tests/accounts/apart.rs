@@ -66,6 +66,47 @@ fn users_learn_where_they_are() {
     assert_eq!(anybody.message().subject, "here");
 }
 
+/// Sublog's own: one account is recorded, and replayed to nobody else.
+#[test]
+fn a_replay_is_of_the_account_that_is_recorded() {
+    if std::env::var_os("SUBLOG_BINARY").is_some() {
+        return;
+    }
+    let in_a = format!("{TWO}\nsublog {{ capture_account: A }}");
+    for (text, recorded, others) in [(TWO, "g", ["a", "b"]), (in_a.as_str(), "a", ["g", "b"])] {
+        let mut configured = Configured::start(text);
+        for name in [recorded, others[0]] {
+            let mut client = configured.user(name);
+            client.publish("may.x", format!("of {name}"));
+            client.sync();
+        }
+        let replayed = |configured: &Configured| {
+            let mut client = configured.user(recorded);
+            client.send("SUB $REPLAY.all.> 1\r\n");
+            let first = client.message();
+            assert_eq!(first.text(), format!("of {recorded}"));
+            assert!(client.flush().is_empty());
+        };
+        replayed(&configured);
+        for name in others {
+            let mut client = configured.user(name);
+            client.send("SUB $REPLAY.all.may.x 1\r\nPING\r\n");
+            assert!(matches!(client.next(), sublog_tests::Seen::Err(_)), "{name}");
+        }
+        // Nor after a start that records another account.
+        configured.server.kill9();
+        let other = if recorded == "a" { TWO.to_owned() } else { in_a.clone() };
+        std::fs::write(&configured.path, &other).unwrap();
+        configured.server.restart();
+        let mut client = configured.user(if recorded == "a" { "g" } else { "a" });
+        client.send("SUB $REPLAY.all.> 1\r\n");
+        assert!(client.flush().is_empty());
+        client.publish("may.y", "new");
+        client.sync();
+        assert_eq!(client.message().text(), "new");
+    }
+}
+
 #[test]
 fn whoever_picks_an_account_is_refused() {
     let configured = Configured::start(TWO);
