@@ -1,5 +1,6 @@
 //! The capture stream: the log of what no declared stream takes.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use sublog_storage::{Codec, DataDir, Log, LogOptions, LogState, OpenError, Reader, RecoveryReport};
@@ -19,7 +20,7 @@ pub fn is_captured(subject: &[u8]) -> bool {
 }
 
 /// See the module.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub struct Capture(Option<Arc<StreamLog>>);
 
 /// Bytes the log queues for its disk before publishers feel it.
@@ -32,11 +33,12 @@ impl Capture {
         Self(None)
     }
 
-    /// Opens (and if necessary recovers) its log.
+    /// Opens (and if necessary recovers) its log in `dir`, which is one of the data folder's.
     ///
     /// # Errors
     /// As the storage tells.
     pub fn open(
+        dir: &Path,
         data: &DataDir,
         options: &CaptureOptions,
         runtime: &tokio::runtime::Handle,
@@ -48,7 +50,7 @@ impl Capture {
             reserve: Some(Arc::clone(data.reserve())),
             ..LogOptions::default()
         };
-        let (log, report) = StreamLog::open(CAPTURE, &data.stream(CAPTURE), log_options, None, runtime)?;
+        let (log, report) = StreamLog::open(CAPTURE, dir, log_options, None, runtime)?;
         Ok((Self(Some(log)), report))
     }
 

@@ -61,10 +61,11 @@ pub enum CloseReason {
     HeaderViolation,
     NoRespondersRequiresHeaders,
     TlsHandshake,
+    MaximumAccountConnections,
 }
 
 impl CloseReason {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 20] = [
         Self::Open,
         Self::ClientClosed,
         Self::AuthenticationTimeout,
@@ -84,6 +85,7 @@ impl CloseReason {
         Self::HeaderViolation,
         Self::NoRespondersRequiresHeaders,
         Self::TlsHandshake,
+        Self::MaximumAccountConnections,
     ];
 
     /// The text.
@@ -109,6 +111,7 @@ impl CloseReason {
             Self::HeaderViolation => "Message Header Violation",
             Self::NoRespondersRequiresHeaders => "No Responders Requires Headers",
             Self::TlsHandshake => "TLS Handshake Failure",
+            Self::MaximumAccountConnections => "Maximum Account Connections Exceeded",
         }
     }
 
@@ -259,6 +262,12 @@ impl Client {
     #[must_use]
     pub fn ip(&self) -> std::net::IpAddr {
         self.visitor.get().and_then(|visitor| visitor.forwarded).unwrap_or(self.remote.ip())
+    }
+
+    /// The name of the account it is in.
+    #[must_use]
+    pub fn account(&self) -> Arc<str> {
+        self.access.grant().account()
     }
 
     /// Asks the connection to end. The first reason given is the one that counts.

@@ -1,5 +1,6 @@
 //! What a server is told before it starts: plain values, already checked, from whatever front end read them.
 
+pub mod accounts;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -42,6 +43,8 @@ pub struct ServerOptions {
     pub metadata: BTreeMap<String, String>,
     /// Who may connect.
     pub auth: Auth,
+    /// Accounts, and what they are to each other.
+    pub accounts: Arc<accounts::AccountsOptions>,
     /// How client connections are encrypted; `None` leaves them plain.
     pub tls: Option<TlsOptions>,
     /// Clients that do not encrypt are served as well.
@@ -195,6 +198,7 @@ impl Default for ServerOptions {
             tags: Vec::new(),
             metadata: BTreeMap::new(),
             auth: Auth::None,
+            accounts: Arc::default(),
             tls: None,
             allow_non_tls: false,
             websocket: None,

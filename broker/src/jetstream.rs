@@ -22,8 +22,14 @@ pub mod transfer;
 pub mod wire;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use sublog_protocol::decode::Publish;
+
+use crate::account::Account;
+use crate::auth::permissions::Permissions;
 use crate::capture::CAPTURE;
+use crate::client::Client;
 use crate::clock;
 use crate::config::CaptureOptions;
 use crate::server::NATS_VERSION;
@@ -34,6 +40,7 @@ use consumer::positions::Positions;
 use stream::Stream;
 use streams::{Declared, Streams};
 use transfer::Transfers;
+use wire::info::ApiStats;
 
 /// First bytes of the subjects of requests.
 pub const API_PREFIX: &[u8] = b"$JS.API.";
@@ -57,31 +64,72 @@ pub fn server_level() -> ServerLevel {
 /// The level of the API that is here as a whole.
 pub const API_LEVEL: u32 = 2;
 
-/// What a server has of all this.
+/// What an account has of all this.
 pub struct JetStream {
     /// The declared streams.
     pub streams: Streams,
-    /// Requests.
-    pub api: Api,
-    /// How far consumers are.
-    pub positions: Positions,
+    /// Requests, of all accounts.
+    pub api: Arc<Api>,
+    /// How far consumers are, of all accounts.
+    pub positions: Arc<Positions>,
     /// Backups on their way.
     pub transfers: Arc<Transfers>,
-    /// The capture stream, as one that nobody declared.
+    /// The capture stream, as one that nobody declared, in the account that is recorded.
     capture: Option<Declared>,
+    enabled: AtomicBool,
+    /// Requests of this account, and those of them that came to an error.
+    requests: [AtomicU64; 2],
 }
 
 impl JetStream {
-    /// Of opened streams, and the capture stream's log if there is one.
+    /// Of streams that are still to be opened, and the capture stream's log if there is one.
     #[must_use]
-    pub fn new(streams: Streams, api: Api, capture: Option<&Arc<store::StreamLog>>, options: &CaptureOptions) -> Self {
+    pub fn new(
+        streams: Streams,
+        api: Arc<Api>,
+        positions: Arc<Positions>,
+        capture: Option<&Arc<store::StreamLog>>,
+        options: &CaptureOptions,
+    ) -> Self {
         let capture = capture.map(|log| Declared {
-            stream: Arc::new(Stream::new(0, CAPTURE, Ok(log.clone()))),
+            stream: Arc::new(Stream::new(0, CAPTURE, Ok(log.clone())).kept_as(&streams.kept(CAPTURE))),
             config: Arc::new(capture_config(options)),
             created_ns: Some(log.log().state().first_ts_ns).filter(|ns| *ns > 0).unwrap_or_else(clock::unix_ns),
         });
-        let positions = Positions::new(streams.meta().clone());
-        Self { streams, api, positions, transfers: Arc::default(), capture }
+        Self {
+            streams,
+            api,
+            positions,
+            transfers: Arc::default(),
+            capture,
+            enabled: AtomicBool::new(false),
+            requests: Default::default(),
+        }
+    }
+
+    /// A request of this account was carried out: what counts among all, and what among errors.
+    pub(crate) fn count(&self, counts: bool, error_counts: bool) {
+        let [total, errors] = &self.requests;
+        total.fetch_add(u64::from(counts), Ordering::Relaxed);
+        errors.fetch_add(u64::from(error_counts), Ordering::Relaxed);
+    }
+
+    /// Requests of this account.
+    #[must_use]
+    pub fn stats(&self) -> ApiStats {
+        let [total, errors] = self.requests.each_ref().map(|count| count.load(Ordering::Relaxed));
+        ApiStats { level: API_LEVEL, total, errors, inflight: 0 }
+    }
+
+    /// Whether the account has any of this.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.enabled.load(Ordering::Acquire)
+    }
+
+    /// The account has this from now on, or no longer.
+    pub fn enable(&self, enabled: bool) {
+        self.enabled.store(enabled, Ordering::Release);
     }
 
     /// A stream by its name, the capture stream too.
@@ -110,6 +158,22 @@ impl JetStream {
         }
         all
     }
+}
+
+/// Takes a message on a subject of JetStream's own. `None`: it is none; `Some(false)`: there is nobody for it.
+pub fn take(
+    account: &Arc<Account>,
+    client: Option<&Arc<Client>>,
+    message: &Publish<'_>,
+    permissions: Option<&Arc<Permissions>>,
+) -> Option<bool> {
+    if let Some(taken) = consumer::inlet::take(account, message) {
+        return Some(taken);
+    }
+    if message.subject.starts_with(API_PREFIX) {
+        return Some(account.jetstream.api.take(account, client, message, permissions));
+    }
+    message.subject.starts_with(SNAPSHOT_PREFIX).then(|| account.jetstream.transfers.take(message))
 }
 
 /// The capture stream as it is shown: what its flags say.

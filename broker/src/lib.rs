@@ -4,6 +4,7 @@
 //! is `client::connection` (read) → `client::operations` (what it means) → `client::fanout` (who gets it) →
 //! [`client::outbound`] (the socket), with [`capture`] beside it for the log.
 
+pub mod account;
 pub mod auth;
 pub mod capture;
 pub mod cli;

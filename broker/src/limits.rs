@@ -99,6 +99,9 @@ pub const DELIVERY_PENDING_BYTES: usize = 4 * 1024 * 1024;
 /// Subjects of which a consumer remembers who listens.
 pub const LISTENERS_KEPT_MAX: usize = 1024;
 
+/// Requests of the system account that are answered at a time; more are dropped, and the server's log says so.
+pub const SYSTEM_REQUESTS_MAX: usize = 64;
+
 /// Replies of one connection that it may publish to because a request asked for them.
 pub const REPLIES_TRACKED_MAX: usize = 64 * 1024;
 /// Right passwords that are remembered, as digests, so that they need not be hashed again.

@@ -22,10 +22,12 @@ mod routez;
 mod secure;
 mod streamz;
 mod subsz;
+pub mod system;
 mod text;
 mod varz;
 
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 
 use tokio::net::TcpListener;
@@ -45,6 +47,8 @@ pub struct Monitor {
     address: OnceLock<SocketAddr>,
     /// Requests for each of them.
     requests: pages::Requests,
+    /// Requests of the system account that are being answered.
+    pub under_way: AtomicUsize,
     /// What the process takes of the processors.
     pub cpu: CpuMeter,
     /// The configuration file.

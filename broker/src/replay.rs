@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use sublog_protocol::error::ServerError;
 use tokio::sync::Notify;
 
+use crate::account::Account;
 use crate::client::Client;
 use crate::server::Server;
 
@@ -51,7 +52,7 @@ pub fn inner_filter(subject: &[u8]) -> Option<Box<[u8]>> {
 /// # Errors
 /// What to tell the client.
 pub fn prepare(
-    server: &Arc<Server>,
+    (server, account): (&Arc<Server>, &Account),
     client: &Arc<Client>,
     subject: &[u8],
     queue: Option<&[u8]>,
@@ -61,7 +62,7 @@ pub fn prepare(
         return Err(grammar::no_queue_groups());
     }
     let request = grammar::parse(subject)?;
-    let Some(reader) = server.capture.reader() else { return Err(grammar::nothing_recorded()) };
+    let Some(reader) = account.capture.reader() else { return Err(grammar::nothing_recorded()) };
     let replay = Arc::new(Replay {
         subject: subject.into(),
         sid: sid.into(),
@@ -77,7 +78,7 @@ pub fn prepare(
 /// Lets a prepared replay run.
 pub fn start(server: &Server, feed: feed::Feed) {
     server.stats.replays.fetch_add(1, Ordering::Relaxed);
-    server.replay_runtime.spawn(feed.run());
+    server.shared.runtime.spawn(feed.run());
 }
 
 impl Replay {

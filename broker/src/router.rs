@@ -16,6 +16,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::RwLock;
 use rustc_hash::FxHasher;
 
+use sublog_protocol::subject;
+
+use crate::account::Account;
+use crate::account::links::Link;
 use crate::client::Client;
 use crate::jetstream::stream::Stream;
 use trie::{Matches, Member, Trie};
@@ -40,8 +44,31 @@ pub struct Subscription {
     pub delivered: AtomicU64,
     /// Deliveries after which it ends; 0 is never.
     pub max: AtomicU64,
+    /// The account it is in.
+    pub account: Arc<Account>,
+    /// It stands in another account for one of an importer's.
+    pub shadow: Option<Shadow>,
     /// Set when it was removed, for publishers that still remember it.
     pub ended: std::sync::atomic::AtomicBool,
+}
+
+/// What a subscription is of that stands in for one of another account.
+pub struct Shadow {
+    /// The subscription that gets what comes.
+    pub of: Arc<Subscription>,
+    /// How it comes there.
+    pub link: Arc<Link>,
+}
+
+impl Shadow {
+    /// Under which subject a message on `subject` is delivered, if it is.
+    #[must_use]
+    pub fn subject_of(&self, subject: &[u8]) -> Option<Vec<u8>> {
+        if self.of.ended.load(Ordering::Acquire) || !subject::matches(&self.link.import.subject, subject) {
+            return None;
+        }
+        self.link.renamed(subject).filter(|subject| subject::matches(&self.of.subject, subject))
+    }
 }
 
 impl Subscription {

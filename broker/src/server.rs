@@ -23,19 +23,17 @@ use sublog_protocol::info::ServerInfo;
 pub use lifecycle::{ServeError, run};
 pub use reload::{Fresh, Reload};
 
+use crate::account::{Account, Accounts, Shared};
 use crate::auth::passwords::Passwords;
-use crate::auth::users::GLOBAL_ACCOUNT;
 use crate::capture::Capture;
 use closed::ClosedRing;
 
 use crate::client::Client;
-use crate::client::sender::Senders;
 use crate::client::shown::{Listed, Shown};
 use crate::clock;
 use crate::config::{Auth, HandshakeFirst, ServerOptions};
-use crate::jetstream::{self, JetStream};
+use crate::jetstream;
 use crate::monitor::Monitor;
-use crate::router::Router;
 use crate::tls::Tls;
 use crate::tls::handshake::Shaker;
 use crate::websocket::WebSocket;
@@ -44,7 +42,7 @@ use crate::websocket::WebSocket;
 pub const API_PREFIX: &[u8] = b"$SUBLOG.";
 /// Whether the server itself answers messages on this subject, instead of recording them.
 #[must_use]
-pub fn answers(subject: &[u8]) -> bool {
+pub fn answers(account: &Account, subject: &[u8]) -> bool {
     let prefixes = [
         jetstream::ACK_PREFIX,
         jetstream::API_PREFIX,
@@ -53,7 +51,9 @@ pub fn answers(subject: &[u8]) -> bool {
         jetstream::SNAPSHOT_PREFIX,
     ];
     subject.starts_with(b"$")
-        && (subject == sys::USER_INFO || prefixes.iter().any(|prefix| subject.starts_with(prefix)))
+        && (subject == sys::USER_INFO
+            || sys::is_request(account, subject)
+            || prefixes.iter().any(|prefix| subject.starts_with(prefix)))
 }
 
 /// The nats-server whose core behaviour is offered, as clients compare it.
@@ -78,8 +78,6 @@ pub struct ServerStats {
     /// Messages of clients that are gone, so that totals never go back.
     pub out_msgs_closed: AtomicU64,
     pub out_bytes_closed: AtomicU64,
-    /// Of their caches, see [`crate::router::cache::Facts`].
-    pub misses_closed: AtomicU64,
     /// What retention removed from the capture stream.
     pub expired_msgs: AtomicU64,
     pub expired_bytes: AtomicU64,
@@ -93,22 +91,16 @@ pub struct Server {
     current: RwLock<Arc<ServerOptions>>,
     /// How often that changed.
     pub reloads: AtomicU64,
-    /// Who gets what.
-    pub router: Router,
     /// The capture stream.
     pub capture: Capture,
-    /// Declared streams, and what is answered about them.
-    pub jetstream: JetStream,
-    /// Messages of the server's own.
-    pub senders: Senders,
+    /// All accounts.
+    pub accounts: Accounts,
     /// Answers about the server, counted as nats-server does.
     pub sys_answers: AtomicU64,
     /// Hashed passwords.
     pub passwords: Passwords,
     /// Counters.
     pub stats: ServerStats,
-    /// Where replays run.
-    pub replay_runtime: tokio::runtime::Handle,
     /// Where handshakes run.
     pub shaker: Shaker,
     /// How client connections are encrypted, if they are.
@@ -123,8 +115,8 @@ pub struct Server {
     pub address: SocketAddr,
     /// It is going away and says so in INFO.
     pub lame_duck: AtomicBool,
-    /// It is about to end: nothing long is begun any more.
-    pub stopping: AtomicBool,
+    /// What accounts need of it.
+    pub shared: Arc<Shared>,
     /// Connections that ended.
     pub closed: ClosedRing,
     /// What the monitoring endpoints keep.
@@ -187,7 +179,9 @@ impl Server {
     pub fn leave(&self, client: &Client) {
         self.stats.out_msgs_closed.fetch_add(client.stats.out_msgs.load(Ordering::Relaxed), Ordering::Relaxed);
         self.stats.out_bytes_closed.fetch_add(client.stats.out_bytes.load(Ordering::Relaxed), Ordering::Relaxed);
-        self.stats.misses_closed.fetch_add(client.cache.lock().misses, Ordering::Relaxed);
+        if let Some(account) = self.accounts.get(&client.account()) {
+            account.closed.add(client);
+        }
         self.clients.lock().remove(&client.id);
     }
 
@@ -252,7 +246,9 @@ impl Server {
     #[must_use]
     pub fn connect_info(&self, client: &Client) -> ServerInfo {
         let auth_required = !matches!(self.current().auth, Auth::None);
-        let remote_account = GLOBAL_ACCOUNT.to_owned();
-        ServerInfo { connect_info: true, remote_account, auth_required, ..self.info(client) }
+        let account = self.accounts.get(&client.account());
+        let remote_account = client.account().to_string();
+        let acc_is_sys = account.as_ref().is_some_and(|account| account.is_system());
+        ServerInfo { connect_info: true, remote_account, acc_is_sys, auth_required, ..self.info(client) }
     }
 }

@@ -99,6 +99,10 @@ fn every_key_reaches_its_option() {
         ("jetstream { store_dir: d }", |s| s.server.store_dir.as_os_str() == "d"),
         ("sublog { data_dir: d }", |s| s.server.store_dir.as_os_str() == "d"),
         ("sublog { capture: off }", |s| !s.server.capture.enabled),
+        ("accounts { A {} }, sublog { capture_account: A }", |s| &*s.server.accounts.captured == "A"),
+        ("mappings { a: b }", |s| s.server.accounts.all.contains_key("$G")),
+        ("accounts { A {} }, system: A", |s| s.server.accounts.system.as_deref() == Some("A")),
+        ("no_system_account: true", |s| s.server.accounts.system.is_none()),
         ("sublog { sync: os }", |s| s.server.capture.sync == SyncMode::Os),
         ("sublog { sync: 'interval:250ms' }", |s| s.server.capture.sync == SyncMode::Interval(S / 4)),
         ("sublog { sync_interval: 250ms, sync: interval }", |s| s.server.capture.sync == SyncMode::Interval(S / 4)),
@@ -204,10 +208,9 @@ fn what_would_be_unsafe_without_effect_is_refused() {
         "authorization { auth_callout { issuer: a } }",
         "authorization { users: [ { user: a, password: b, proxy_required: true } ] }",
         "tls { cert_file: a, key_file: b, ocsp_peer: true }",
-        "accounts { A { users: [ { user: a } ] } }",
+        "accounts { A { msg_trace { dest: a } } }",
         "ocsp { mode: always }",
         "proxy_protocol: true",
-        "mappings { a: b }",
         "resolver: MEMORY",
         "jetstream { key: x }",
     ] {
@@ -353,7 +356,10 @@ fn users_and_encryption_are_checked() {
         ("websocket { port: 80 }", "1:1: websocket needs a tls block with cert_file and key_file, or no_tls: true"),
         ("websocket { port: 80, no_tls: true, origins: 'x' }", "1:46: allowed_origins: \"x\" is no URL"),
         ("websocket { port: 80, no_tls: true, headers { Host: x } }", "1:47: headers: \"Host\" is said by the server"),
-        ("accounts { A { imports: [ { stream { account: B, subject: x } } ] } }", "1:27: there is no account \"B\""),
+        (
+            "accounts { A { imports: [ { stream { account: B, subject: x } } ] } }",
+            "1:27: \"B\" account not defined for stream import",
+        ),
         ("accounts { A { user: x } }", "1:16: expected a key of an account, found \"user\" (did you mean users?)"),
     ] {
         let error = settings(text).unwrap_err().to_string();
@@ -362,7 +368,7 @@ fn users_and_encryption_are_checked() {
     let settings = settings("accounts { A { users: [ {user: a} ], exports: [ {stream: 'x.>'} ], jetstream: enabled, limits { max_conn: 5 } }, B: { imports: [ {stream {account: A, subject: x.y}, prefix: p} ] } }").unwrap();
     let accounts = settings.accounts();
     assert_eq!(
-        (accounts[0].name.as_str(), accounts[0].limits.max_connections, accounts[0].jetstream),
+        (accounts[0].name.as_str(), accounts[0].limits.max_connections, accounts[0].jetstream.is_some()),
         ("A", Some(5), true)
     );
     assert_eq!((accounts[1].imports[0].account.as_str(), accounts[1].imports[0].prefix.as_deref()), ("A", Some("p")));

@@ -4,6 +4,7 @@
 //! does not do is refused by name, see [`super::unsupported`]: a flag that is silently ignored turns into a
 //! server that is open, unencrypted or alone when its operator believes otherwise.
 
+mod accounts;
 mod file;
 mod finish;
 mod read;

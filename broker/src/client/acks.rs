@@ -34,6 +34,12 @@ impl Waits {
         }
     }
 
+    /// Whether there is nothing to wait for.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
     fn iter(&self) -> impl Iterator<Item = &(Arc<StreamLog>, Span)> {
         self.first.iter().chain(&self.more)
     }

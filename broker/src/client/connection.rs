@@ -25,6 +25,7 @@ use super::input::{Input, reserve};
 use super::outbound::Kind;
 use super::subscriptions::Subscriptions;
 use super::{Client, CloseReason, operations};
+use crate::account::{Account, Membership};
 use crate::auth::permissions::Permissions;
 use crate::clock;
 use crate::limits::{
@@ -33,12 +34,17 @@ use crate::limits::{
 };
 use crate::router::batches::Entered;
 use crate::server::Server;
+use crate::server::sys::events;
 use crate::websocket::WebSocket;
 
 /// What only the connection's own task touches.
 pub(super) struct Connection {
     pub(super) server: Arc<Server>,
     pub(super) client: Arc<Client>,
+    /// Where it is: everything it does is done there.
+    pub(super) account: Arc<Account>,
+    /// Its place there.
+    _membership: Option<Membership>,
     pub(super) options: ConnectOptions,
     pub(super) limits: Limits,
     pub(super) subscriptions: Subscriptions,
@@ -123,7 +129,10 @@ pub async fn serve(server: Arc<Server>, stream: TcpStream, remote: SocketAddr, w
     };
     client.close(reason);
     server.remember(&client, connection.subscriptions.listed(&client));
-    connection.subscriptions.end_all(&server, &client);
+    connection.subscriptions.end_all(&connection.account, &client);
+    if connection.connected {
+        events::disconnected(&server, &client);
+    }
     drop(connection);
     finish(&server, &client, Some(input.socket())).await;
     server.leave(&client);
@@ -139,12 +148,13 @@ impl Connection {
             max_payload: current.limits.max_payload,
             headers: false,
         };
+        let account = server.accounts.global.clone();
         Self {
-            fanout: Fanout::new(client.id, &server.router),
+            fanout: Fanout::new(client.id, &account.router),
             options: ConnectOptions::default(),
             limits,
             subscriptions: Subscriptions::default(),
-            desks: Desks::new(server.capture.stream_log()),
+            desks: Desks::new(account.capture.stream_log()),
             batch_ns: 0,
             answers: Vec::new(),
             ping_overtakes: false,
@@ -164,9 +174,25 @@ impl Connection {
             refusal_told: false,
             trace: current.trace,
             reloads,
+            _membership: account.enter(),
+            account,
             server,
             client,
         }
+    }
+
+    /// Goes to another account: there it knows nobody yet. What was published before this is on its way.
+    pub(super) fn change_account(&mut self, membership: Membership) {
+        self.fanout.count_touched();
+        self.fanout.flush();
+        let account = membership.account().clone();
+        if let Some(batch) = self.in_batch.take() {
+            self.account.router.batches.exit(batch);
+            self.in_batch = Some(account.router.batches.enter(self.client.id));
+        }
+        self.fanout = Fanout::new(self.client.id, &account.router);
+        self.desks = Desks::new(account.capture.stream_log()).after(self.desks.take_unflushed());
+        (self.account, self._membership) = (account, Some(membership));
     }
 
     /// Takes over what a reload changed. Whether the client is told of something.
@@ -176,8 +202,9 @@ impl Connection {
             self.reloads = reloads;
             let current = self.server.current();
             self.limits.max_control_line = current.limits.max_control_line;
-            self.limits.max_payload = current.limits.max_payload;
+            self.keep_limits();
             self.trace = current.trace;
+            self.subscriptions.link_again(&self.account);
         }
         let changed = self.authorized && self.access_changes != self.client.access.changes();
         if changed {
@@ -217,7 +244,7 @@ impl Connection {
                 }
             }
             self.follow_reload();
-            self.in_batch = Some(self.server.router.batches.enter(self.client.id));
+            self.in_batch = Some(self.account.router.batches.enter(self.client.id));
             let (consumed, needed, end) = self.process(&buffer);
             at_least = needed;
             buffer.drain(..consumed);
@@ -297,9 +324,9 @@ impl Connection {
         self.work = 0;
         self.fanout.flush();
         if let Some(batch) = self.in_batch.take() {
-            self.server.router.batches.exit(batch);
+            self.account.router.batches.exit(batch);
         }
-        self.fanout.settle(&self.server.router);
+        self.fanout.settle(&self.account.router);
         if let Some(facts) = self.fanout.take_facts() {
             *self.client.cache.lock() = facts;
         }
@@ -307,12 +334,15 @@ impl Connection {
         if self.desks.has_staged() {
             self.store_batch().await;
         }
-        self.desks.let_go(&self.server.router, &mut self.fanout);
+        self.desks.let_go(&self.account, &mut self.fanout);
         self.batch_ns = 0;
         if self.unsubscribed && !self.answers.is_empty() {
             // Whoever still delivers to what was unsubscribed is done before the answers that end it.
             self.unsubscribed = false;
-            self.server.router.batches.settle().await;
+            self.account.router.batches.settle().await;
+            for link in &self.account.links().streams {
+                link.from.router.batches.settle().await;
+            }
         }
         if self.ping_overtakes && !self.answers.is_empty() {
             if self.held.is_empty() {
@@ -360,7 +390,7 @@ impl Drop for Connection {
     fn drop(&mut self) {
         // A batch that a panic cut short is over as well.
         if let Some(batch) = self.in_batch.take() {
-            self.server.router.batches.exit(batch);
+            self.account.router.batches.exit(batch);
         }
     }
 }

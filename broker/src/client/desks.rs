@@ -10,12 +10,12 @@ use sublog_storage::{AppendError, RecordBatch, RecordTooLarge};
 
 use super::acks::Waits;
 use super::fanout::Fanout;
+use crate::account::Account;
 use crate::capture::is_captured;
 use crate::jetstream::publish::Intake;
 use crate::jetstream::store::{Span, StreamLog};
 use crate::jetstream::stream::Stream;
-use crate::router::Router;
-use crate::server::{self, Server};
+use crate::server;
 
 /// Where a message goes besides its subscribers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -52,6 +52,8 @@ pub(super) struct Desks {
     handed_over: usize,
     /// Desks whose logs took something since the last flush.
     unflushed: Vec<usize>,
+    /// What a flush has to wait for besides, that was given to the logs of another account.
+    before: Waits,
     /// Changes of the streams that were looked at.
     changes: u64,
 }
@@ -67,16 +69,22 @@ impl Desks {
             staged: Vec::new(),
             handed_over: 0,
             unflushed: Vec::new(),
+            before: Waits::default(),
             changes: 0,
         }
     }
 
+    /// The next flush also waits for this.
+    pub(super) fn after(self, before: Waits) -> Self {
+        Self { before, ..self }
+    }
+
     /// Where messages on a subject go.
-    pub(super) fn sink_of(&mut self, router: &Router, subject: &[u8]) -> Sink {
-        if server::answers(subject) {
+    pub(super) fn sink_of(&mut self, account: &Account, subject: &[u8]) -> Sink {
+        if server::answers(account, subject) {
             return Sink::Server;
         }
-        if let Some(stream) = router.sinks.of(subject) {
+        if let Some(stream) = account.router.sinks.of(subject) {
             let all = &mut self.all;
             let desk = *self.by_stream.entry(stream.id).or_insert_with(|| {
                 all.push(Desk::new(stream.log().cloned(), Some(stream)));
@@ -143,12 +151,12 @@ impl Desks {
 
     /// Whether logs took something since the last flush.
     pub(super) fn has_unflushed(&self) -> bool {
-        !self.unflushed.is_empty()
+        !self.unflushed.is_empty() || !self.before.is_empty()
     }
 
     /// What a flush has to wait for; the next one begins.
     pub(super) fn take_unflushed(&mut self) -> Waits {
-        let mut waits = Waits::default();
+        let mut waits = std::mem::take(&mut self.before);
         for at in self.unflushed.drain(..) {
             let Some(desk) = self.all.get_mut(at) else { continue };
             if let Some(log) = &desk.log {
@@ -159,8 +167,8 @@ impl Desks {
     }
 
     /// Between batches: clears the desks of streams that are gone away.
-    pub(super) fn let_go(&mut self, router: &Router, fanout: &mut Fanout) {
-        let changes = router.sinks.changes();
+    pub(super) fn let_go(&mut self, account: &Account, fanout: &mut Fanout) {
+        let changes = account.router.sinks.changes();
         if changes == self.changes {
             return;
         }
@@ -215,10 +223,10 @@ impl Desk {
     ///
     /// # Errors
     /// The log takes no (more) records: with `QueueFull` for now, and the rest is to be tried again.
-    pub(super) fn append(&mut self, server: &Arc<Server>, flush_follows: bool) -> Result<(), AppendError> {
+    pub(super) fn append(&mut self, account: &Arc<Account>, flush_follows: bool) -> Result<(), AppendError> {
         let Self { log, batch, intake, unflushed, .. } = self;
         match (intake, log) {
-            (Some(intake), _) => intake.hand_over(server, batch, unflushed),
+            (Some(intake), _) => intake.hand_over(account, batch, unflushed),
             (None, Some(log)) => {
                 let appended = log.append(batch, flush_follows)?;
                 unflushed.extend(appended.first_seq, appended.last_seq);
@@ -229,9 +237,9 @@ impl Desk {
     }
 
     /// The log did not take the batch: whoever asked for an answer gets one. Whether that is all there is to say.
-    pub(super) fn refused(&mut self, server: &Arc<Server>, error: &AppendError) -> bool {
+    pub(super) fn refused(&mut self, account: &Arc<Account>, error: &AppendError) -> bool {
         self.batch.clear();
-        self.intake.as_mut().is_some_and(|intake| intake.refused(server, error))
+        self.intake.as_mut().is_some_and(|intake| intake.refused(account, error))
     }
 }
 

@@ -4,6 +4,7 @@
 //! sockets once per read batch. What a subject goes to is remembered per publisher and checked against a generation,
 //! so the steady path takes no lock, allocates nothing and sends through no channel.
 
+mod fill;
 mod route;
 
 use std::sync::Arc;
@@ -14,13 +15,13 @@ use sublog_protocol::decode::Publish;
 use sublog_protocol::encode;
 
 use super::Client;
-use super::desks::Sink;
 use super::outbound::Kind;
+use crate::account::links::Link;
 use crate::limits::{MATCH_CACHE_TARGETS_MAX, STAGED_BYTES_MAX, STAGING_KEEP_BYTES, STAGING_POOL_MAX};
 use crate::router::cache::{Facts, Found, MatchCache};
 use crate::router::trie::Matches;
-use crate::router::{Router, Subscription, shard_of};
-pub(super) use route::Origin;
+use crate::router::{Router, Subscription};
+pub(super) use route::{Origin, Way};
 use route::{Route, Target, count_limited};
 
 /// Deliveries for one connection.
@@ -74,7 +75,7 @@ impl Fanout {
 
     /// Stages one message for everybody who gets it, by the route that [`route`](Self::route) gave; false when nobody does.
     /// `foreign`: its subject is not that of the route.
-    pub(super) fn publish(&mut self, router: &Router, slot: usize, message: &Publish<'_>, foreign: bool) -> bool {
+    pub(super) fn publish(&mut self, slot: usize, message: &Publish<'_>, foreign: bool) -> bool {
         self.work += 1;
         // Taken out for the loop, so that staging can borrow the rest; put back below.
         let Some(entry) = self.cache.get_mut(slot) else { return false };
@@ -84,13 +85,13 @@ impl Fanout {
             if target.guarded && foreign && target.denies(message.subject) {
                 continue;
             }
-            if target.limited && !count_limited(router, &target.subscription) {
+            if target.limited && !count_limited(&target.subscription) {
                 continue;
             }
             if target.guarded && !target.limited {
                 target.subscription.delivered.fetch_add(1, Ordering::Relaxed);
             }
-            self.stage(target, message);
+            self.stage(target, message, foreign);
             self.work += 1;
             any = true;
         }
@@ -101,7 +102,7 @@ impl Fanout {
             route.uncounted += 1;
         }
         for group in &route.queues {
-            any |= self.stage_one_of(router, group, message, foreign);
+            any |= self.stage_one_of(group, message, foreign);
         }
         if let Some(entry) = self.cache.get_mut(slot) {
             entry.value = route;
@@ -113,7 +114,7 @@ impl Fanout {
     }
 
     /// The cache slot of a subject, with a route that is up to date, and where the subject is recorded.
-    pub(super) fn route(&mut self, origin: Origin<'_>, subject: &[u8]) -> Option<(usize, Sink)> {
+    pub(super) fn route(&mut self, origin: Origin<'_>, subject: &[u8]) -> Option<Way> {
         let mut found = self.cache.find(subject);
         if let Found::Fresh(slot) = found
             && self.cache.get_mut(slot).is_some_and(|entry| entry.value.uncounted > 0)
@@ -125,77 +126,26 @@ impl Fanout {
         match found {
             Found::Hit(slot) => {
                 let entry = self.cache.get_mut(slot)?;
-                if entry.generation == origin.router.generation(entry.shard) {
-                    return Some((slot, entry.value.sink));
+                if entry.generation == origin.account.router.generation(entry.shard) {
+                    return Some(Way { slot, sink: entry.value.sink, abroad: !entry.value.services.is_empty() });
                 }
                 if entry.value.uncounted > 0 {
                     self.count_touched();
                 }
-                Some((slot, self.fill(origin, subject, slot)))
+                Some(self.fill(origin, subject, slot))
             }
-            Found::Fresh(slot) => Some((slot, self.fill(origin, subject, slot))),
+            Found::Fresh(slot) => Some(self.fill(origin, subject, slot)),
         }
+    }
+
+    /// Services of other accounts that the route asks.
+    pub(super) fn services(&self, slot: usize) -> Vec<Arc<Link>> {
+        self.cache.get(slot).map(|entry| entry.value.services.clone()).unwrap_or_default()
     }
 
     /// Whether the publisher may not publish where the route goes.
     pub(super) fn is_denied(&self, slot: usize) -> bool {
         self.cache.get(slot).is_some_and(|entry| entry.value.denied)
-    }
-
-    fn fill(&mut self, origin: Origin<'_>, subject: &[u8], slot: usize) -> Sink {
-        let Origin { router, except, permissions, desks } = origin;
-        let shard = shard_of(subject);
-        // Read before matching: a change in between makes this result old, not this generation new.
-        let generation = router.generation(shard);
-        let mut matches = std::mem::take(&mut self.matches);
-        matches.clear();
-        router.matches(subject, &mut matches);
-        let Some(entry) = self.cache.get_mut(slot) else { return Sink::Nothing };
-        let mut route = std::mem::take(&mut entry.value);
-        self.cached_targets = self.cached_targets.saturating_sub(route.targets());
-        route.plain.clear();
-        route.queues.clear();
-        route.uncounted = 0;
-        let sink = desks.sink_of(router, subject);
-        route.sink = sink;
-        route.denied = permissions.is_some_and(|permissions| !permissions.may_publish(subject));
-        let wanted = |s: &Arc<Subscription>| {
-            except != Some(s.client.id) && s.client.access.may_receive(subject, s.queue.as_deref())
-        };
-        for subscription in matches.plain.drain(..).filter(wanted) {
-            let target = self.target(subscription);
-            route.plain.push(target);
-        }
-        for (_, members) in matches.queues.drain(..) {
-            let group: Vec<Target> = members.into_iter().filter(wanted).map(|s| self.target(s)).collect();
-            if !group.is_empty() {
-                route.queues.push(group);
-            }
-        }
-        self.cached_targets += route.targets();
-        self.work += route.targets();
-        self.cache.note(slot, route.plain.len() + route.queues.len());
-        if let Some(entry) = self.cache.get_mut(slot) {
-            entry.value = route;
-            entry.shard = shard;
-            entry.generation = generation;
-        }
-        self.matches = matches;
-        sink
-    }
-
-    fn target(&mut self, subscription: Arc<Subscription>) -> Target {
-        let client = &subscription.client;
-        let destination = self.destination(client);
-        let permissions = client.access.permissions();
-        Target {
-            destination,
-            guarded: permissions.as_ref().is_some_and(|permissions| !permissions.subscribe.deny.is_empty()),
-            answers: permissions.is_some_and(|permissions| permissions.responses.is_some()),
-            headers: client.headers.load(Ordering::Relaxed),
-            limited: subscription.max.load(Ordering::Relaxed) > 0,
-            subscription,
-        }
     }
 
     fn destination(&mut self, client: &Arc<Client>) -> usize {
@@ -228,21 +178,22 @@ impl Fanout {
         }
     }
 
-    fn stage(&mut self, target: &Target, message: &Publish<'_>) {
+    fn stage(&mut self, target: &Target, message: &Publish<'_>, foreign: bool) {
         let Some(destination) = self.staging(target.destination) else { return };
         let before = destination.staged.len();
         let out = &mut destination.staged;
         let sid = &target.subscription.sid;
+        let subject = target.subject.as_deref().filter(|_| !foreign).unwrap_or(message.subject);
         if target.answers
             && let Some(reply) = message.reply
         {
             target.subscription.client.access.asked(reply);
         }
         if message.header_len > 0 && target.headers {
-            encode::hmsg(out, message.subject, sid, message.reply, message.header_len, message.message);
+            encode::hmsg(out, subject, sid, message.reply, message.header_len, message.message);
         } else {
             let payload = message.message.get(message.header_len..).unwrap_or_default();
-            encode::msg(out, message.subject, sid, message.reply, payload);
+            encode::msg(out, subject, sid, message.reply, payload);
         }
         destination.msgs += 1;
         destination.bytes += message.message.len() as u64;
@@ -251,7 +202,7 @@ impl Fanout {
     }
 
     /// Stages for one member of a queue group: a random one, or the next that still takes deliveries.
-    fn stage_one_of(&mut self, router: &Router, group: &[Target], message: &Publish<'_>, foreign: bool) -> bool {
+    fn stage_one_of(&mut self, group: &[Target], message: &Publish<'_>, foreign: bool) -> bool {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
@@ -263,13 +214,13 @@ impl Fanout {
                 continue;
             }
             if target.limited {
-                if !count_limited(router, &target.subscription) {
+                if !count_limited(&target.subscription) {
                     continue;
                 }
             } else {
                 target.subscription.delivered.fetch_add(1, Ordering::Relaxed);
             }
-            self.stage(target, message);
+            self.stage(target, message, foreign);
             return true;
         }
         false

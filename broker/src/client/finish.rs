@@ -18,6 +18,9 @@ pub(super) async fn finish(server: &Server, client: &Client, reader: Option<&mut
     let broken = matches!(reason, CloseReason::WriteError | CloseReason::ReadError) || reason.is_slow_consumer();
     if reason.is_slow_consumer() {
         server.stats.slow_consumers.fetch_add(1, Ordering::Relaxed);
+        if let Some(account) = server.accounts.get(&client.account()) {
+            account.closed.slow_consumers.fetch_add(1, Ordering::Relaxed);
+        }
         tracing::info!(client = %client, "{}: {} bytes pending", reason.as_str(), client.out.pending());
     }
     if !broken {

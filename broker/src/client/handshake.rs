@@ -11,6 +11,7 @@ use super::{Client, CloseReason};
 use crate::auth::login::{Check, Credentials, Grant, Verdict, verdict};
 use crate::config::{Auth, ServerOptions};
 use crate::server::Server;
+use crate::server::sys::events;
 use crate::tls::x509::Certificate;
 
 /// A refused CONNECT: what to say, and why the connection ends.
@@ -18,12 +19,21 @@ struct Refused(ServerError, CloseReason);
 
 const UNAUTHORIZED: Refused = Refused(ServerError::AuthorizationViolation, CloseReason::AuthenticationFailure);
 
-/// A client that waits for its password to be checked.
+/// A client that waits for the end of a batch before it is let in.
 pub(super) struct Waiting {
-    check: Check,
+    why: Why,
     /// The options it is checked for: a reload meanwhile asks anew.
     options: Arc<ServerOptions>,
 }
+
+enum Why {
+    /// Its password is to be checked.
+    Password(Check),
+    /// It goes to another account, and has to leave behind what it published in this one.
+    Move(Grant),
+}
+
+const NO_ROOM: Refused = Refused(ServerError::MaxAccountConnections, CloseReason::MaximumAccountConnections);
 
 /// Checks what a client says of itself, but for who it is.
 fn look_at(options: &ConnectOptions) -> Result<(), Refused> {
@@ -77,10 +87,17 @@ impl Connection {
             let current = self.server.current();
             let credentials = self.credentials(&current);
             match verdict(&current.auth, &credentials) {
-                Verdict::Granted(grant) => let_in(&self.client, &self.options, credentials, grant),
+                Verdict::Granted(grant) if self.desks.has_staged() && grant.account() != self.account.name => {
+                    self.waiting = Some(Waiting { why: Why::Move(grant), options: current });
+                    return Ok(());
+                }
+                Verdict::Granted(grant) => {
+                    self.go_to_account(&grant)?;
+                    let_in(&self.client, &self.options, credentials, grant);
+                }
                 Verdict::Refused => return Err(self.turn_away(&UNAUTHORIZED)),
                 Verdict::Check(check) => {
-                    self.waiting = Some(Waiting { check, options: current });
+                    self.waiting = Some(Waiting { why: Why::Password(check), options: current });
                     return Ok(());
                 }
             }
@@ -93,17 +110,50 @@ impl Connection {
         Ok(())
     }
 
-    /// Waits until the password of a CONNECT has been checked.
+    /// Goes to the account of whoever the client is now. Nothing of this batch may be waiting to be recorded.
+    ///
+    /// # Errors
+    /// Why the connection must end; the client has been told.
+    fn go_to_account(&mut self, grant: &Grant) -> Result<(), CloseReason> {
+        let name = grant.account();
+        if name == self.account.name {
+            self.keep_limits();
+            return Ok(());
+        }
+        // A reload may have removed it meanwhile.
+        let Some(account) = self.server.accounts.get(&name) else { return Err(self.turn_away(&UNAUTHORIZED)) };
+        let Some(membership) = account.enter() else { return Err(self.turn_away(&NO_ROOM)) };
+        // What it has subscribed to so far is not there where it goes.
+        self.subscriptions.end_all(&self.account, &self.client);
+        self.change_account(membership);
+        self.keep_limits();
+        Ok(())
+    }
+
+    /// Holds to the account's limits what it may do.
+    pub(super) fn keep_limits(&mut self) {
+        let most = self.account.options().limits.max_payload.unwrap_or(usize::MAX);
+        self.limits.max_payload = self.server.current().limits.max_payload.min(most);
+    }
+
+    /// Waits until the password of a CONNECT has been checked, or what was published before it is on its way.
     ///
     /// # Errors
     /// Why the connection must end; the client has been told.
     pub(super) async fn check_password(&mut self) -> Result<(), CloseReason> {
-        while let Some(Waiting { check, options }) = self.waiting.take() {
-            if !self.server.passwords.fits(&check.hash, &check.password).await {
-                return Err(self.turn_away(&UNAUTHORIZED));
-            }
+        while let Some(Waiting { why, options }) = self.waiting.take() {
+            let grant = match why {
+                Why::Move(grant) => grant,
+                Why::Password(check) => {
+                    if !self.server.passwords.fits(&check.hash, &check.password).await {
+                        return Err(self.turn_away(&UNAUTHORIZED));
+                    }
+                    check.grant
+                }
+            };
             let credentials = self.credentials(&options);
-            let_in(&self.client, &self.options, credentials, check.grant);
+            self.go_to_account(&grant)?;
+            let_in(&self.client, &self.options, credentials, grant);
             if Arc::ptr_eq(&options, &self.server.current()) {
                 self.logged_in();
             } else {
@@ -131,6 +181,9 @@ impl Connection {
             let websocket = self.client.websocket.is_some();
             let Some(user) = users.without_credentials(websocket) else { return false };
             let grant = Grant { name: Some(user.name.clone()), user: Some(user.clone()) };
+            if self.go_to_account(&grant).is_err() {
+                return false;
+            }
             self.client.access.set(grant, Some(Credentials::default().over_websocket(websocket)));
             self.client.ready.store(true, Ordering::Release);
             if Arc::ptr_eq(&current, &self.server.current()) {
@@ -151,7 +204,10 @@ impl Connection {
         if self.connected {
             self.fanout.forget();
         }
-        self.subscriptions.bump_all(&self.server);
+        self.subscriptions.bump_all(&self.account);
+        if !self.connected {
+            events::connected(&self.server, &self.client);
+        }
         self.connected = true;
         self.ok();
     }
@@ -160,6 +216,7 @@ impl Connection {
         if *reason == CloseReason::AuthenticationFailure {
             let shown = Credentials::of(&self.options, None).shown();
             tracing::error!(client = %self.client, "authentication error{shown}");
+            events::refused(&self.server, &self.client);
         } else {
             tracing::warn!(client = %self.client, "{}", error.text());
         }

@@ -10,9 +10,10 @@ use sublog_protocol::{encode, headers, subject};
 use super::acks::Answer;
 use super::connection::Connection;
 use super::desks::Sink;
-use super::fanout::Origin;
+use super::fanout::{Origin, Way};
 use super::subscriptions::Asked;
 use super::{Client, CloseReason};
+use crate::account::services;
 use crate::auth::permissions::Permissions;
 use crate::clock;
 use crate::jetstream;
@@ -52,9 +53,9 @@ impl Connection {
                 Ok(())
             }
             ClientOp::Subscribe { subject, queue, sid } => {
-                let (server, client) = (self.server.clone(), self.client.clone());
+                let place = (&self.server, &self.account);
                 let asked = Asked { filter: subject, queue: *queue, sid };
-                let result = self.subscriptions.subscribe(&server, &client, self.permissions.as_deref(), asked);
+                let result = self.subscriptions.subscribe(place, &self.client, self.permissions.as_deref(), asked);
                 match result {
                     Ok(()) => self.ok(),
                     Err(error) => {
@@ -69,7 +70,7 @@ impl Connection {
             ClientOp::Unsubscribe { sid, max } => {
                 // Deliveries so far decide whether the limit is reached already.
                 self.fanout.count_touched();
-                self.subscriptions.unsubscribe(&self.server, &self.client, sid, *max);
+                self.subscriptions.unsubscribe(&self.account, &self.client, sid, *max);
                 self.unsubscribed |= *max == 0;
                 self.ok();
                 Ok(())
@@ -101,7 +102,7 @@ impl Connection {
         self.permissions = self.client.access.permissions();
         self.fanout.forget();
         if let Some(permissions) = self.permissions.clone() {
-            for error in self.subscriptions.end_forbidden(&self.server, &self.client, &permissions) {
+            for error in self.subscriptions.end_forbidden(&self.account, &self.client, &permissions) {
                 tracing::info!(client = %self.client, "Removed a subscription: {}", error.text());
                 self.tell(&error);
             }
@@ -133,11 +134,32 @@ impl Connection {
         if self.options.pedantic && !subject::is_valid_literal(message.subject) {
             self.tell(&ServerError::InvalidPublishSubject);
         }
+        if self.account.has_mappings() {
+            return self.publish_mapped(message);
+        }
+        self.publish_to(message)
+    }
+
+    /// Publishes where the account's mappings say.
+    fn publish_mapped(&mut self, message: &Publish<'_>) -> Result<(), CloseReason> {
+        match self.account.links().mapped(message.subject, services::random()) {
+            None => self.publish_to(message),
+            Some(Some(subject)) => self.publish_to(&Publish { subject: &subject, ..*message }),
+            Some(None) => {
+                // A share of its messages is lost, as the configuration says.
+                self.ok();
+                Ok(())
+            }
+        }
+    }
+
+    fn publish_to(&mut self, message: &Publish<'_>) -> Result<(), CloseReason> {
         let violation = || ServerError::PermissionPublish { subject: message.subject.to_vec() };
         let reserved = message.reply.filter(|reply| is_reserved_reply(reply));
         let violation_of_reply = |reply: &[u8]| ServerError::PermissionPublishReply { reply: reply.to_vec() };
         if jetstream::consumer::inlet::is_unlike_others(message.subject)
-            && !self.server.router.has_interest(message.subject)
+            && !self.account.router.has_interest(message.subject)
+            && !(self.account.has_services() && self.account.links().services_for(message.subject).next().is_some())
         {
             if !self.may_publish(message.subject, |permissions| !permissions.may_publish(message.subject)) {
                 self.forbid_publish(&violation());
@@ -152,17 +174,17 @@ impl Connection {
             return Ok(());
         }
         let origin = Origin {
-            router: &self.server.router,
+            account: &self.account,
             except: (!self.options.echo).then_some(self.client.id),
             permissions: self.permissions.as_deref(),
             desks: &mut self.desks,
         };
-        let Some((slot, sink)) = self.fanout.route(origin, message.subject) else { return Ok(()) };
+        let Some(Way { slot, sink, abroad }) = self.fanout.route(origin, message.subject) else { return Ok(()) };
         if self.permissions.is_some() && !self.may_publish(message.subject, |_| self.fanout.is_denied(slot)) {
             self.forbid_publish(&violation());
             return Ok(());
         }
-        let reserved = reserved.or_else(|| if sink == Sink::Server { self.unheard(message) } else { None });
+        let reserved = reserved.or_else(|| if sink == Sink::Server || abroad { self.unheard(message) } else { None });
         if let Some(reply) = reserved {
             self.forbid_publish(&violation_of_reply(reply));
             return Ok(());
@@ -172,7 +194,7 @@ impl Connection {
         if !recorded {
             self.ok();
         }
-        let mut delivered = self.fanout.publish(&self.server.router, slot, message, false);
+        let mut delivered = self.fanout.publish(slot, message, false);
         let mut stored = false;
         match sink {
             Sink::Nothing => {}
@@ -182,6 +204,14 @@ impl Connection {
                 delivered |= self.desks.answers(desk);
             }
             Sink::Server => delivered |= self.serve(message),
+        }
+        if abroad {
+            for link in self.fanout.services(slot) {
+                delivered |= services::ask(&self.account, &link, Some(&self.client), message, 0);
+            }
+        }
+        if message.subject.starts_with(services::RESPONSE_PREFIX) {
+            delivered |= services::answer(&self.account, message.subject, message).unwrap_or(false);
         }
         // Recording a message does not answer it: a request that only the log takes has no responder.
         self.say_if_nobody_answers(message, delivered);
@@ -220,25 +250,23 @@ impl Connection {
 
     /// Takes a request on a subject of the server's own; false when there is nothing there.
     fn serve(&mut self, message: &Publish<'_>) -> bool {
-        if let Some(taken) = jetstream::consumer::inlet::take(&self.server, message) {
+        if let Some(taken) = jetstream::take(&self.account, Some(&self.client), message, self.permissions.as_ref()) {
             return taken;
         }
-        if message.subject.starts_with(jetstream::API_PREFIX) {
-            let permissions = self.permissions.as_ref();
-            return self.server.jetstream.api.take(&self.server, &self.client, message, permissions);
-        }
-        if message.subject.starts_with(jetstream::SNAPSHOT_PREFIX) {
-            return self.server.jetstream.transfers.take(message);
+        if message.subject != sys::USER_INFO && sys::is_request(&self.account, message.subject) {
+            return sys::requests::take(&self.server, &self.account, message);
         }
         let Some(reply) = message.reply else { return false };
         let own = || (message.subject == sys::USER_INFO).then(|| sys::user_info(&self.server, &self.client));
-        let Some(body) = server::api::answer(&self.server, message.subject).or_else(own) else { return false };
-        self.server.send(|sender| sender.publish(&self.server, reply, None, 0, &body));
+        let Some(body) = server::api::answer(&self.server, &self.account, message.subject).or_else(own) else {
+            return false;
+        };
+        self.account.send(|sender| sender.publish(&self.account, reply, None, 0, &body));
         true
     }
 
     fn no_responders(&mut self, reply: &[u8], subject: &[u8]) {
-        if let Some(subscription) = self.fanout.own_match(&self.server.router, &self.client, reply) {
+        if let Some(subscription) = self.fanout.own_match(&self.account.router, &self.client, reply) {
             let mut out = Vec::new();
             headers::no_responders(&mut out, reply, &subscription.sid, subject);
             subscription.delivered.fetch_add(1, Ordering::Relaxed);

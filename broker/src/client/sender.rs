@@ -12,9 +12,10 @@ use sublog_storage::AppendError;
 
 use super::desks::{Desks, Sink};
 use super::fanout::{Fanout, Origin};
+use crate::account::{Account, services};
 use crate::clock;
+use crate::jetstream;
 use crate::limits::{IDLE_KEEP_BYTES, IDLE_SENDERS_MAX};
-use crate::server::Server;
 
 /// Senders that rest.
 #[derive(Default)]
@@ -34,40 +35,64 @@ impl Sender {
     /// bytes, and the payload behind it.
     pub fn publish(
         &mut self,
-        server: &Server,
+        account: &Arc<Account>,
         subject: &[u8],
         reply: Option<&[u8]>,
         header_len: usize,
         message: &[u8],
     ) -> bool {
         let message = Publish { subject, reply, header_len, has_headers: header_len > 0, message };
-        self.deliver(server, subject, &message)
+        self.deliver(account, subject, &message)
     }
 
     /// Stages a message that is recorded already for everybody who subscribes to its subject.
-    pub fn show(&mut self, server: &Server, message: &Publish<'_>) {
-        let origin = Origin { router: &server.router, except: None, permissions: None, desks: &mut self.desks };
-        if let Some((slot, _)) = self.fanout.route(origin, message.subject) {
-            self.fanout.publish(&server.router, slot, message, false);
+    pub fn show(&mut self, account: &Account, message: &Publish<'_>) {
+        let origin = Origin { account, except: None, permissions: None, desks: &mut self.desks };
+        if let Some(way) = self.fanout.route(origin, message.subject) {
+            self.fanout.publish(way.slot, message, false);
         }
     }
 
     /// Stages a message for everybody who gets what is sent to `to`, under its own subject; false when nobody does, and no
     /// stream records it.
-    pub fn deliver(&mut self, server: &Server, to: &[u8], message: &Publish<'_>) -> bool {
-        let origin = Origin { router: &server.router, except: None, permissions: None, desks: &mut self.desks };
-        let Some((slot, sink)) = self.fanout.route(origin, to) else { return false };
-        let mut delivered = self.fanout.publish(&server.router, slot, message, to != message.subject);
-        if let Sink::Log(desk) = sink {
+    pub fn deliver(&mut self, account: &Arc<Account>, to: &[u8], message: &Publish<'_>) -> bool {
+        if let Some(answered) = services::answer(account, to, message) {
+            return answered;
+        }
+        let origin = Origin { account, except: None, permissions: None, desks: &mut self.desks };
+        let Some(way) = self.fanout.route(origin, to) else { return false };
+        let mut delivered = self.fanout.publish(way.slot, message, to != message.subject);
+        if let Sink::Log(desk) = way.sink {
             // A record that no log takes is none that the server makes up.
             let recorded = self.desks.record(desk, clock::unix_ns(), &Publish { subject: to, ..*message });
             delivered |= recorded.is_ok();
         }
         delivered
     }
+
+    /// Stages a request that came from another account, by way of `depth` of them; false when nobody is there for it.
+    pub fn request(&mut self, account: &Arc<Account>, message: &Publish<'_>, depth: usize) -> bool {
+        let origin = Origin { account, except: None, permissions: None, desks: &mut self.desks };
+        let Some(way) = self.fanout.route(origin, message.subject) else { return false };
+        let mut asked = self.fanout.publish(way.slot, message, false);
+        match way.sink {
+            Sink::Nothing => {}
+            Sink::Log(desk) => {
+                let recorded = self.desks.record(desk, clock::unix_ns(), message);
+                asked |= recorded.is_ok() && self.desks.answers(desk);
+            }
+            Sink::Server => asked |= jetstream::take(account, None, message, None).unwrap_or(false),
+        }
+        if way.abroad {
+            for link in self.fanout.services(way.slot) {
+                asked |= services::ask(account, &link, None, message, depth);
+            }
+        }
+        asked
+    }
 }
 
-impl Server {
+impl Account {
     /// Lets `say` publish, and hands over what it published.
     pub fn send<T>(self: &Arc<Self>, say: impl FnOnce(&mut Sender) -> T) -> T {
         let senders = &self.senders;
@@ -92,7 +117,7 @@ impl Server {
         }
         sender.desks.settle();
         sender.desks.take_unflushed();
-        sender.desks.let_go(&self.router, &mut sender.fanout);
+        sender.desks.let_go(self, &mut sender.fanout);
         sender.desks.shrink(IDLE_KEEP_BYTES);
         let mut idle = senders.idle.lock();
         if idle.len() < IDLE_SENDERS_MAX {

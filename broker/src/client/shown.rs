@@ -2,6 +2,7 @@
 //! the connection ends.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
@@ -46,6 +47,7 @@ pub struct Shown {
     pub lang: String,
     pub version: String,
     pub user: String,
+    pub account: Arc<str>,
 }
 
 impl Shown {
@@ -57,7 +59,8 @@ impl Shown {
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         let (name, lang, version) = (text(&identity.name), text(&identity.lang), text(&identity.version));
         drop(identity);
-        let user = text(&client.access.grant().name);
+        let grant = client.access.grant();
+        let (user, account) = (text(&grant.name), grant.account());
         let idle_ms = clock::ticks_ms().saturating_sub(client.last_activity_ms.load(Ordering::Relaxed));
         let last_activity = clock::wall().checked_sub(Duration::from_millis(idle_ms)).unwrap_or(client.start);
         let rtt_us = client.rtt_us.load(Ordering::Relaxed);
@@ -87,6 +90,7 @@ impl Shown {
             lang,
             version,
             user,
+            account,
         }
     }
 
@@ -118,6 +122,7 @@ pub struct Listed {
     pub max: u64,
     /// Whose it is.
     pub cid: u64,
+    pub account: Arc<str>,
 }
 
 impl Listed {
@@ -137,6 +142,7 @@ impl Listed {
             msgs: subscription.delivered.load(Ordering::Relaxed),
             max: subscription.max.load(Ordering::Relaxed),
             cid: subscription.client.id,
+            account: subscription.client.account(),
         }
     }
 
@@ -146,7 +152,9 @@ impl Listed {
         let all = client.replays.lock().clone();
         let running = all.iter().filter(|replay| !replay.has_ended()).map(|replay| {
             let (msgs, max) = replay.deliveries();
-            Self { subject: replay.subject.clone(), queue: None, sid: replay.sid.clone(), msgs, max, cid: client.id }
+            let account = client.account();
+            let (subject, sid) = (replay.subject.clone(), replay.sid.clone());
+            Self { subject, queue: None, sid, msgs, max, cid: client.id, account }
         });
         running.collect()
     }

@@ -13,14 +13,14 @@ impl Connection {
     pub(super) async fn store_batch(&mut self) {
         let flush_follows = !self.answers.is_empty() && !self.ping_overtakes && !self.unsubscribed;
         while let Some(desk) = self.desks.next_staged() {
-            let mut result = desk.append(&self.server, flush_follows);
+            let mut result = desk.append(&self.account, flush_follows);
             if let (Err(AppendError::QueueFull { .. }), Some(log)) = (&result, desk.log()) {
                 self.client.held_back.store(true, Ordering::Relaxed);
-                result = log.append_waiting(|| desk.append(&self.server, false)).await;
+                result = log.append_waiting(|| desk.append(&self.account, false)).await;
                 self.client.held_back.store(false, Ordering::Relaxed);
                 self.client.last_activity_ms.store(clock::ticks_ms(), Ordering::Relaxed);
             }
-            let refusal = result.err().filter(|error| !desk.refused(&self.server, error));
+            let refusal = result.err().filter(|error| !desk.refused(&self.account, error));
             if let Some(error) = refusal {
                 self.refused(&error);
             }

@@ -9,15 +9,18 @@ use sublog_protocol::subject;
 
 use super::Client;
 use super::shown::Listed;
+use crate::account::Account;
+use crate::account::links::Link;
 use crate::auth::permissions::Permissions;
 use crate::limits::REPLAYS_PER_CONNECTION_MAX;
 use crate::replay::feed::Feed;
 use crate::replay::{self, Replay};
-use crate::router::Subscription;
+use crate::router::{Shadow, Subscription};
 use crate::server::Server;
 
 enum Held {
-    Live(Arc<Subscription>),
+    /// With what stands for it in other accounts.
+    Live(Arc<Subscription>, Shadows),
     /// With what was asked for.
     Replay(Arc<Replay>, Box<[u8]>),
 }
@@ -51,17 +54,76 @@ const SWEEP_MIN: usize = 64;
 /// The queue group that NATS servers keep for themselves.
 const RESERVED_QUEUE: &[u8] = b"_sys_";
 
+/// What stands for a subscription in the accounts that its own imports from. Dropped, it is gone.
+#[derive(Default)]
+struct Shadows(Vec<Arc<Subscription>>);
+
+impl Shadows {
+    fn of(account: &Account, subscription: &Arc<Subscription>) -> Self {
+        let mut shadows = Self::default();
+        shadows.link_again(account, subscription);
+        shadows
+    }
+
+    /// As the account's links are now; what has not changed stays, so that nothing is missed or comes twice.
+    fn link_again(&mut self, account: &Account, subscription: &Arc<Subscription>) {
+        let links = account.links();
+        if self.0.is_empty() && links.streams.is_empty() {
+            return;
+        }
+        let mut before = std::mem::take(&mut self.0);
+        let is_of = |shadow: &Arc<Subscription>, link: &Link| {
+            let of = shadow.shadow.as_ref();
+            of.is_some_and(|of| Arc::ptr_eq(&of.link.from, &link.from) && of.link.import == link.import)
+        };
+        let shadow = |link: &Arc<Link>| {
+            if let Some(at) = before.iter().position(|shadow| is_of(shadow, link)) {
+                return before.swap_remove(at);
+            }
+            let shadow = Arc::new(Subscription {
+                id: link.from.router.next_id(),
+                client: subscription.client.clone(),
+                subject: link.filter_there(&subscription.subject),
+                queue: subscription.queue.clone(),
+                sid: subscription.sid.clone(),
+                delivered: AtomicU64::new(0),
+                max: AtomicU64::new(0),
+                account: link.from.clone(),
+                shadow: Some(Shadow { of: subscription.clone(), link: link.clone() }),
+                ended: AtomicBool::new(false),
+            });
+            link.from.router.insert(&shadow);
+            shadow
+        };
+        self.0 = links.streams_for(&subscription.subject).map(shadow).collect();
+        // What is left of before goes.
+        drop(Self(before));
+    }
+
+    fn bump(&self) {
+        self.0.iter().for_each(|shadow| shadow.account.router.bump(&shadow.subject));
+    }
+}
+
+impl Drop for Shadows {
+    fn drop(&mut self) {
+        for shadow in &self.0 {
+            shadow.account.router.remove(shadow);
+        }
+    }
+}
+
 impl Held {
     fn has_ended(&self) -> bool {
         match self {
-            Self::Live(subscription) => subscription.ended.load(Ordering::Acquire),
+            Self::Live(subscription, _) => subscription.ended.load(Ordering::Acquire),
             Self::Replay(replay, _) => replay.has_ended(),
         }
     }
 
-    fn end(&self, server: &Server, client: &Client) {
+    fn end(&self, account: &Account, client: &Client) {
         let was_live = match self {
-            Self::Live(subscription) => server.router.remove(subscription),
+            Self::Live(subscription, _) => account.router.remove(subscription),
             Self::Replay(replay, _) => replay.end(),
         };
         if was_live {
@@ -77,7 +139,7 @@ impl Subscriptions {
     /// What to tell the client; the connection goes on.
     pub(super) fn subscribe(
         &mut self,
-        server: &Arc<Server>,
+        (server, account): (&Arc<Server>, &Arc<Account>),
         client: &Arc<Client>,
         permissions: Option<&Permissions>,
         Asked { filter, queue, sid }: Asked<'_>,
@@ -95,8 +157,10 @@ impl Subscriptions {
         if self.by_sid.get(sid).is_some_and(|held| !held.has_ended()) {
             return Ok(());
         }
-        let max = server.options.limits.max_subscriptions;
-        let at_limit = |held: usize| max > 0 && held >= max;
+        let of_account = account.options().limits.max_subscriptions;
+        let of_server = Some(server.options.limits.max_subscriptions).filter(|max| *max > 0);
+        let max = of_account.into_iter().chain(of_server).min();
+        let at_limit = |held: usize| max.is_some_and(|max| held >= max);
         self.sweep(at_limit(self.by_sid.len()));
         if at_limit(self.by_sid.len()) {
             return Err(ServerError::MaxSubscriptions);
@@ -108,7 +172,7 @@ impl Subscriptions {
                 let text = format!("Too Many Replays: a connection may run {REPLAYS_PER_CONNECTION_MAX} at once");
                 return Err(ServerError::Other(text));
             }
-            let (replay, feed) = replay::prepare(server, client, filter, queue, sid)?;
+            let (replay, feed) = replay::prepare((server, account), client, filter, queue, sid)?;
             self.starting.push(feed);
             let mut replays = client.replays.lock();
             replays.retain(|other| !other.has_ended());
@@ -116,17 +180,20 @@ impl Subscriptions {
             Held::Replay(replay, filter.into())
         } else {
             let subscription = Arc::new(Subscription {
-                id: server.router.next_id(),
+                id: account.router.next_id(),
                 client: client.clone(),
                 subject: filter.into(),
                 queue: queue.map(Into::into),
                 sid: sid.into(),
                 delivered: AtomicU64::new(0),
                 max: AtomicU64::new(0),
+                account: account.clone(),
+                shadow: None,
                 ended: AtomicBool::new(false),
             });
-            server.router.insert(&subscription);
-            Held::Live(subscription)
+            account.router.insert(&subscription);
+            let shadows = Shadows::of(account, &subscription);
+            Held::Live(subscription, shadows)
         };
         self.had_any = true;
         self.by_sid.insert(sid.into(), held);
@@ -142,27 +209,28 @@ impl Subscriptions {
     }
 
     /// UNSUB, at once (`max` 0) or after `max` deliveries since SUB.
-    pub(super) fn unsubscribe(&mut self, server: &Server, client: &Client, sid: &[u8], max: u64) {
+    pub(super) fn unsubscribe(&mut self, account: &Account, client: &Client, sid: &[u8], max: u64) {
         let Some(held) = self.by_sid.get(sid) else { return };
         let used_up = match held {
             _ if max == 0 => true,
-            Held::Live(subscription) => {
+            Held::Live(subscription, shadows) => {
                 subscription.max.store(max, Ordering::Relaxed);
                 // Publishers learn of the limit before any further delivery.
-                server.router.bump(&subscription.subject);
+                account.router.bump(&subscription.subject);
+                shadows.bump();
                 subscription.delivered.load(Ordering::Relaxed) >= max
             }
             Held::Replay(replay, _) => replay.limit(max),
         };
         if used_up && let Some(held) = self.by_sid.remove(sid) {
-            held.end(server, client);
+            held.end(account, client);
         }
     }
 
     /// Ends what is no longer allowed, and returns what to tell the client.
     pub(super) fn end_forbidden(
         &mut self,
-        server: &Server,
+        account: &Account,
         client: &Client,
         permissions: &Permissions,
     ) -> Vec<ServerError> {
@@ -170,14 +238,14 @@ impl Subscriptions {
         self.by_sid.retain(|sid, held| {
             let (filter, queue) = match held {
                 _ if held.has_ended() => return false,
-                Held::Live(subscription) => (&*subscription.subject, subscription.queue.as_deref()),
+                Held::Live(subscription, _) => (&*subscription.subject, subscription.queue.as_deref()),
                 Held::Replay(_, filter) => (&**filter, None),
             };
             let allowed = is_allowed(permissions, filter, queue);
             if !allowed {
                 let (subject, queue) = (filter.to_vec(), queue.map(<[u8]>::to_vec));
                 told.push(ServerError::PermissionSubscribeRevoked { subject, queue, sid: sid.to_vec() });
-                held.end(server, client);
+                held.end(account, client);
             }
             allowed
         });
@@ -186,10 +254,22 @@ impl Subscriptions {
     }
 
     /// Makes publishers look again at this client's settings.
-    pub(super) fn bump_all(&self, server: &Server) {
+    pub(super) fn bump_all(&self, account: &Account) {
         for held in self.by_sid.values() {
-            if let Held::Live(subscription) = held {
-                server.router.bump(&subscription.subject);
+            if let Held::Live(subscription, shadows) = held {
+                account.router.bump(&subscription.subject);
+                shadows.bump();
+            }
+        }
+    }
+
+    /// The account may take other things from others now.
+    pub(super) fn link_again(&mut self, account: &Account) {
+        for held in self.by_sid.values_mut() {
+            if let Held::Live(subscription, shadows) = held
+                && !subscription.ended.load(Ordering::Acquire)
+            {
+                shadows.link_again(account, subscription);
             }
         }
     }
@@ -206,19 +286,20 @@ impl Subscriptions {
     /// All that have not ended, as they are shown.
     pub(super) fn listed(&self, client: &Client) -> Vec<Listed> {
         let live = self.by_sid.values().filter_map(|held| match held {
-            Held::Live(subscription) if !held.has_ended() => Some(Listed::of(subscription)),
+            Held::Live(subscription, _) if !held.has_ended() => Some(Listed::of(subscription)),
             _ => None,
         });
         live.chain(Listed::replays(client)).collect()
     }
 
     /// Ends all of them; the connection is gone.
-    pub(super) fn end_all(&mut self, server: &Server, client: &Client) {
+    pub(super) fn end_all(&mut self, account: &Account, client: &Client) {
         for (_, held) in self.by_sid.drain() {
-            held.end(server, client);
+            held.end(account, client);
         }
         if self.had_any {
-            server.router.departed();
+            account.router.departed();
+            account.links().streams.iter().for_each(|link| link.from.router.departed());
         }
     }
 }

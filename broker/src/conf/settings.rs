@@ -156,6 +156,29 @@ impl Settings {
     pub fn accounts(&self) -> Vec<accounts::Account> {
         accounts::read(&self.map)
     }
+
+    /// The account that the capture stream records, where one is named.
+    #[must_use]
+    pub fn capture_account(&self) -> Option<(&str, &Position)> {
+        let super::Value::Map(block) = &find(&self.map, &["sublog"])?.node.value else { return None };
+        let entry = find(block, &["capture_account"])?;
+        match &entry.node.value {
+            super::Value::Str(name) => Some((name, &entry.node.at)),
+            _ => None,
+        }
+    }
+
+    /// Mappings of the default account.
+    #[must_use]
+    pub fn mappings(&self) -> Vec<accounts::Mapping> {
+        accounts::of_global(&self.map)
+    }
+
+    /// Whether a key of the file's own says `true`.
+    #[must_use]
+    pub fn is(&self, names: &[&str]) -> bool {
+        find(&self.map, names).is_some_and(|entry| entry.node.value == super::Value::Bool(true))
+    }
 }
 
 /// A key that has an effect.

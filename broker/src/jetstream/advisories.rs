@@ -11,15 +11,13 @@ use serde::Serialize;
 
 pub use audit::api_request;
 pub use transfers::{restore_began, restore_ended, snapshot_began, snapshot_ended};
+pub(crate) use who::{client_info, request_info};
 
 use super::config::Time;
 use super::consumer::machine::{AckNumbers, Advisory};
 use super::consumer::{Consumer, setup};
+use crate::account::Account;
 use crate::clock;
-use crate::server::Server;
-
-/// The one account there is.
-const ACCOUNT: &str = "$G";
 
 /// What all of them have.
 #[derive(Serialize)]
@@ -93,7 +91,7 @@ struct Paused {
 
 #[derive(Serialize)]
 struct Pinned<'a> {
-    account: &'static str,
+    account: &'a str,
     stream: &'a str,
     consumer: &'a str,
     group: &'a str,
@@ -102,7 +100,7 @@ struct Pinned<'a> {
 
 #[derive(Serialize)]
 struct Unpinned<'a> {
-    account: &'static str,
+    account: &'a str,
     stream: &'a str,
     consumer: &'a str,
     group: &'a str,
@@ -126,19 +124,19 @@ fn head(kind: &str) -> Head {
 }
 
 /// Tells it, if anybody listens. What nobody hears is not written.
-fn tell<T: Serialize>(server: &Arc<Server>, subject: &str, what: impl FnOnce() -> T) {
+fn tell<T: Serialize>(account: &Arc<Account>, subject: &str, what: impl FnOnce() -> T) {
     let subject = subject.as_bytes();
-    if !server.router.has_interest(subject) && server.router.sinks.of(subject).is_none() {
+    if !account.router.has_interest(subject) && account.router.sinks.of(subject).is_none() {
         return;
     }
     // All keys are strings: there is nothing in an advisory that cannot be written.
     let Ok(json) = serde_json::to_vec(&what()) else { return };
-    server.send(|sender| sender.publish(server, subject, None, 0, &json));
+    account.send(|sender| sender.publish(account, subject, None, 0, &json));
 }
 
 /// A stream was created, updated or deleted.
-pub fn stream_action(server: &Arc<Server>, stream: &str, event: &str, action: &str) {
-    tell(server, &format!("$JS.EVENT.ADVISORY.STREAM.{event}.{stream}"), || OfStream {
+pub fn stream_action(account: &Arc<Account>, stream: &str, event: &str, action: &str) {
+    tell(account, &format!("$JS.EVENT.ADVISORY.STREAM.{event}.{stream}"), || OfStream {
         head: head("advisory.v1.stream_action"),
         stream,
         action,
@@ -146,17 +144,17 @@ pub fn stream_action(server: &Arc<Server>, stream: &str, event: &str, action: &s
 }
 
 /// A batch of a stream was given up.
-pub fn batch_abandoned(server: &Arc<Server>, stream: &str, id: &[u8], reason: &str) {
+pub fn batch_abandoned(account: &Arc<Account>, stream: &str, id: &[u8], reason: &str) {
     let batch = String::from_utf8_lossy(id);
-    tell(server, &format!("$JS.EVENT.ADVISORY.STREAM.BATCH_ABANDONED.{stream}"), || Grouped {
+    tell(account, &format!("$JS.EVENT.ADVISORY.STREAM.BATCH_ABANDONED.{stream}"), || Grouped {
         head: head("advisory.v1.stream_batch_abandoned"),
         what: Abandoned { stream, batch: &batch, reason },
     });
 }
 
-fn about<T: Serialize>(server: &Arc<Server>, consumer: &Consumer, event: &str, kind: &str, what: impl FnOnce() -> T) {
+fn about<T: Serialize>(account: &Arc<Account>, consumer: &Consumer, event: &str, kind: &str, what: impl FnOnce() -> T) {
     let (stream, name) = (&*consumer.stream, &*consumer.name);
-    tell(server, &format!("$JS.EVENT.{event}.{stream}.{name}"), || OfConsumer {
+    tell(account, &format!("$JS.EVENT.{event}.{stream}.{name}"), || OfConsumer {
         head: head(kind),
         stream,
         consumer: name,
@@ -165,18 +163,18 @@ fn about<T: Serialize>(server: &Arc<Server>, consumer: &Consumer, event: &str, k
 }
 
 /// A consumer was created.
-pub fn consumer_created(server: &Arc<Server>, consumer: &Consumer) {
-    about(server, consumer, "ADVISORY.CONSUMER.CREATED", "advisory.v1.consumer_action", || Acted { action: "create" });
+pub fn consumer_created(account: &Arc<Account>, consumer: &Consumer) {
+    about(account, consumer, "ADVISORY.CONSUMER.CREATED", "advisory.v1.consumer_action", || Acted { action: "create" });
 }
 
 /// A consumer was deleted.
-pub fn consumer_deleted(server: &Arc<Server>, consumer: &Consumer) {
-    about(server, consumer, "ADVISORY.CONSUMER.DELETED", "advisory.v1.consumer_action", || Acted { action: "delete" });
+pub fn consumer_deleted(account: &Arc<Account>, consumer: &Consumer) {
+    about(account, consumer, "ADVISORY.CONSUMER.DELETED", "advisory.v1.consumer_action", || Acted { action: "delete" });
 }
 
 /// A message was acked, so long after it was sent.
-pub fn acked(server: &Arc<Server>, consumer: &Consumer, numbers: &AckNumbers, took: Duration) {
-    about(server, consumer, "METRIC.CONSUMER.ACK", "metric.v1.consumer_ack", || Sample {
+pub fn acked(account: &Arc<Account>, consumer: &Consumer, numbers: &AckNumbers, took: Duration) {
+    about(account, consumer, "METRIC.CONSUMER.ACK", "metric.v1.consumer_ack", || Sample {
         consumer_seq: numbers.consumer_seq,
         stream_seq: numbers.stream_seq,
         ack_time: i64::try_from(took.as_nanos()).unwrap_or(i64::MAX),
@@ -185,25 +183,25 @@ pub fn acked(server: &Arc<Server>, consumer: &Consumer, numbers: &AckNumbers, to
 }
 
 /// About a group: alone among the advisories these name the account.
-fn grouped<T: Serialize>(server: &Arc<Server>, consumer: &Consumer, event: &str, kind: &str, what: T) {
+fn grouped<T: Serialize>(account: &Arc<Account>, consumer: &Consumer, event: &str, kind: &str, what: T) {
     let subject = format!("$JS.EVENT.ADVISORY.CONSUMER.{event}.{}.{}", consumer.stream, consumer.name);
     let kind = format!("advisory.v1.consumer_group_{kind}");
-    tell(server, &subject, || Grouped { head: head(&kind), what });
+    tell(account, &subject, || Grouped { head: head(&kind), what });
 }
 
 /// Something that a consumer's machine wants told.
-pub fn of_consumer(server: &Arc<Server>, consumer: &Consumer, advisory: &Advisory) {
+pub fn of_consumer(account: &Arc<Account>, consumer: &Consumer, advisory: &Advisory) {
     let to = |event: &str| format!("ADVISORY.CONSUMER.{event}");
-    let (account, stream, name) = (ACCOUNT, &*consumer.stream, &*consumer.name);
+    let (stream, name) = (&*consumer.stream, &*consumer.name);
     match advisory {
         Advisory::MaxDeliveries { stream_seq, deliveries } => {
             let what = || MaxDeliveries { stream_seq: *stream_seq, deliveries: *deliveries };
-            about(server, consumer, &to("MAX_DELIVERIES"), "advisory.v1.max_deliver", what);
+            about(account, consumer, &to("MAX_DELIVERIES"), "advisory.v1.max_deliver", what);
         }
         Advisory::Terminated { stream_seq, consumer_seq, deliveries, reason } => {
             let what =
                 || Delivered { consumer_seq: *consumer_seq, stream_seq: *stream_seq, deliveries: *deliveries, reason };
-            about(server, consumer, &to("MSG_TERMINATED"), "advisory.v1.terminated", what);
+            about(account, consumer, &to("MSG_TERMINATED"), "advisory.v1.terminated", what);
         }
         Advisory::Nak { stream_seq, consumer_seq, deliveries } => {
             let what = || Delivered {
@@ -212,28 +210,28 @@ pub fn of_consumer(server: &Arc<Server>, consumer: &Consumer, advisory: &Advisor
                 deliveries: *deliveries,
                 reason: "",
             };
-            about(server, consumer, &to("MSG_NAKED"), "advisory.v1.nak", what);
+            about(account, consumer, &to("MSG_NAKED"), "advisory.v1.nak", what);
         }
         Advisory::Paused { paused, until } => {
             let what = || Paused { paused: *paused, pause_until: until.map_or(Time::NEVER, Time::from_ns) };
-            about(server, consumer, &to("PAUSE"), "advisory.v1.consumer_pause", what);
+            about(account, consumer, &to("PAUSE"), "advisory.v1.consumer_pause", what);
         }
         Advisory::Pinned { group, id } => {
             grouped(
-                server,
+                account,
                 consumer,
                 "PINNED",
                 "pinned",
-                Pinned { account, stream, consumer: name, group, pinned_id: id },
+                Pinned { account: &account.name, stream, consumer: name, group, pinned_id: id },
             );
         }
         Advisory::Unpinned { group, reason } => {
             grouped(
-                server,
+                account,
                 consumer,
                 "UNPINNED",
                 "unpinned",
-                Unpinned { account, stream, consumer: name, group, reason },
+                Unpinned { account: &account.name, stream, consumer: name, group, reason },
             );
         }
     }

@@ -25,10 +25,10 @@ use super::wire::paging::Page;
 use super::wire::responses::{Done, Purged};
 use super::wire::{Kind, Response};
 use super::{API_LEVEL, API_PREFIX, server_level};
+use crate::account::Account;
 use crate::auth::permissions::Permissions;
 use crate::client::Client;
 use crate::limits::{API_REQUESTS_MAX, DIRECT_GETS_MAX};
-use crate::server::Server;
 
 /// Requests carried out so far, and where new ones wait.
 pub struct Api {
@@ -61,6 +61,8 @@ pub(super) struct Request {
     reply: Option<Box<[u8]>>,
     header_len: usize,
     message: Box<[u8]>,
+    /// Where: the account whose streams are asked about.
+    account: Arc<Account>,
     /// Who asks.
     client: Option<Arc<Client>>,
     permissions: Option<Arc<Permissions>>,
@@ -123,8 +125,8 @@ impl Api {
     /// Takes a request of a client that may do this; `None` is everything. `false`: nobody answers on that subject.
     pub fn take(
         &self,
-        server: &Arc<Server>,
-        client: &Arc<Client>,
+        account: &Arc<Account>,
+        client: Option<&Arc<Client>>,
         message: &Publish<'_>,
         permissions: Option<&Arc<Permissions>>,
     ) -> bool {
@@ -139,14 +141,15 @@ impl Api {
             reply: message.reply.map(Into::into),
             header_len: message.header_len,
             message: message.message.into(),
-            client: Some(client.clone()),
+            account: account.clone(),
+            client: client.cloned(),
             permissions: permissions.cloned(),
         };
         if let Some(what) = request.operation.strip_prefix("DIRECT.GET.") {
             let (name, subject) = what.split_once('.').unwrap_or((what, ""));
-            let Some(source) = direct::source(server, name) else { return false };
+            let Some(source) = direct::source(account, name) else { return false };
             let subject = subject.to_owned();
-            self.get_directly(server, move |server| direct::get(server, &source, &subject, &request));
+            self.get_directly(account, move |account| direct::get(account, &source, &subject, &request));
             return true;
         }
         self.waiting.fetch_add(1, Ordering::Relaxed);
@@ -165,16 +168,16 @@ impl Api {
     }
 
     /// Runs a direct get where reading may wait for a disk.
-    fn get_directly(&self, server: &Arc<Server>, get: impl FnOnce(&Arc<Server>) + Send + 'static) {
+    fn get_directly(&self, account: &Arc<Account>, get: impl FnOnce(&Arc<Account>) + Send + 'static) {
         let running = self.direct_gets.clone();
         if running.fetch_add(1, Ordering::Relaxed) >= DIRECT_GETS_MAX {
             running.fetch_sub(1, Ordering::Relaxed);
             tracing::warn!("Direct get dropped, {DIRECT_GETS_MAX} wait");
             return;
         }
-        let server = server.clone();
-        server.replay_runtime.clone().spawn(async move {
-            get(&server);
+        let account = account.clone();
+        account.shared.runtime.clone().spawn(async move {
+            get(&account);
             running.fetch_sub(1, Ordering::Relaxed);
         });
     }
@@ -198,27 +201,29 @@ fn is_offered(operation: &str) -> bool {
 }
 
 /// Carries requests out until the server stops.
-pub fn run(server: &Arc<Server>, Requests(requests): &Requests) {
+pub fn run(Requests(requests): &Requests) {
     while let Ok(request) = requests.recv() {
-        if server.stopping.load(Ordering::Acquire) {
+        let account = &request.account;
+        if account.shared.stopping.load(Ordering::Acquire) {
             return;
         }
-        let api = &server.jetstream.api;
+        let api = &account.jetstream.api;
         api.waiting.fetch_sub(1, Ordering::Relaxed);
         api.in_progress.store(1, Ordering::Relaxed);
-        let answer = carry_out(server, &request);
+        let answer = carry_out(account, &request);
         api.in_progress.store(0, Ordering::Relaxed);
         let Some(answer) = answer else { continue };
         let (counts, error_counts) = is_counted(&request.operation, answer.is_error);
         api.total.fetch_add(u64::from(counts), Ordering::Relaxed);
         api.errors.fetch_add(u64::from(error_counts), Ordering::Relaxed);
+        account.jetstream.count(counts, error_counts);
         if let Some(reply) = &request.reply {
-            server.send(|sender| sender.publish(server, reply, None, 0, &answer.json));
+            account.send(|sender| sender.publish(account, reply, None, 0, &answer.json));
         }
         let subject = format!("{}{}", String::from_utf8_lossy(API_PREFIX), request.operation);
-        advisories::api_request(server, request.client.as_deref(), &subject, request.body(), &answer.json);
+        advisories::api_request(account, request.client.as_deref(), &subject, request.body(), &answer.json);
         if let Some(then) = answer.then {
-            then(server);
+            then(account);
         }
     }
 }
@@ -242,7 +247,7 @@ struct Answer {
     then: Option<Then>,
 }
 
-type Then = Box<dyn FnOnce(&Arc<Server>)>;
+type Then = Box<dyn FnOnce(&Arc<Account>)>;
 
 impl<T: Serialize> From<Response<T>> for Answer {
     fn from(response: Response<T>) -> Self {
@@ -250,20 +255,28 @@ impl<T: Serialize> From<Response<T>> for Answer {
     }
 }
 
+/// Whether somebody may ask for anything of an account, and of a server of this level.
+fn allowed(account: &Account, level: &[u8]) -> Result<(), ApiError> {
+    if !account.jetstream.is_enabled() {
+        return Err(ApiError::not_enabled_for_account());
+    }
+    if server_level().satisfies(level) { Ok(()) } else { Err(ApiError::required_api_level()) }
+}
+
 /// Does what a request asks for. `None`: there is no such request.
-fn carry_out(server: &Arc<Server>, request: &Request) -> Option<Answer> {
+fn carry_out(account: &Arc<Account>, request: &Request) -> Option<Answer> {
     if let Some(operation) = request.operation.strip_prefix("CONSUMER.") {
-        return consumers::carry_out(server, request, operation);
+        return consumers::carry_out(account, request, operation);
     }
     let level = request.header(b"Nats-Required-Api-Level").unwrap_or_default();
-    let allowed = || if server_level().satisfies(level) { Ok(()) } else { Err(ApiError::required_api_level()) };
+    let allowed = || allowed(account, level);
     let mut parts = request.operation.split('.');
     let operation = match (parts.next()?, parts.next(), parts.next()) {
         ("INFO", None, _) => {
-            return Some(answer(Kind::AccountInfo, allowed().map(|()| info::account(server))));
+            return Some(answer(Kind::AccountInfo, allowed().map(|()| info::account(account))));
         }
-        ("STREAM", Some("NAMES"), None) => return Some(streams::names(server, request)),
-        ("STREAM", Some("LIST"), None) => return Some(streams::list(server, request)),
+        ("STREAM", Some("NAMES"), None) => return Some(streams::names(account, request)),
+        ("STREAM", Some("LIST"), None) => return Some(streams::list(account, request)),
         ("STREAM", Some("MSG"), Some(what @ ("GET" | "DELETE"))) => what,
         ("STREAM", Some("LEADER"), Some("STEPDOWN")) => return Some(of_cluster(Kind::StreamLeaderStepDown)),
         ("STREAM", Some("PEER"), Some("REMOVE")) => return Some(of_cluster(Kind::StreamRemovePeer)),
@@ -277,18 +290,18 @@ fn carry_out(server: &Arc<Server>, request: &Request) -> Option<Answer> {
     }
     let body = request.body();
     Some(match (is_of_message, operation) {
-        (true, "GET") => answer(Kind::MsgGet, allowed().and_then(|()| messages::get(server, name, body))),
-        (true, _) => answer(Kind::MsgDelete, allowed().and_then(|()| messages::delete(server, name, body))),
-        (_, "CREATE") => answer(Kind::StreamCreate, allowed().and_then(|()| streams::create(server, name, body))),
-        (_, "UPDATE") => answer(Kind::StreamUpdate, allowed().and_then(|()| streams::update(server, name, body))),
-        (_, "DELETE") => answer(Kind::StreamDelete, allowed().and_then(|()| streams::delete(server, name, body))),
-        (_, "INFO") => match allowed().and_then(|()| streams::info(server, name, body)) {
+        (true, "GET") => answer(Kind::MsgGet, allowed().and_then(|()| messages::get(account, name, body))),
+        (true, _) => answer(Kind::MsgDelete, allowed().and_then(|()| messages::delete(account, name, body))),
+        (_, "CREATE") => answer(Kind::StreamCreate, allowed().and_then(|()| streams::create(account, name, body))),
+        (_, "UPDATE") => answer(Kind::StreamUpdate, allowed().and_then(|()| streams::update(account, name, body))),
+        (_, "DELETE") => answer(Kind::StreamDelete, allowed().and_then(|()| streams::delete(account, name, body))),
+        (_, "INFO") => match allowed().and_then(|()| streams::info(account, name, body)) {
             Ok(info) => answer(Kind::StreamInfo, Ok(info)),
             Err(error) => Response::with_error(Kind::StreamInfo, error, Page::default()).into(),
         },
-        (_, "SNAPSHOT") => transfers::snapshot(server, name, request, allowed()),
-        (_, "RESTORE") => transfers::restore(server, name, request, allowed()),
-        (_, "PURGE") => match allowed().and_then(|()| messages::purge(server, name, body)) {
+        (_, "SNAPSHOT") => transfers::snapshot(account, name, request, allowed()),
+        (_, "RESTORE") => transfers::restore(account, name, request, allowed()),
+        (_, "PURGE") => match allowed().and_then(|()| messages::purge(account, name, body)) {
             Ok(purged) => answer(Kind::StreamPurge, Ok(purged)),
             Err(error) => Response::with_error(Kind::StreamPurge, error, Purged::default()).into(),
         },

@@ -26,7 +26,7 @@ use self::progress::Progress;
 use super::config::StreamConfig;
 use super::streams::Declared;
 use super::wire::info::SourceInfo;
-use crate::server::Server;
+use crate::account::{Account, Accounts};
 
 /// How long a stop waits for copying to end.
 const LAST_TURNS: Duration = Duration::from_secs(2);
@@ -72,7 +72,7 @@ pub(super) fn announce(declared: &Declared) -> (Option<Arc<Progress>>, Vec<Arc<P
 }
 
 /// Fills a stream as its configuration says, from now on. What filled it before has ended when anything new begins.
-pub fn start(server: &Arc<Server>, declared: &Declared) {
+pub fn start(account: &Arc<Account>, declared: &Declared) {
     let copies = &declared.stream.copies;
     let epoch = copies.epoch.fetch_add(1, Ordering::AcqRel) + 1;
     let (mirror, sources) = announce(declared);
@@ -82,15 +82,15 @@ pub fn start(server: &Arc<Server>, declared: &Declared) {
     if declared.stream.log().is_none() || (before.is_none() && mirror.is_none() && sources.is_empty()) {
         return;
     }
-    let (server, declared) = (server.clone(), declared.clone());
-    *running = Some(server.replay_runtime.clone().spawn(async move {
+    let (account, declared) = (account.clone(), declared.clone());
+    *running = Some(account.shared.runtime.clone().spawn(async move {
         if let Some(before) = before {
             // It ends at once, or with what it is writing.
             let _ = before.await;
         }
         let mut copiers = tokio::task::JoinSet::new();
         for (progress, is_mirror) in mirror.iter().map(|it| (it, true)).chain(sources.iter().map(|it| (it, false))) {
-            let copier = Copier::new(server.clone(), declared.clone(), progress.clone(), is_mirror, epoch);
+            let copier = Copier::new(account.clone(), declared.clone(), progress.clone(), is_mirror, epoch);
             copiers.spawn(copier.run());
         }
         while copiers.join_next().await.is_some() {}
@@ -98,30 +98,31 @@ pub fn start(server: &Arc<Server>, declared: &Declared) {
 }
 
 /// Fills a stream whose configuration was `before`, if it is to be filled in another way.
-pub fn changed(server: &Arc<Server>, before: &StreamConfig, declared: &Declared) {
+pub fn changed(account: &Arc<Account>, before: &StreamConfig, declared: &Declared) {
     if before.mirror != declared.config.mirror || before.sources != declared.config.sources {
-        start(server, declared);
+        start(account, declared);
     }
 }
 
 /// Forgets where the sources of a stream are that is deleted.
-pub fn forget(server: &Server, config: &StreamConfig) {
-    let meta = server.jetstream.positions.meta();
-    if let Err(error) = position::forget(meta, &config.name, &config.sources) {
+pub fn forget(account: &Account, declared: &Declared) {
+    let config = &declared.config;
+    let meta = account.jetstream.positions.meta();
+    if let Err(error) = position::forget(meta, &declared.stream.kept, &config.sources) {
         // They name the stream's creation: they are not taken for another's.
         tracing::warn!(stream = config.name, "Where its sources were is still noted: {error}");
     }
 }
 
 /// Fills all streams.
-pub fn start_all(server: &Arc<Server>) {
-    server.jetstream.streams.all().iter().for_each(|declared| start(server, declared));
+pub fn start_all(account: &Arc<Account>) {
+    account.jetstream.streams.all().iter().for_each(|declared| start(account, declared));
 }
 
 /// Ends all copying, because the server does: where sources are is noted.
-pub async fn stop(server: &Arc<Server>) {
+pub async fn stop(accounts: &Accounts) {
     let mut running = Vec::new();
-    for declared in server.jetstream.streams.all() {
+    for declared in accounts.all().iter().flat_map(|account| account.jetstream.streams.all()) {
         let copies = &declared.stream.copies;
         copies.epoch.fetch_add(1, Ordering::AcqRel);
         copies.changed.notify_waiters();

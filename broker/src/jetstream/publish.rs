@@ -15,7 +15,7 @@ use super::errors::ApiError;
 use super::store::Span;
 use super::stream::Stream;
 use super::stream::flight::Subjects;
-use crate::server::Server;
+use crate::account::Account;
 
 /// Headers that ask for something begin with this.
 const NATS_HEADER: &[u8] = b"Nats-";
@@ -189,7 +189,7 @@ impl Intake {
     /// The log takes no (more) records: with `QueueFull` for now, and the rest is to be tried again.
     pub fn hand_over(
         &mut self,
-        server: &Arc<Server>,
+        account: &Arc<Account>,
         batch: &mut RecordBatch,
         unflushed: &mut Span,
     ) -> Result<(), AppendError> {
@@ -200,23 +200,23 @@ impl Intake {
             if wait {
                 let replies = std::mem::take(&mut self.replies);
                 let span = Span { first: appended.first_seq, last: appended.last_seq };
-                acknowledge(server, &self.stream, span, span.first, replies);
+                acknowledge(account, &self.stream, span, span.first, replies);
             }
         }
-        self.stream.look_at(server, &mut self.looked_at, unflushed)
+        self.stream.look_at(account, &mut self.looked_at, unflushed)
     }
 
     /// The log did not take what is left: whoever asked for an answer gets one. Whether that is all there is to say.
-    pub fn refused(&mut self, server: &Arc<Server>, error: &AppendError) -> bool {
+    pub fn refused(&mut self, account: &Arc<Account>, error: &AppendError) -> bool {
         let silent = self.stream.is_silent();
         let replies = std::mem::take(&mut self.replies);
         let looked_at = std::mem::take(&mut self.looked_at);
         let answer = refusal(&self.stream, &store_failed(error));
         let waiting = || looked_at.iter().filter_map(|message| message.reply.as_deref());
         if !silent {
-            server.send(|sender| {
+            account.send(|sender| {
                 for reply in replies.iter().map(|(_, reply)| reply).chain(waiting()) {
-                    sender.publish(server, reply, None, 0, &answer);
+                    sender.publish(account, reply, None, 0, &answer);
                 }
             });
         }
@@ -228,13 +228,13 @@ impl Intake {
 }
 
 /// Answers messages once all of `waits` is committed. Their numbers count from `base`.
-pub(super) fn acknowledge(server: &Arc<Server>, stream: &Arc<Stream>, waits: Span, base: u64, replies: Replies) {
+pub(super) fn acknowledge(account: &Arc<Account>, stream: &Arc<Stream>, waits: Span, base: u64, replies: Replies) {
     let Some(log) = stream.log().cloned() else { return };
-    let (server, stream) = (server.clone(), stream.clone());
+    let (account, stream) = (account.clone(), stream.clone());
     let again = log.clone();
     let answer = move |result: Result<(), LogError>| {
         again.release(move || {
-            server.send(|sender| {
+            account.send(|sender| {
                 let mut text = Vec::new();
                 for (entry, reply) in replies.iter() {
                     text.clear();
@@ -242,7 +242,7 @@ pub(super) fn acknowledge(server: &Arc<Server>, stream: &Arc<Stream>, waits: Spa
                         Ok(()) => write_ack(&mut text, &stream.name, base + entry.number, entry.note.as_deref()),
                         Err(error) => text = refusal(&stream, &store_failed(&AppendError::Failed(error.clone()))),
                     }
-                    sender.publish(&server, reply, None, 0, &text);
+                    sender.publish(&account, reply, None, 0, &text);
                 }
             });
         });

@@ -32,8 +32,8 @@ use super::config::stream::RetentionPolicy;
 use super::consumer::Consumers;
 use super::copy::Copies;
 use super::store::StreamLog;
+use crate::account::Account;
 use crate::clock;
-use crate::server::Server;
 
 /// See the module.
 pub struct Stream {
@@ -41,6 +41,8 @@ pub struct Stream {
     pub id: u64,
     /// Its name.
     pub name: Box<str>,
+    /// Under which name the metadata has it.
+    pub kept: Box<str>,
     /// `Err`: it could not be opened, and takes nothing.
     log: Result<Arc<StreamLog>, LogError>,
     rules: RwLock<Arc<Rules>>,
@@ -68,6 +70,7 @@ impl Stream {
         Self {
             id,
             name: name.into(),
+            kept: name.into(),
             log,
             rules: RwLock::default(),
             ingest: Mutex::default(),
@@ -81,6 +84,12 @@ impl Stream {
             retention: RwLock::default(),
             checks_interest: AtomicBool::new(false),
         }
+    }
+
+    /// The same, known to the metadata under another name.
+    #[must_use]
+    pub fn kept_as(self, kept: &str) -> Self {
+        Self { kept: kept.into(), ..self }
     }
 
     /// Its log, if it could be opened.
@@ -213,15 +222,15 @@ impl Stream {
 
     /// Does what is due: messages go, are published because they were planned, or wait no longer for the rest of their batch.
     /// Reads, and may wait for the disk.
-    pub fn tick(self: &Arc<Self>, server: &Arc<Server>) {
-        self.expire(server);
+    pub fn tick(self: &Arc<Self>, account: &Arc<Account>) {
+        self.expire(account);
         let now_ns = clock::unix_ns();
         let given_up = self.ingest.lock().batches.give_up(now_ns);
         for id in given_up {
-            advisories::batch_abandoned(server, &self.name, &id, "timeout");
+            advisories::batch_abandoned(account, &self.name, &id, "timeout");
         }
         if self.rules().schedules {
-            self.fire(server, now_ns);
+            self.fire(account, now_ns);
         } else {
             self.ingest.lock().schedules = Schedules::default();
         }

@@ -3,6 +3,7 @@
 //! What is declared is in the metadata before it is at work. The folder of a stream that is deleted gets a name that says so
 //! before the definition goes, and is removed last: a crash leaves a stream whole or gone. Changes come from one thread, the API's.
 
+pub mod place;
 pub mod restoring;
 mod table;
 
@@ -12,10 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
-use sublog_storage::{
-    CommitPool, DataDir, Definition, Log, LogError, LogOptions, Meta, OpenError, Operation, SyncMode,
-};
+use sublog_storage::{Definition, Log, LogError, LogOptions, OpenError, Operation};
 
+use self::place::{Place, Stores};
 use self::table::Table;
 use super::config::stream::StorageType;
 use super::config::stream::admit::Creation;
@@ -27,15 +27,10 @@ use super::stream::{Stream, rollup};
 use crate::clock;
 use crate::router::Router;
 
-/// Threads of the pool that writes streams' logs; there are more while disks let them wait.
-const POOL_THREADS: usize = 2;
 /// Streams opened at the same time at the start. They wait for the disk most of the time.
 const OPENED_AT_ONCE: usize = 8;
 /// What a deleted stream's folder is called until it is gone. No stream's name has a dot.
 const DELETED: &str = ".deleted";
-/// Folder of streams that are not kept over a restart: files that nobody syncs, which the system holds in memory as long
-/// as it has some to spare.
-const MEMORY: &str = "memory";
 
 /// A declared stream and what it is declared to be.
 #[derive(Clone)]
@@ -50,47 +45,55 @@ pub struct Declared {
 
 /// See the module.
 pub struct Streams {
-    data: Arc<DataDir>,
-    meta: Arc<Meta>,
-    pool: CommitPool,
-    sync: SyncMode,
-    runtime: tokio::runtime::Handle,
+    stores: Arc<Stores>,
+    place: Place,
     table: RwLock<Table>,
     /// One change at a time.
     changing: Mutex<()>,
-    next_id: AtomicU64,
     /// How often streams came and went.
     changes: AtomicU64,
+    limits: RwLock<Limits>,
 }
 
 impl Streams {
-    /// Opens all streams that were declared. One that cannot be opened is there all the same, and says why.
-    ///
-    /// # Errors
-    /// The system gives no threads.
-    pub fn open(data: Arc<DataDir>, meta: Arc<Meta>, sync: SyncMode, router: &Router) -> io::Result<Self> {
-        let streams = Self {
-            pool: CommitPool::new(POOL_THREADS)?,
-            data,
-            meta,
-            sync,
-            runtime: tokio::runtime::Handle::current(),
+    /// The streams of one account, none of which is open yet.
+    #[must_use]
+    pub fn new(stores: Arc<Stores>, account: &str) -> Self {
+        Self {
+            place: Place::of(&stores, account),
+            stores,
             table: RwLock::default(),
             changing: Mutex::default(),
-            next_id: AtomicU64::new(1),
             changes: AtomicU64::new(0),
-        };
-        streams.tidy();
-        streams.reopen_all(router);
-        Ok(streams)
+            limits: RwLock::default(),
+        }
     }
 
-    /// Opens what was declared, several at a time: after a crash each log waits for the disk more than once.
-    fn reopen_all(&self, router: &Router) {
+    /// What its streams and consumers may be.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.limits.read().clone()
+    }
+
+    /// Sets what streams and consumers may be from now on.
+    pub fn limit(&self, limits: Limits) {
+        *self.limits.write() = limits;
+    }
+
+    /// Under which name a stream of this name is kept in the metadata.
+    #[must_use]
+    pub fn kept(&self, stream: &str) -> String {
+        self.place.kept(stream)
+    }
+
+    /// Opens all streams that were declared, several at a time: after a crash each log waits for the disk more than once. One
+    /// that cannot be opened is there all the same, and says why.
+    pub fn open(&self, router: &Router) {
+        self.tidy();
         let mut definitions = Vec::new();
-        for definition in self.meta.definitions() {
+        for definition in self.stores.meta.definitions() {
             match definition {
-                Ok(definition) => definitions.push(definition),
+                Ok(definition) => definitions.extend(self.place.own(definition)),
                 Err(error) => {
                     tracing::error!("A stream's definition cannot be read, the stream is left alone: {error}");
                 }
@@ -111,14 +114,16 @@ impl Streams {
             }
             open();
         });
+        self.changes.fetch_add(1, Ordering::Release);
     }
 
     /// Ends deletions that a crash interrupted, and removes what was kept in memory only.
     fn tidy(&self) {
-        let definitions: Vec<Definition> = self.meta.definitions().into_iter().flatten().collect();
-        for entry in std::fs::read_dir(self.data.stream("")).into_iter().flatten().flatten() {
+        let all = self.stores.meta.definitions().into_iter().flatten();
+        let definitions: Vec<Definition> = all.filter_map(|definition| self.place.own(definition)).collect();
+        for entry in std::fs::read_dir(self.place.streams()).into_iter().flatten().flatten() {
             let file_name = entry.file_name().to_string_lossy().into_owned();
-            if let Err(error) = restoring::finish_or_remove(&self.data.stream(""), &file_name, &definitions) {
+            if let Err(error) = restoring::finish_or_remove(&self.place.streams(), &file_name, &definitions) {
                 tracing::warn!("{} of a restored stream cannot be put in its place: {error}", entry.path().display());
             }
             let Some((name, created_ns)) = file_name.strip_suffix(DELETED).and_then(|rest| rest.split_once('.')) else {
@@ -127,7 +132,7 @@ impl Streams {
             let declared = definitions.iter().find(|definition| definition.name == name);
             let removed = match declared {
                 Some(definition) if definition.created_ns.to_string() == created_ns => {
-                    self.meta.remove_definition(name).map_err(|e| e.to_string())
+                    self.stores.meta.remove_definition(&self.place.kept(name)).map_err(|e| e.to_string())
                 }
                 _ => Ok(()),
             };
@@ -136,7 +141,7 @@ impl Streams {
                 tracing::warn!("{} of a deleted stream cannot be removed: {error}", entry.path().display());
             }
         }
-        match std::fs::remove_dir_all(self.data.root().join(MEMORY)) {
+        match std::fs::remove_dir_all(self.place.memory()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!("Streams in memory of the last run cannot be removed: {error}");
             }
@@ -177,28 +182,25 @@ impl Streams {
 
     fn dir(&self, config: &StreamConfig) -> PathBuf {
         match config.storage {
-            StorageType::File => self.data.stream(&config.name),
-            StorageType::Memory => self.data.root().join(MEMORY).join(&config.name),
+            StorageType::File => self.place.streams().join(&config.name),
+            StorageType::Memory => self.place.memory().join(&config.name),
         }
     }
 
     fn open_log(&self, config: &StreamConfig) -> Result<Arc<StreamLog>, OpenError> {
-        let options = LogOptions { reserve: Some(Arc::clone(self.data.reserve())), ..config.log_options(self.sync) };
-        let opened = StreamLog::open(&config.name, &self.dir(config), options, Some(&self.pool), &self.runtime);
+        let stores = &self.stores;
+        let reserve = Some(Arc::clone(stores.data.reserve()));
+        let options = LogOptions { reserve, ..config.log_options(stores.sync) };
+        let opened = StreamLog::open(&config.name, &self.dir(config), options, Some(&stores.pool), &stores.runtime);
         opened.map(|(log, _)| log)
     }
 
     fn declare(&self, config: StreamConfig, created_ns: i64, log: Result<Arc<StreamLog>, LogError>) -> Declared {
-        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let stream = Arc::new(Stream::new(id, &config.name, log));
+        let kept = self.place.kept(&config.name);
+        let stream = Arc::new(Stream::new(self.stores.next_id(), &config.name, log).kept_as(&kept));
         // Its log was opened with its limits.
         stream.set_rules(&config);
         Declared { stream, config: Arc::new(config), created_ns }
-    }
-
-    /// Where definitions are kept.
-    pub(super) fn meta(&self) -> &Arc<Meta> {
-        &self.meta
     }
 
     /// A stream by its name.
@@ -268,10 +270,15 @@ impl Streams {
         let name = config.name.clone();
         let near = self.beside(&config);
         let existing = near.iter().map(|declared| &*declared.config);
-        let config = match definition::requested(config)?.create(&Limits::default(), pedantic, existing)? {
+        let config = match definition::requested(config)?.create(&self.limits(), pedantic, existing)? {
             Creation::There => return Ok((self.get(&name).ok_or_else(ApiError::stream_not_found)?, false)),
             Creation::New(config) => *config,
         };
+        let most = self.limits().max_streams;
+        if most > 0 && self.table.read().values().count() >= most {
+            // Those it was held against are not all there are.
+            return Err(ApiError::maximum_streams_limit());
+        }
         let dir = self.dir(&config);
         if std::fs::read_dir(&dir).is_ok_and(|mut entries| entries.next().is_some()) {
             tracing::error!("{} holds something that no stream's definition speaks of", dir.display());
@@ -281,7 +288,7 @@ impl Streams {
         self.keep(&config, created_ns).map_err(ApiError::stream_create)?;
         let log = self.open_log(&config).map_err(|error| {
             tracing::error!(stream = config.name, "The stream's log cannot be made: {error}");
-            if let Err(error) = self.meta.remove_definition(&config.name) {
+            if let Err(error) = self.stores.meta.remove_definition(&self.place.kept(&config.name)) {
                 tracing::error!(stream = config.name, "Its definition cannot be removed: {error}");
             }
             ApiError::stream_create("the stream's log cannot be made")
@@ -305,7 +312,7 @@ impl Streams {
         let existing = near.iter().map(|declared| &*declared.config);
         let consumers: Vec<_> = found.stream.consumers.all().into_iter().map(|it| (it.clone(), it.config())).collect();
         let consumers = consumers.iter().map(|(consumer, config)| (&*consumer.name, &**config));
-        let config = found.config.update(config, &Limits::default(), pedantic, existing, consumers)?;
+        let config = found.config.update(config, &self.limits(), pedantic, existing, consumers)?;
         definition::check_update(&found.config, &config)?;
         self.keep(&config, found.created_ns).map_err(ApiError::stream_update)?;
         found.stream.set_config(&config);
@@ -341,7 +348,7 @@ impl Streams {
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,
             renamed => renamed.and_then(|()| sync_parent(&deleted)).map(|()| true).map_err(|e| failed(&e))?,
         };
-        self.meta.remove_definition(name).map_err(|e| failed(&e))?;
+        self.stores.meta.remove_definition(&self.place.kept(name)).map_err(|e| failed(&e))?;
         if there && let Err(error) = std::fs::remove_dir_all(&deleted) {
             tracing::warn!(stream = name, "Files of the deleted stream are removed at the next start: {error}");
         }
@@ -350,8 +357,8 @@ impl Streams {
 
     fn keep(&self, config: &StreamConfig, created_ns: i64) -> Result<(), String> {
         let body = serde_json::to_vec(config).map_err(|e| e.to_string())?;
-        let definition = Definition { name: config.name.clone(), created_ns, body };
-        self.meta.put_definition(&definition).map_err(|error| {
+        let definition = Definition { name: self.place.kept(&config.name), created_ns, body };
+        self.stores.meta.put_definition(&definition).map_err(|error| {
             tracing::error!(stream = config.name, "The stream's definition cannot be kept: {error}");
             "the stream's definition could not be kept".to_owned()
         })

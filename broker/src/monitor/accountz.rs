@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::http::{Answer, Asked, Refused};
 use super::subsz::{self, Stats};
-use super::{GLOBAL_ACCOUNT, text};
+use super::text;
+use crate::account;
 use crate::clock;
 use crate::server::Server;
 
@@ -17,29 +18,47 @@ pub(super) struct Options {
     account: String,
 }
 
+impl Options {
+    /// About one account.
+    pub(super) fn of(account: &str) -> Self {
+        Self { account: account.to_owned() }
+    }
+}
+
+impl Accountz {
+    /// The account alone.
+    pub(super) fn into_detail(self) -> Option<Account> {
+        self.account_detail
+    }
+}
+
 /// The page.
 #[derive(Debug, Serialize)]
 pub(super) struct Accountz {
     server_id: String,
     now: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system_account: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    accounts: Vec<&'static str>,
+    accounts: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     account_detail: Option<Account>,
 }
 
 /// One account.
 #[derive(Debug, Serialize)]
-struct Account {
-    account_name: &'static str,
+pub(super) struct Account {
+    account_name: String,
     update_time: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    is_system: bool,
     expired: bool,
     complete: bool,
     jetstream_enabled: bool,
     leafnode_connections: u32,
     client_connections: usize,
     subscriptions: u64,
-    name_tag: &'static str,
+    name_tag: String,
     sublist_stats: Stats,
 }
 
@@ -53,24 +72,30 @@ pub(super) fn answer(server: &Arc<Server>, asked: &Asked) -> Result<Answer, Refu
 /// There is no such account.
 pub(super) fn page(server: &Server, options: &Options) -> Result<Accountz, Refused> {
     let (accounts, account_detail) = match options.account.as_str() {
-        "" => (vec![GLOBAL_ACCOUNT], None),
-        GLOBAL_ACCOUNT => (Vec::new(), Some(global(server))),
-        other => return Err(Refused(format!("Account {other} does not exist"))),
+        "" => (server.accounts.all().iter().map(|account| account.name.to_string()).collect(), None),
+        name => match server.accounts.get(name) {
+            Some(account) => (Vec::new(), Some(detail(server, &account))),
+            None => return Err(Refused(format!("Account {name} does not exist"))),
+        },
     };
-    Ok(Accountz { server_id: server.id.clone(), now: text::time(clock::wall()), accounts, account_detail })
+    let system_account = server.accounts.system().map(|account| account.name.to_string());
+    let now = text::time(clock::wall());
+    Ok(Accountz { server_id: server.id.clone(), now, system_account, accounts, account_detail })
 }
 
-fn global(server: &Server) -> Account {
+fn detail(server: &Server, account: &account::Account) -> Account {
+    let name = account.name.to_string();
     Account {
-        account_name: GLOBAL_ACCOUNT,
         update_time: text::time(server.start),
+        is_system: account.is_system(),
         expired: false,
         complete: true,
-        jetstream_enabled: true,
+        jetstream_enabled: account.jetstream.is_enabled(),
         leafnode_connections: 0,
-        client_connections: server.connections(),
-        subscriptions: server.router.len() as u64,
-        name_tag: GLOBAL_ACCOUNT,
-        sublist_stats: subsz::stats(server),
+        client_connections: account.connections(),
+        subscriptions: account.router.len() as u64,
+        sublist_stats: subsz::stats(server, &name),
+        name_tag: name.clone(),
+        account_name: name,
     }
 }

@@ -6,8 +6,9 @@ use std::sync::atomic::Ordering;
 use serde::{Deserialize, Serialize};
 
 use super::http::{Answer, Asked, Refused};
+use super::text;
 use super::varz::Traffic;
-use super::{GLOBAL_ACCOUNT, text};
+use crate::account;
 use crate::clock;
 use crate::server::Server;
 
@@ -21,6 +22,25 @@ pub(super) struct Options {
     include_unused: bool,
 }
 
+impl Options {
+    /// About one account.
+    pub(super) fn of_account(&mut self, account: &str) {
+        self.accounts = vec![account.to_owned()];
+    }
+
+    /// Whether accounts without connections are wanted too.
+    pub(super) fn wants_unused(&self) -> bool {
+        self.include_unused
+    }
+}
+
+impl Accstatz {
+    /// Whether there is nothing to show.
+    pub(super) fn is_empty(&self) -> bool {
+        self.account_statz.is_empty()
+    }
+}
+
 /// The page.
 #[derive(Debug, Serialize)]
 pub(super) struct Accstatz {
@@ -32,8 +52,8 @@ pub(super) struct Accstatz {
 /// One account.
 #[derive(Debug, Serialize)]
 pub(super) struct Account {
-    acc: &'static str,
-    name: &'static str,
+    acc: String,
+    name: String,
     conns: usize,
     leafnodes: u32,
     total_conns: usize,
@@ -72,27 +92,30 @@ pub(super) fn answer(server: &Arc<Server>, asked: &Asked) -> Result<Answer, Refu
 
 /// The page as it is now.
 pub(super) fn page(server: &Server, options: &Options) -> Accstatz {
-    let wanted = options.accounts.is_empty() || options.accounts.iter().any(|name| name == GLOBAL_ACCOUNT);
-    let account = Some(global(server)).filter(|account| wanted && (options.include_unused || account.conns > 0));
-    Accstatz {
-        server_id: server.id.clone(),
-        now: text::time(clock::wall()),
-        account_statz: account.into_iter().collect(),
-    }
+    let accounts: Vec<Arc<account::Account>> = match options.accounts.as_slice() {
+        [] => server.accounts.all(),
+        names => names.iter().filter_map(|name| server.accounts.get(name)).collect(),
+    };
+    let used = accounts.iter().filter(|account| options.include_unused || account.connections() > 0);
+    let account_statz = used.map(|account| Account::of(server, account)).collect();
+    Accstatz { server_id: server.id.clone(), now: text::time(clock::wall()), account_statz }
 }
 
-fn global(server: &Server) -> Account {
-    let (conns, traffic) = (server.connections(), Traffic::of(server));
-    Account {
-        acc: GLOBAL_ACCOUNT,
-        name: GLOBAL_ACCOUNT,
-        conns,
-        leafnodes: 0,
-        total_conns: conns,
-        num_subscriptions: server.router.len() as u64,
-        // From the server's side: what it sent to clients.
-        sent: Data::of(traffic.out_msgs, traffic.out_bytes),
-        received: Data::of(traffic.in_msgs, traffic.in_bytes),
-        slow_consumers: server.stats.slow_consumers.load(Ordering::Relaxed),
+impl Account {
+    /// As it is now.
+    pub(super) fn of(server: &Server, account: &account::Account) -> Self {
+        let (conns, traffic) = (account.connections(), Traffic::of_account(server, account));
+        Self {
+            acc: account.name.to_string(),
+            name: account.name.to_string(),
+            conns,
+            leafnodes: 0,
+            total_conns: conns,
+            num_subscriptions: account.router.len() as u64,
+            // From the server's side: what it sent to clients.
+            sent: Data::of(traffic.out_msgs, traffic.out_bytes),
+            received: Data::of(traffic.in_msgs, traffic.in_bytes),
+            slow_consumers: account.closed.slow_consumers.load(Ordering::Relaxed),
+        }
     }
 }

@@ -40,6 +40,13 @@ pub(super) struct Options {
     filter_subject: String,
 }
 
+impl Options {
+    /// Those of one account.
+    pub(super) fn of_account(&mut self, account: &str) {
+        account.clone_into(&mut self.acc);
+    }
+}
+
 const OPEN: u8 = 0;
 const CLOSED: u8 = 1;
 const ANY: u8 = 2;
@@ -100,8 +107,10 @@ struct Connection {
     subscriptions_list: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     subscriptions_list_detail: Vec<Subscription>,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    name_tag: &'static str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    account: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    name_tag: String,
 }
 
 fn is_false(value: &bool) -> bool {
@@ -194,17 +203,18 @@ pub(super) fn page(server: &Server, options: &Options) -> Result<Connz, Refused>
 
 /// The connections that are looked at, and how many there are of that state.
 fn gather(server: &Server, options: &Options) -> (Vec<Row>, usize) {
-    if !matches!(options.acc.as_str(), "" | GLOBAL_ACCOUNT) {
-        return (Vec::new(), 0);
-    }
+    let of_account = |account: &str| options.acc.is_empty() || account == options.acc;
     let (mut rows, mut total) = (Vec::new(), 0);
     let wanted = |cid: u64| options.cid == 0 || options.cid == cid;
-    let closed = if options.state == OPEN { Vec::new() } else { server.closed.all() };
+    let mut closed = if options.state == OPEN { Vec::new() } else { server.closed.all() };
+    closed.retain(|closed| of_account(&closed.shown.account));
     if options.state != CLOSED {
         let ended: FxHashSet<u64> = closed.iter().map(|closed| closed.shown.cid).collect();
         let open = server.clients();
-        let open: Vec<&Arc<Client>> =
-            open.iter().filter(|client| !client.is_closing() && !ended.contains(&client.id)).collect();
+        let open = open
+            .iter()
+            .filter(|client| !client.is_closing() && !ended.contains(&client.id) && of_account(&client.account()));
+        let open: Vec<&Arc<Client>> = open.collect();
         total += open.len();
         let open = open.into_iter().filter(|client| wanted(client.id));
         rows.extend(open.map(|client| Row { shown: Arc::new(Shown::of(client)), held: None }));
@@ -226,7 +236,7 @@ impl Lists {
         let open = rows.iter().filter(|row| row.shown.stop.is_none());
         let mut lists: FxHashMap<u64, Vec<Listed>> = open.map(|row| (row.shown.cid, Vec::new())).collect();
         if !lists.is_empty() {
-            for listed in listed(server, |cid| lists.contains_key(&cid)) {
+            for listed in listed(server, "", |cid| lists.contains_key(&cid)) {
                 if let Some(list) = lists.get_mut(&listed.cid) {
                     list.push(listed);
                 }
@@ -282,6 +292,12 @@ fn connection(row: &Row, options: &Options, lists: Option<&[Listed]>, now: Syste
         } else {
             Vec::new()
         },
-        name_tag: if options.auth && shown.stop.is_none() { GLOBAL_ACCOUNT } else { "" },
+        // The default account is shown as a tag alone, as nats-server has it.
+        account: if options.auth && &*shown.account != GLOBAL_ACCOUNT {
+            shown.account.to_string()
+        } else {
+            String::new()
+        },
+        name_tag: if options.auth && shown.stop.is_none() { shown.account.to_string() } else { String::new() },
     }
 }

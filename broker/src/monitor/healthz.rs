@@ -136,7 +136,7 @@ pub(super) fn page(server: &Server, options: &Options) -> Health {
     if options.stream.is_empty() && !options.consumer.is_empty() {
         return refused("error", StatusCode::BAD_REQUEST, missing("stream", "consumer"));
     }
-    if server.lame_duck.load(Ordering::Relaxed) || server.stopping.load(Ordering::Relaxed) {
+    if server.lame_duck.load(Ordering::Relaxed) || server.shared.stopping.load(Ordering::Relaxed) {
         let error = "the server takes no connections any more".to_owned();
         let problem = Problem { kind: "CONNECTION", error, ..Problem::default() };
         return refused("error", StatusCode::INTERNAL_SERVER_ERROR, problem);
@@ -148,7 +148,11 @@ pub(super) fn page(server: &Server, options: &Options) -> Health {
     if let Some(problem) = not_found(server, options) {
         return refused("unavailable", StatusCode::NOT_FOUND, problem);
     }
-    let mut streams = api::streams(server);
+    let accounts = match options.account.as_str() {
+        "" => server.accounts.all(),
+        name => server.accounts.get(name).into_iter().collect(),
+    };
+    let mut streams: Vec<_> = accounts.iter().flat_map(|account| api::streams(server, account)).collect();
     if !options.stream.is_empty() {
         streams.retain(|stream| stream.name == options.stream);
     }
@@ -166,18 +170,19 @@ pub(super) fn page(server: &Server, options: &Options) -> Health {
 
 /// What is asked about and does not exist.
 fn not_found(server: &Server, Options { account, stream, consumer, .. }: &Options) -> Option<Problem> {
-    if !matches!(account.as_str(), "" | GLOBAL_ACCOUNT) {
+    let found = server.accounts.get(if account.is_empty() { GLOBAL_ACCOUNT } else { account });
+    let Some(found) = found.filter(|found| found.jetstream.is_enabled()) else {
         return Some(Problem {
             kind: "ACCOUNT",
             account: account.clone(),
             error: format!("JetStream account \"{account}\" not found"),
             ..Problem::default()
         });
-    }
+    };
     if stream.is_empty() {
         return None;
     }
-    let Some(declared) = server.jetstream.get(stream) else {
+    let Some(declared) = found.jetstream.get(stream) else {
         return Some(Problem {
             kind: "STREAM",
             account: account.clone(),
@@ -200,10 +205,11 @@ fn not_found(server: &Server, Options { account, stream, consumer, .. }: &Option
 
 /// What is wrong with a stream's log.
 fn problems(stream: &StreamState) -> Vec<Problem> {
-    let name = if stream.name == CAPTURE { CAPTURE.to_owned() } else { format!("{GLOBAL_ACCOUNT} > {}", stream.name) };
+    let name =
+        if stream.name == CAPTURE { CAPTURE.to_owned() } else { format!("{} > {}", stream.account, stream.name) };
     let problem = |error: String| Problem {
         kind: "STREAM",
-        account: GLOBAL_ACCOUNT.to_owned(),
+        account: stream.account.clone(),
         stream: stream.name.clone(),
         error,
         ..Problem::default()

@@ -38,7 +38,7 @@ pub(super) fn answer(server: &Arc<Server>, asked: &Asked) -> Result<Answer, Refu
 
 /// The page as it is now.
 pub(super) fn page(server: &Server, options: &Options) -> BTreeMap<&'static str, Queue> {
-    let load = server.jetstream.api.load();
+    let load = server.accounts.global.jetstream.api.load();
     let queues = [
         ("JetStream API queue", Queue { pending: load.waiting, in_progress: load.in_progress }),
         ("JetStream direct gets", Queue { pending: 0, in_progress: load.direct_gets }),

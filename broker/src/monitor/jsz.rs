@@ -7,7 +7,8 @@ use serde_json::Value;
 use sublog_storage::SyncMode;
 
 use super::http::{self, Answer, Asked, Refused};
-use super::{GLOBAL_ACCOUNT, text};
+use super::text;
+use crate::account;
 use crate::clock;
 use crate::jetstream::api::info;
 use crate::jetstream::config::stream::StorageType;
@@ -32,6 +33,13 @@ pub(super) struct Options {
     offset: i64,
     limit: i64,
     raft: bool,
+}
+
+impl Options {
+    /// Of one account.
+    pub(super) fn of_account(&mut self, account: &str) {
+        account.clone_into(&mut self.account);
+    }
 }
 
 /// The page.
@@ -87,9 +95,9 @@ pub(super) struct Usage {
 
 /// What an account has.
 #[derive(Debug, Serialize)]
-struct Account {
-    name: &'static str,
-    id: &'static str,
+pub(super) struct Account {
+    name: String,
+    id: String,
     #[serde(flatten)]
     usage: Usage,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -160,10 +168,24 @@ pub(super) fn answer(server: &Arc<Server>, asked: &Asked) -> Result<Answer, Refu
     Ok(Answer::json(&page(server, &options)))
 }
 
+/// The accounts that have streams, or may.
+fn enabled(server: &Server) -> Vec<Arc<account::Account>> {
+    server.accounts.all().into_iter().filter(|account| account.jetstream.is_enabled()).collect()
+}
+
 /// What streams use in all.
 pub(super) fn usage(server: &Server) -> Usage {
-    let mut usage = Usage { accounts: 1, api: server.jetstream.api.stats(), ..Usage::default() };
-    for declared in server.jetstream.all() {
+    let accounts = enabled(server);
+    let mut all = used(&accounts.iter().flat_map(|account| account.jetstream.all()).collect::<Vec<_>>());
+    all.accounts = accounts.len() as u64;
+    all.api = server.accounts.global.jetstream.api.stats();
+    all
+}
+
+/// What these streams use.
+fn used(streams: &[Declared]) -> Usage {
+    let mut usage = Usage::default();
+    for declared in streams {
         let bytes = declared.stream.log().map_or(0, |log| log.log().state().bytes);
         let reserved = u64::try_from(declared.config.max_bytes).unwrap_or(0);
         if declared.config.storage == StorageType::Memory {
@@ -179,11 +201,13 @@ pub(super) fn usage(server: &Server) -> Usage {
 
 /// The page as it is now.
 pub(super) fn page(server: &Server, options: &Options) -> Jsz {
-    let all = server.jetstream.all();
+    let accounts = enabled(server);
+    let all: Vec<Declared> = accounts.iter().flat_map(|account| account.jetstream.all()).collect();
     let states = all.iter().filter_map(|declared| declared.stream.log()).map(|log| log.log().state());
     let (messages, bytes) = states.fold((0, 0), |(m, b), state| (m + state.messages, b + state.bytes));
     let consumers = all.iter().map(|declared| declared.stream.consumers.len()).sum();
-    let account_details = if shows_account(options) { vec![account(server, options, &all)] } else { Vec::new() };
+    let shown = shown(&accounts, options);
+    let account_details = shown.iter().map(|one| account(server, options, one)).collect();
     Jsz {
         usage: usage(server),
         server_id: server.id.clone(),
@@ -197,43 +221,65 @@ pub(super) fn page(server: &Server, options: &Options) -> Jsz {
         messages,
         bytes,
         account_details,
-        total: 1,
+        total: accounts.len(),
     }
 }
 
-fn shows_account(options: &Options) -> bool {
-    if options.account == GLOBAL_ACCOUNT {
-        return true;
+/// What one account has.
+///
+/// # Errors
+/// It has nothing of that kind.
+pub(super) fn of_account(server: &Server, options: &Options) -> Result<Account, Refused> {
+    let Some(found) = server.accounts.get(&options.account) else {
+        return Err(Refused(format!("account {:?} not found", options.account)));
+    };
+    if !found.jetstream.is_enabled() {
+        return Err(Refused(format!("account {:?} not jetstream enabled", options.account)));
     }
-    let all = options.accounts || (options.account.is_empty() && (options.streams || options.consumer));
+    Ok(account(server, options, &found))
+}
+
+/// The accounts that are shown one by one.
+fn shown<'a>(accounts: &'a [Arc<account::Account>], options: &Options) -> &'a [Arc<account::Account>] {
+    if !options.account.is_empty() {
+        let at = accounts.iter().position(|account| *account.name == *options.account);
+        return at.and_then(|at| accounts.get(at..=at)).unwrap_or_default();
+    }
+    if !(options.accounts || options.streams || options.consumer) {
+        return &[];
+    }
     // Accounts are paged; below 0 all are wanted.
     let limit = if options.limit == 0 { LIMIT } else { options.limit };
-    all && (limit < 0 || !http::page(1, options.offset, limit).is_empty())
+    if limit < 0 {
+        return accounts;
+    }
+    accounts.get(http::page(accounts.len(), options.offset, limit)).unwrap_or_default()
 }
 
-fn account(server: &Server, options: &Options, all: &[Declared]) -> Account {
-    let used = usage(server);
-    let shown = if options.streams || options.consumer { all } else { &[] };
+fn account(server: &Server, options: &Options, account: &account::Account) -> Account {
+    let all = account.jetstream.all();
+    let used = used(&all);
+    let shown = if options.streams || options.consumer { all.as_slice() } else { &[] };
     Account {
-        name: GLOBAL_ACCOUNT,
-        id: GLOBAL_ACCOUNT,
+        name: account.name.to_string(),
+        id: account.name.to_string(),
         usage: Usage {
             // What the account may use: no limit, as nats-server writes it.
             reserved_memory: u64::MAX,
             reserved_storage: u64::MAX,
             accounts: 0,
-            api: ApiStats { level: 0, inflight: 0, ..used.api },
+            api: ApiStats { level: 0, inflight: 0, ..account.jetstream.stats() },
             ..used
         },
-        stream_detail: shown.iter().map(|declared| stream(server, options, declared)).collect(),
+        stream_detail: shown.iter().map(|declared| stream((server, account), options, declared)).collect(),
     }
 }
 
-fn stream(server: &Server, options: &Options, declared: &Declared) -> Stream {
+fn stream((server, account): (&Server, &account::Account), options: &Options, declared: &Declared) -> Stream {
     let info = info::stream(declared);
     let consumers = if options.consumer { declared.stream.consumers.all() } else { Vec::new() };
     let consumer = |consumer: &Arc<consumer::Consumer>| {
-        let mut info = serde_json::to_value(consumer::info::listed(server, consumer)).unwrap_or_default();
+        let mut info = serde_json::to_value(consumer::info::listed(account, consumer)).unwrap_or_default();
         if let Some(fields) = info.as_object_mut().filter(|_| !options.config) {
             fields.remove("config");
         }

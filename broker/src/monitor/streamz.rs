@@ -16,9 +16,12 @@ pub(super) fn answer(server: &Arc<Server>, asked: &Asked) -> Result<Answer, Refu
         limit if limit <= 0 => LIMIT,
         limit => limit,
     };
-    let mut streams = api::streams(server);
+    let accounts = server.accounts.all();
+    let of = |account| api::streams(server, account).into_iter().map(move |state| (account, state));
+    let mut streams: Vec<_> = accounts.iter().flat_map(of).collect();
     let total = streams.len();
     let mut shown: Vec<_> = streams.drain(http::page(total, offset, limit)).collect();
-    api::add_consumers(server, &mut shown);
+    shown.iter_mut().for_each(|(account, state)| api::add_consumers(account, state));
+    let shown: Vec<_> = shown.into_iter().map(|(_, state)| state).collect();
     Ok(Answer::json(&json!({ "total": total, "offset": offset, "limit": limit, "streams": shown })))
 }

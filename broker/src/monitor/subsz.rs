@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use sublog_protocol::subject;
 
 use super::http::{self, Answer, Asked, Refused};
-use super::{GLOBAL_ACCOUNT, text};
+use super::text;
+use crate::account::Account;
+use crate::client::Client;
 use crate::client::shown::Listed;
 use crate::clock;
 use crate::router::cache::Facts;
@@ -25,6 +27,14 @@ pub(super) struct Options {
     subscriptions: bool,
     account: String,
     test: String,
+}
+
+impl Options {
+    /// All of one account.
+    pub(super) fn of_account(&mut self, account: &str) {
+        self.subscriptions = true;
+        account.clone_into(&mut self.account);
+    }
 }
 
 /// The page.
@@ -61,10 +71,10 @@ pub(super) struct Stats {
 /// One subscription.
 #[derive(Debug, Serialize)]
 pub(super) struct Subscription {
-    #[serde(skip_serializing_if = "str::is_empty")]
-    account: &'static str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    account_tag: &'static str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    account: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    account_tag: String,
     subject: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     qgroup: String,
@@ -84,8 +94,8 @@ impl Subscription {
     pub(super) fn of_connection(listed: &Listed) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Self {
-            account: "",
-            account_tag: "",
+            account: String::new(),
+            account_tag: String::new(),
             subject: text(&listed.subject),
             qgroup: listed.queue.as_deref().map(text).unwrap_or_default(),
             sid: text(&listed.sid),
@@ -97,18 +107,32 @@ impl Subscription {
 
     /// As it is shown among those of its account.
     pub(super) fn of_account(listed: &Listed) -> Self {
-        Self { account: GLOBAL_ACCOUNT, account_tag: GLOBAL_ACCOUNT, ..Self::of_connection(listed) }
+        let account = listed.account.to_string();
+        Self { account_tag: account.clone(), account, ..Self::of_connection(listed) }
+    }
+}
+
+/// The accounts of that name, or all where there is none.
+fn accounts(server: &Server, name: &str) -> Vec<Arc<Account>> {
+    match name {
+        "" => server.accounts.all(),
+        name => server.accounts.get(name).into_iter().collect(),
     }
 }
 
 /// The subscriptions of those connections that `of` picks, replays among them, in no order.
-pub(super) fn listed(server: &Server, of: impl Fn(u64) -> bool) -> Vec<Listed> {
-    let subscriptions = server.router.subscriptions();
+pub(super) fn listed(server: &Server, account: &str, of: impl Fn(u64) -> bool) -> Vec<Listed> {
+    let subscriptions = accounts(server, account)
+        .into_iter()
+        .flat_map(|account| account.router.subscriptions())
+        .filter(|one| one.shadow.is_none());
+    let subscriptions: Vec<_> = subscriptions.collect();
     let picked = subscriptions.iter().filter(|subscription| of(subscription.client.id));
     let mut all: Vec<Listed> = picked.map(|subscription| Listed::of(subscription)).collect();
     if server.stats.replays.load(Ordering::Relaxed) > 0 {
         let clients = server.clients();
-        all.extend(clients.iter().filter(|client| of(client.id)).flat_map(|client| Listed::replays(client)));
+        let is_of = |client: &&Arc<Client>| of(client.id) && (account.is_empty() || *client.account() == *account);
+        all.extend(clients.iter().filter(is_of).flat_map(|client| Listed::replays(client)));
     }
     all
 }
@@ -137,10 +161,9 @@ pub(super) fn page(server: &Server, options: &Options) -> Result<Subsz, Refused>
     }
     let limit = Some(options.limit).filter(|limit| *limit > 0).unwrap_or(LIMIT);
     let offset = options.offset.max(0);
-    let is_ours = matches!(options.account.as_str(), "" | GLOBAL_ACCOUNT);
     let mut found = Vec::new();
-    if options.subscriptions && is_ours {
-        found = listed(server, |_| true);
+    if options.subscriptions {
+        found = listed(server, &options.account, |_| true);
         if let Some(test) = test {
             found.retain(|listed| subject::matches(&listed.subject, test.as_bytes()));
         }
@@ -151,7 +174,7 @@ pub(super) fn page(server: &Server, options: &Options) -> Result<Subsz, Refused>
     Ok(Subsz {
         server_id: server.id.clone(),
         now: text::time(clock::wall()),
-        stats: if is_ours { stats(server) } else { Stats::default() },
+        stats: stats(server, &options.account),
         total: found.len(),
         offset,
         limit,
@@ -160,18 +183,25 @@ pub(super) fn page(server: &Server, options: &Options) -> Result<Subsz, Refused>
 }
 
 /// How publishers find subscriptions.
-pub(super) fn stats(server: &Server) -> Stats {
-    let mut all = Facts::default();
-    for client in server.clients() {
+pub(super) fn stats(server: &Server, account: &str) -> Stats {
+    let (mut all, mut lookups, mut known) = (Facts::default(), 0, 0);
+    let of_account = |client: &Arc<Client>| account.is_empty() || *client.account() == *account;
+    for client in server.clients().iter().filter(|client| of_account(client)) {
+        lookups += client.stats.in_msgs.load(Ordering::Relaxed);
         let facts = *client.cache.lock();
         all.subjects += facts.subjects;
         all.width += facts.width;
         all.widest = all.widest.max(facts.widest);
         all.misses += facts.misses;
     }
-    let lookups = server.stats.in_msgs.load(Ordering::Relaxed);
-    let misses = (all.misses + server.stats.misses_closed.load(Ordering::Relaxed)).min(lookups);
-    let (num_inserts, num_removes) = server.router.changes();
+    let (mut num_inserts, mut num_removes) = (0, 0);
+    for account in accounts(server, account) {
+        let (inserts, removes) = account.router.changes();
+        (num_inserts, num_removes) = (num_inserts + inserts, num_removes + removes);
+        lookups += account.closed.in_msgs.load(Ordering::Relaxed);
+        known += account.closed.misses.load(Ordering::Relaxed);
+    }
+    let misses = (all.misses + known).min(lookups);
     Stats {
         num_subscriptions: num_inserts.saturating_sub(num_removes),
         num_cache: all.subjects,

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::http::{Answer, Asked, Refused};
 use super::jsz::{self, JetStreamConfig, Usage};
 use super::{cpu, text};
+use crate::account::Account;
 use crate::clock;
 use crate::config::{Auth, TlsOptions};
 use crate::server::{NATS_VERSION, Server, VERSION, api};
@@ -77,6 +78,8 @@ pub(super) struct Varz {
     slow_consumers: u64,
     stale_connections: u64,
     stalled_clients: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system_account: Option<String>,
     subscriptions: usize,
     http_req_stats: BTreeMap<&'static str, u64>,
     config_load_time: String,
@@ -144,7 +147,7 @@ fn is_zero(value: &usize) -> bool {
 
 /// Streams, in short.
 #[derive(Debug, Serialize)]
-struct JetStream {
+pub(super) struct JetStream {
     config: JetStreamConfig,
     stats: Usage,
     limits: Nothing,
@@ -171,6 +174,26 @@ impl Traffic {
             out_msgs: out_msgs + stats.out_msgs_closed.load(Ordering::Relaxed),
             out_bytes: out_bytes + stats.out_bytes_closed.load(Ordering::Relaxed),
         }
+    }
+
+    /// The same of one account.
+    pub(super) fn of_account(server: &Server, account: &Account) -> Self {
+        let clients = server.clients();
+        let there = clients.iter().filter(|client| client.account() == account.name).map(|client| &client.stats);
+        let gone = &account.closed;
+        let mut all = Self {
+            in_msgs: gone.in_msgs.load(Ordering::Relaxed),
+            in_bytes: gone.in_bytes.load(Ordering::Relaxed),
+            out_msgs: gone.out_msgs.load(Ordering::Relaxed),
+            out_bytes: gone.out_bytes.load(Ordering::Relaxed),
+        };
+        for stats in there {
+            all.in_msgs += stats.in_msgs.load(Ordering::Relaxed);
+            all.in_bytes += stats.in_bytes.load(Ordering::Relaxed);
+            all.out_msgs += stats.out_msgs.load(Ordering::Relaxed);
+            all.out_bytes += stats.out_bytes.load(Ordering::Relaxed);
+        }
+        all
     }
 }
 
@@ -217,12 +240,17 @@ pub(super) fn answer(server: &Arc<Server>, _: &Asked) -> Result<Answer, Refused>
     Ok(Answer::json(&page(server)))
 }
 
+/// What streams may use, and do.
+pub(super) fn jetstream(server: &Server) -> JetStream {
+    JetStream { config: JetStreamConfig::of(server), stats: jsz::usage(server), limits: Nothing {} }
+}
+
 /// The page as it is now.
 pub(super) fn page(server: &Server) -> Varz {
     let (stats, current) = (&server.stats, server.current());
     let (limits, options) = (&current.limits, &server.options);
     let traffic = Traffic::of(server);
-    let streams = api::streams(server);
+    let streams: Vec<_> = server.accounts.all().iter().flat_map(|account| api::streams(server, account)).collect();
     let now = clock::wall();
     let (config_load_time, config_digest) = server.monitor.config.last();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -259,7 +287,7 @@ pub(super) fn page(server: &Server) -> Varz {
         leaf: Nothing {},
         mqtt: Nothing {},
         websocket: WebSocketPort::of(server),
-        jetstream: JetStream { config: JetStreamConfig::of(server), stats: jsz::usage(server), limits: Nothing {} },
+        jetstream: jetstream(server),
         write_deadline: text::ns(limits.write_deadline),
         start: text::time(server.start),
         now: text::time(now),
@@ -282,7 +310,8 @@ pub(super) fn page(server: &Server) -> Varz {
         slow_consumers,
         stale_connections,
         stalled_clients: stats.stalls.load(Ordering::Relaxed),
-        subscriptions: server.router.len(),
+        subscriptions: server.accounts.all().iter().map(|account| account.router.len()).sum(),
+        system_account: server.accounts.system().map(|account| account.name.to_string()),
         http_req_stats: server.monitor.requests.counts(),
         config_load_time: text::time(config_load_time),
         config_digest,

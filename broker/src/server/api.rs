@@ -6,6 +6,8 @@ use serde::Serialize;
 use sublog_storage::{LogState, ScrubState};
 
 use super::Server;
+use crate::account::Account;
+use crate::auth::users::GLOBAL_ACCOUNT;
 use crate::capture::CAPTURE;
 use crate::jetstream::consumer::info;
 use crate::jetstream::store;
@@ -17,6 +19,8 @@ use crate::{clock, rfc3339};
 #[expect(missing_docs, reason = "named as they are sent")]
 pub struct StreamState {
     pub name: String,
+    #[serde(skip_serializing_if = "is_global")]
+    pub account: String,
     pub first_seq: u64,
     pub last_seq: u64,
     pub messages: u64,
@@ -40,6 +44,10 @@ pub struct StreamState {
     /// The first of them by name, where consumers are asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub consumers: Vec<ConsumerState>,
+}
+
+fn is_global(account: &str) -> bool {
+    matches!(account, "" | GLOBAL_ACCOUNT)
 }
 
 /// One consumer of a stream.
@@ -110,16 +118,16 @@ struct State {
     streams: Vec<StreamState>,
 }
 
-/// The streams there are, the capture stream first.
+/// The streams of an account, the capture stream first.
 #[must_use]
-pub fn streams(server: &Server) -> Vec<StreamState> {
+pub fn streams(server: &Server, account: &Account) -> Vec<StreamState> {
     use std::sync::atomic::Ordering;
-    let capture = server.capture.state().map(|state| StreamState {
+    let capture = account.capture.state().map(|state| StreamState {
         expired_messages: server.stats.expired_msgs.load(Ordering::Relaxed),
         expired_bytes: server.stats.expired_bytes.load(Ordering::Relaxed),
         ..stream(CAPTURE, &state)
     });
-    let declared = server.jetstream.streams.all().into_iter().map(|declared| match declared.stream.log_or_error() {
+    let declared = account.jetstream.streams.all().into_iter().map(|declared| match declared.stream.log_or_error() {
         Ok(log) => stream(&declared.config.name, &log.log().state()),
         Err(error) => StreamState {
             name: declared.config.name.clone(),
@@ -129,7 +137,8 @@ pub fn streams(server: &Server) -> Vec<StreamState> {
         },
     });
     let count = |state: &mut StreamState| {
-        state.consumer_count = server.jetstream.stream(&state.name).map_or(0, |stream| stream.consumers.len());
+        state.account = account.name.to_string();
+        state.consumer_count = account.jetstream.stream(&state.name).map_or(0, |stream| stream.consumers.len());
     };
     let mut all: Vec<StreamState> = capture.into_iter().chain(declared).collect();
     all.iter_mut().for_each(count);
@@ -138,18 +147,17 @@ pub fn streams(server: &Server) -> Vec<StreamState> {
 
 /// As [`streams`], with their consumers. May wait for a disk.
 #[must_use]
-pub fn streams_with_consumers(server: &Server) -> Vec<StreamState> {
-    let mut all = streams(server);
-    add_consumers(server, &mut all);
+pub fn streams_with_consumers(server: &Server, account: &Account) -> Vec<StreamState> {
+    let mut all = streams(server, account);
+    all.iter_mut().for_each(|state| add_consumers(account, state));
     all
 }
 
-/// Fills in the consumers. May wait for a disk.
-pub fn add_consumers(server: &Server, streams: &mut [StreamState]) {
-    for state in streams {
-        let Some(stream) = server.jetstream.stream(&state.name) else { continue };
+/// Fills in the consumers of a stream. May wait for a disk.
+pub fn add_consumers(account: &Account, state: &mut StreamState) {
+    if let Some(stream) = account.jetstream.stream(&state.name) {
         let shown = stream.consumers.all().into_iter().take(CONSUMERS_SHOWN_MAX);
-        state.consumers = shown.map(|consumer| consumer_state(info::listed(server, &consumer))).collect();
+        state.consumers = shown.map(|consumer| consumer_state(info::listed(account, &consumer))).collect();
     }
 }
 
@@ -171,6 +179,7 @@ fn stream(name: &str, state: &LogState) -> StreamState {
     let time = |ns: i64| if state.messages == 0 { String::new() } else { rfc3339::format(ns) };
     StreamState {
         name: name.to_owned(),
+        account: String::new(),
         first_seq: state.first_seq,
         last_seq: state.last_seq,
         messages: state.messages,
@@ -196,10 +205,10 @@ fn stream(name: &str, state: &LogState) -> StreamState {
 
 /// The answer to a request on one of the server's own subjects.
 #[must_use]
-pub fn answer(server: &Server, subject: &[u8]) -> Option<Vec<u8>> {
+pub fn answer(server: &Server, account: &Account, subject: &[u8]) -> Option<Vec<u8>> {
     match subject {
         b"$SUBLOG.STATE" => {
-            let streams = tokio::task::block_in_place(|| streams_with_consumers(server));
+            let streams = tokio::task::block_in_place(|| streams_with_consumers(server, account));
             serde_json::to_vec(&State { streams }).ok()
         }
         _ => None,

@@ -108,12 +108,13 @@ mod tests {
             lang: String::new(),
             version: String::new(),
             user: String::new(),
+            account: "$G".into(),
         }
     }
 
     fn listed(cid: u64, bytes: usize) -> Vec<Listed> {
         let subject = vec![b'a'; bytes].into();
-        vec![Listed { subject, queue: None, sid: b"1".as_slice().into(), msgs: 0, max: 0, cid }]
+        vec![Listed { subject, queue: None, sid: b"1".as_slice().into(), msgs: 0, max: 0, cid, account: "$G".into() }]
     }
 
     fn cids(ring: &ClosedRing) -> Vec<u64> {

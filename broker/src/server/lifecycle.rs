@@ -17,21 +17,19 @@ use super::closed::ClosedRing;
 use super::notices::Notices;
 use super::reload::{self, Reload};
 use super::{Server, ServerStats, VERSION, accept, maintenance, retention, ticker};
+use crate::account::{Accounts, Maker, Shared};
 use crate::auth::passwords::Passwords;
 use crate::capture::{CAPTURE, Capture};
 use crate::cli::{BannerFacts, Recovered, announce, banner};
 use crate::client::CloseReason;
 use crate::client::outbound::Kind;
-use crate::client::sender::Senders;
 use crate::config::ServerOptions;
-use crate::jetstream::JetStream;
 use crate::jetstream::api::{self, Api};
 use crate::jetstream::consumer::restore;
 use crate::jetstream::copy;
-use crate::jetstream::streams::Streams;
+use crate::jetstream::streams::place::{self, Stores};
 use crate::logging::LogHandle;
 use crate::monitor::Monitor;
-use crate::router::Router;
 use crate::tls::handshake::Shaker;
 use crate::tls::{Tls, TlsError};
 use crate::{clock, limits, monitor};
@@ -116,9 +114,15 @@ async fn serve(
     tracing::info!("  Name:     {}", options.name.as_deref().unwrap_or(&id));
     tracing::info!("  ID:       {id}");
     let (capture, recovered) = open_capture(&options, &data)?;
-    let router = Router::default();
-    let streams = Streams::open(data.clone(), meta, options.capture.sync, &router).map_err(ServeError::Runtime)?;
+    let stores = Stores::new(data.clone(), meta, options.capture.sync).map_err(ServeError::Runtime)?;
     let (api, requests) = Api::new();
+    let shared = Arc::new(Shared {
+        server_name: options.name.clone().unwrap_or_else(|| id.clone()),
+        max_payload: options.limits.max_payload,
+        runtime: replay_runtime,
+        stopping: AtomicBool::new(false),
+    });
+    let maker = Maker::new(stores, api, shared.clone(), capture.clone(), &options.capture);
     let passwords = Passwords::new().map_err(|error| ServeError::Runtime(io::Error::other(error)))?;
     let listener = accept::bind(&options.host, options.port).await.map_err(|source| ServeError::Listen {
         host: options.host.clone(),
@@ -129,21 +133,18 @@ async fn serve(
     let (ws_listener, websocket) = open_websocket(&options).await?.unzip();
     let server = Arc::new(Server {
         websocket: websocket.map(Arc::new),
-        jetstream: JetStream::new(streams, api, capture.stream_log(), &options.capture),
-        router,
+        accounts: Accounts::new(maker, &options.accounts),
+        shared,
         capture,
-        senders: Senders::default(),
         passwords,
         sys_answers: AtomicU64::new(0),
         stats: ServerStats::default(),
-        replay_runtime,
         shaker,
         tls: RwLock::new(tls),
         id,
         start: clock::wall(),
         address,
         lame_duck: AtomicBool::new(false),
-        stopping: AtomicBool::new(false),
         closed: ClosedRing::new(options.closed_connections),
         monitor: Monitor::default(),
         clients: Mutex::new(FxHashMap::default()),
@@ -153,10 +154,10 @@ async fn serve(
         options,
     });
     server.monitor.config.loaded(reload.as_ref().map(|reload| reload.digest.clone()).unwrap_or_default());
-    tokio::task::block_in_place(|| restore::all(&server));
-    copy::start_all(&server);
-    let writing = server.clone();
-    start_thread("sublog-consumers", move || writing.jetstream.positions.run(&writing))?;
+    tokio::task::block_in_place(|| server.accounts.all().iter().for_each(restore::all));
+    server.accounts.all().iter().for_each(copy::start_all);
+    let positions = server.accounts.global.jetstream.positions.clone();
+    start_thread("sublog-consumers", move || positions.run())?;
     let monitor = monitor::start(&server).await?;
     let mut notices =
         Notices::write(&server.options, address, monitor, server.websocket.as_ref().map(|port| port.address), None)?;
@@ -166,8 +167,7 @@ async fn serve(
     let ticker = tokio::spawn(ticker::run(server.clone()));
     let retention = tokio::spawn(retention::run(server.clone(), data));
     let expiry = tokio::spawn(retention::expire(server.clone()));
-    let answering = server.clone();
-    start_thread("sublog-api", move || api::run(&answering, &requests))?;
+    start_thread("sublog-api", move || api::run(&requests))?;
     let maintenance = maintenance::start(&server).map_err(ServeError::Runtime)?;
     let mut on_reload = |server: &Server| match &mut reload {
         Some(reload) => reload::reload(server, reload, log, &mut notices, monitor),
@@ -177,15 +177,17 @@ async fn serve(
     until_stopped(&server, listeners, &mut signals, log, &mut on_reload).await;
 
     tracing::info!("Initiating Shutdown...");
-    server.stopping.store(true, Ordering::Release);
+    server.shared.stopping.store(true, Ordering::Release);
     ticker.abort();
     drop(maintenance);
     retention.abort();
     expiry.abort();
-    copy::stop(&server).await;
-    restore::stop(&server).await;
+    copy::stop(&server.accounts).await;
+    restore::stop(&server.accounts).await;
     disconnect(&server).await;
-    tokio::task::block_in_place(|| server.jetstream.streams.close()).map_err(ServeError::Close)?;
+    for account in server.accounts.all() {
+        tokio::task::block_in_place(|| account.jetstream.streams.close()).map_err(ServeError::Close)?;
+    }
     if let Some(log) = server.capture.log() {
         tokio::task::block_in_place(|| log.close()).map_err(ServeError::Close)?;
     }
@@ -227,10 +229,18 @@ type Opened = (Capture, Option<Recovered>);
 
 fn open_capture(options: &ServerOptions, data: &DataDir) -> Result<Opened, ServeError> {
     tracing::info!("  Store Directory:  \"{}\"", data.root().display());
+    if options.capture.enabled && options.accounts.all.keys().any(|name| *name != options.accounts.captured) {
+        tracing::info!("  Recording what is published in account '{}', and in no other", options.accounts.captured);
+    }
     if !options.capture.enabled {
         return Ok((Capture::off(), None));
     }
-    let (capture, report) = Capture::open(data, &options.capture, &tokio::runtime::Handle::current())?;
+    let (capture, report) = Capture::open(
+        &place::of_capture(data, &options.accounts.captured),
+        data,
+        &options.capture,
+        &tokio::runtime::Handle::current(),
+    )?;
     tell_recovery(&report);
     let recovered = capture.state().map(|state| Recovered {
         messages: state.messages,

@@ -13,11 +13,15 @@ use sublog_protocol::error::ServerError;
 use super::Server;
 use super::notices::Notices;
 use super::ticker::say;
+use crate::account::Account;
 use crate::auth::login::{Check, Grant, Verdict, verdict};
+use crate::auth::users::GLOBAL_ACCOUNT;
 use crate::client::CloseReason;
 use crate::client::handshake::certified;
 use crate::conf::Position;
 use crate::config::{Auth, ServerOptions, TlsOptions};
+use crate::jetstream::consumer::restore;
+use crate::jetstream::copy;
 use crate::logging::{LogHandle, LogOptions};
 use crate::tls::{Tls, TlsError};
 
@@ -82,6 +86,8 @@ const FIELDS: &[Field] = &[
     fixed(&["store_dir", "jetstream.store_dir", "sublog.store_dir"], |o| o.store_dir.display().to_string()),
     fixed(&["max_pending"], |o| o.limits.max_pending.to_string()),
     fixed(&["max_subscriptions"], |o| o.limits.max_subscriptions.to_string()),
+    fixed(&["sublog.capture_account"], |o| format!("{:?}", o.accounts.captured)),
+    fixed(&["system_account", "no_system_account"], |o| format!("{:?}", o.accounts.system)),
     fixed(&["sublog.capture"], |o| o.capture.enabled.to_string()),
     fixed(&["sublog.sync", "sublog.sync_interval"], |o| format!("{:?}", o.capture.sync)),
     fixed(&["sublog.compress"], |o| o.capture.compress.to_string()),
@@ -160,8 +166,12 @@ fn prepare(
             changes.push(format!("{name} = {new}"));
         }
     }
+    refused.extend(streams_that_would_go(server, &fresh.server, &fresh.places));
     if !refused.is_empty() {
         return Err(refused);
+    }
+    if current.accounts != fresh.server.accounts {
+        changes.push("accounts".to_owned());
     }
     if current.auth != fresh.server.auth {
         changes.push("authorization".to_owned());
@@ -189,6 +199,18 @@ fn prepare(
         prepared.notices = Some(written.map_err(|error| vec![error.to_string()])?);
     }
     Ok(prepared)
+}
+
+/// Accounts whose streams a configuration speaks of no longer: streams at work stay until a restart.
+fn streams_that_would_go(server: &Server, new: &ServerOptions, places: &[(String, Position)]) -> Vec<String> {
+    let at = places.iter().find(|(known, _)| known == "accounts").map(|(_, at)| format!("{at}: ")).unwrap_or_default();
+    let stays =
+        |name: &str| name == GLOBAL_ACCOUNT || new.accounts.all.get(name).is_some_and(|a| a.jetstream.is_some());
+    let has_streams = |account: &Arc<Account>| !account.jetstream.streams.all().is_empty();
+    let accounts = server.accounts.all();
+    let gone = accounts.iter().filter(|account| has_streams(account) && !stays(&account.name));
+    gone.map(|account| format!("{at}the account {:?} has streams, which cannot go without a restart", account.name))
+        .collect()
 }
 
 /// All of it but how it is encrypted.
@@ -229,6 +251,9 @@ impl Prepared {
         if let Some(port) = &server.websocket {
             *port.tls.write() = self.websocket_tls;
         }
+        let opened = server.accounts.apply(&new.accounts);
+        opened.iter().for_each(restore::all);
+        opened.iter().for_each(copy::start_all);
         *server.current.write() = new.clone();
         server.reloads.fetch_add(1, Ordering::AcqRel);
         if let Some(log) = self.log {
@@ -247,6 +272,10 @@ impl Prepared {
         }
         if old.auth != new.auth {
             look_again(server, &old.auth, &new.auth);
+        }
+        if old.accounts != new.accounts {
+            // Each looks at what its account takes from others now.
+            server.clients().iter().for_each(|client| client.nudge.notify_one());
         }
         thin_out(server, new.limits.max_connections);
         tracing::info!("Reloaded server configuration");
@@ -286,13 +315,20 @@ fn look_again(server: &Server, old: &Auth, new: &Auth) {
             client.close(CloseReason::AuthenticationFailure);
             continue;
         };
+        if client.account() != grant.account() {
+            // What it has subscribed to is where it was; it will find its new place when it comes again.
+            client.close(CloseReason::AuthenticationFailure);
+            continue;
+        }
         if client.access.grant() != grant {
             client.access.set(grant, None);
             client.nudge.notify_one();
         }
     }
     // What publishers remember of who gets what is from before.
-    server.router.bump(b">");
+    for account in server.accounts.all() {
+        account.router.bump(b">");
+    }
 }
 
 /// Whether somebody was a user of a list and is not in the new one.
@@ -349,6 +385,11 @@ mod tests {
             tags: vec!["t".into()],
             metadata: [("k".into(), "v".into())].into(),
             auth: Auth::Token("t".into()),
+            accounts: Arc::new(crate::config::accounts::AccountsOptions {
+                captured: "a".into(),
+                system: None,
+                ..Default::default()
+            }),
             pid_file: Some("p".into()),
             ports_file_dir: Some("p".into()),
             trace: true,
@@ -376,8 +417,9 @@ mod tests {
         let shown = format!("{one:?}");
         let options = shown.matches(": ").count()
             - shown.matches(": CaptureOptions").count()
-            - shown.matches(": ClientLimits").count();
-        let joined = ["monitor_host", "auth", "tls"].len();
+            - shown.matches(": ClientLimits").count()
+            - shown.matches(": AccountsOptions").count();
+        let joined = ["monitor_host", "auth", "tls", "accounts"].len();
         assert_eq!(FIELDS.len() + joined, options, "{shown}");
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! Whole sealed segments go, oldest first, and what went is counted and logged.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -51,7 +52,9 @@ pub(super) async fn run(server: Arc<Server>, data: Arc<DataDir>) {
 /// A round through the declared streams, in which each has its turn.
 #[derive(Default)]
 struct Round {
-    /// The stream that had the last turn; the next one is behind it.
+    /// The account whose streams have their turns, among all of them.
+    account: usize,
+    /// Its stream that had the last turn; the next one is behind it.
     at: Option<String>,
     /// Some have more to do than their turn allowed.
     unfinished: bool,
@@ -61,11 +64,17 @@ impl Round {
     /// Goes on for a while; whether there is more to do at once.
     fn go_on(&mut self, server: &Server) -> bool {
         let begin = clock::ticks_ms();
+        let accounts = server.accounts.all();
         loop {
-            let page = server.jetstream.streams.page(self.at.as_deref(), PAGE);
+            let Some(account) = accounts.get(self.account) else {
+                self.account = 0;
+                return std::mem::take(&mut self.unfinished);
+            };
+            let page = account.jetstream.streams.page(self.at.as_deref(), PAGE);
             if page.is_empty() {
                 self.at = None;
-                return std::mem::take(&mut self.unfinished);
+                self.account += 1;
+                continue;
             }
             for declared in page {
                 let name = &declared.config.name;
@@ -85,15 +94,20 @@ impl Round {
 pub(super) async fn expire(server: Arc<Server>) {
     let mut interval = tokio::time::interval(EXPIRY_EVERY);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut at: Option<String> = None;
+    // Of each account, the stream that was asked last.
+    let mut asked: HashMap<Arc<str>, String> = HashMap::new();
     loop {
         interval.tick().await;
-        let due;
-        (due, at) = server.jetstream.streams.those(at.as_deref(), ASKED_AT_ONCE, |found| found.stream.is_due());
-        for declared in due {
-            // Looking for what is past its time reads.
-            let server = server.clone();
-            let _ = tokio::task::spawn_blocking(move || declared.stream.tick(&server)).await;
+        for account in server.accounts.all() {
+            let streams = &account.jetstream.streams;
+            let after = asked.remove(&account.name);
+            let (due, at) = streams.those(after.as_deref(), ASKED_AT_ONCE, |found| found.stream.is_due());
+            asked.extend(at.map(|at| (account.name.clone(), at)));
+            for declared in due {
+                // Looking for what is past its time reads.
+                let account = account.clone();
+                let _ = tokio::task::spawn_blocking(move || declared.stream.tick(&account)).await;
+            }
         }
     }
 }
@@ -122,7 +136,7 @@ fn enforce(server: &Server, data: &DataDir) {
 /// Rests as long as it works, since others want the processor and the disk as well.
 fn maintain(server: &Server, stream: &str, log: &Log, turn_ms: u64) -> bool {
     let begin = clock::ticks_ms();
-    while !server.stopping.load(Ordering::Acquire) {
+    while !server.shared.stopping.load(Ordering::Acquire) {
         let piece = clock::ticks_ms();
         match log.maintain() {
             Ok(done) if done.more => {}

@@ -1,17 +1,23 @@
 //! What clients ask of the server itself: `$SYS.REQ.USER.INFO`, who they are and what they may do.
 
+pub mod events;
+pub mod requests;
+
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 
 use super::{NATS_VERSION, Server};
+use crate::account::Account;
 use crate::auth::permissions::{Permissions, Responses, Rule, Rules};
-use crate::auth::users::GLOBAL_ACCOUNT;
 use crate::client::Client;
 use crate::{clock, rfc3339};
 
 /// The subject of that request.
 pub const USER_INFO: &[u8] = b"$SYS.REQ.USER.INFO";
+/// First bytes of the subjects on which the system account asks about the server.
+pub const REQUESTS: &[u8] = b"$SYS.REQ.";
 
 #[derive(Serialize)]
 struct Answer<'a, T> {
@@ -20,12 +26,16 @@ struct Answer<'a, T> {
 }
 
 /// The server, in every answer.
-#[derive(Serialize)]
-struct About<'a> {
+#[derive(Debug, Serialize)]
+pub struct About<'a> {
     name: &'a str,
     host: &'a str,
     id: &'a str,
     ver: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    metadata: BTreeMap<String, String>,
     jetstream: bool,
     flags: u64,
     seq: u64,
@@ -66,29 +76,47 @@ struct ShownResponses {
     ttl: i64,
 }
 
+/// Whether a message is a request about the server, in an account where it may be asked.
+#[must_use]
+pub fn is_request(account: &Account, subject: &[u8]) -> bool {
+    const OF_ALL: [&[u8]; 3] =
+        [b"$SYS.REQ.ACCOUNT.PING.CONNZ", b"$SYS.REQ.SERVER.PING.CONNZ", b"$SYS.REQ.ACCOUNT.PING.STATZ"];
+    subject.starts_with(REQUESTS) && (account.is_system() || OF_ALL.contains(&subject))
+}
+
 /// Answers [`USER_INFO`].
 #[must_use]
 pub fn user_info(server: &Server, client: &Client) -> Vec<u8> {
     let grant = client.access.grant();
-    let account = grant.user.as_ref().map_or(GLOBAL_ACCOUNT, |user| &user.account).to_owned();
+    let account = grant.account().to_string();
     let permissions = grant.user.as_ref().and_then(|user| user.permissions.as_deref()).map(shown);
     let user = grant.name.unwrap_or_default();
     answer(server, UserInfo { user, account_name: account.clone(), account, permissions })
 }
 
 fn answer<T: Serialize>(server: &Server, data: T) -> Vec<u8> {
-    let about = About {
-        name: server.name(),
-        host: &server.options.host,
-        id: &server.id,
-        ver: NATS_VERSION,
-        jetstream: true,
-        flags: 0,
-        seq: server.sys_answers.fetch_add(1, Ordering::Relaxed) + 1,
-        time: rfc3339::format(clock::unix_ns()),
-    };
     // Plain structs of text and numbers: that does not fail.
-    serde_json::to_vec(&Answer { server: about, data }).unwrap_or_default()
+    serde_json::to_vec(&Answer { server: About::of(server), data }).unwrap_or_default()
+}
+
+impl<'a> About<'a> {
+    /// As it is now.
+    #[must_use]
+    pub fn of(server: &'a Server) -> Self {
+        let current = server.current();
+        Self {
+            name: server.name(),
+            host: &server.options.host,
+            id: &server.id,
+            ver: NATS_VERSION,
+            tags: current.tags.clone(),
+            metadata: current.metadata.clone(),
+            jetstream: true,
+            flags: 0,
+            seq: server.sys_answers.fetch_add(1, Ordering::Relaxed) + 1,
+            time: rfc3339::format(clock::unix_ns()),
+        }
+    }
 }
 
 fn shown(permissions: &Permissions) -> Shown {

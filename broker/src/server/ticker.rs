@@ -10,16 +10,20 @@ use sublog_protocol::encode;
 use sublog_protocol::error::ServerError;
 
 use super::Server;
+use super::sys::events;
 use crate::client::outbound::Kind;
 use crate::client::{Client, CloseReason};
 use crate::config::{Auth, ClientLimits, ServerOptions};
 use crate::{clock, limits};
 
 const TICK_MAX: Duration = Duration::from_millis(250);
+/// How often whoever listens is told how the server does.
+const STATISTICS_EVERY: Duration = Duration::from_secs(10);
 const TICK_MIN: Duration = Duration::from_millis(5);
 
 /// Ticks until it is dropped.
 pub(super) async fn run(server: Arc<Server>) {
+    let mut told_ms = clock::ticks_ms();
     loop {
         let options = server.current();
         let bounds = &options.limits;
@@ -27,6 +31,12 @@ pub(super) async fn run(server: Arc<Server>) {
         tokio::time::sleep((shortest / 4).clamp(TICK_MIN, TICK_MAX)).await;
         server.monitor.cpu.tick();
         let now = clock::ticks_ms();
+        if now.saturating_sub(told_ms) >= ms(STATISTICS_EVERY) {
+            told_ms = now;
+            let server = server.clone();
+            // What streams use may have to wait for a lock.
+            tokio::task::spawn_blocking(move || events::statistics(&server));
+        }
         for client in server.clients() {
             look_at(&server, &options, &client, now);
         }

@@ -4,10 +4,11 @@
 //! `conf::settings::keys` says which keys are honoured; a test holds the two together.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::super::flags::{self, UsageError};
 use super::super::values;
-use super::{Draft, FLAGS, users};
+use super::{Draft, FLAGS, accounts, users};
 use crate::conf::settings::{ConfigError, Finding, Honoured, Settings, address, duration, size};
 use crate::conf::{Position, Value};
 use crate::limits;
@@ -35,6 +36,10 @@ pub(super) fn read(path: &Path) -> Result<Read, UsageError> {
     wrong.extend(apply(&honoured, &mut draft));
     match users::read(&settings) {
         Ok(users) => draft.users = users,
+        Err(findings) => wrong.extend(findings),
+    }
+    match accounts::read(&settings) {
+        Ok(accounts) => draft.server.accounts = Arc::new(accounts),
         Err(findings) => wrong.extend(findings),
     }
     if wrong.is_empty() {
@@ -243,6 +248,8 @@ fn by_itself(key: &Honoured<'_>, draft: &mut Draft) -> Result<(), String> {
         (path, _) if path.starts_with("tls.") || path.starts_with("websocket.") => Ok(()),
         // Read as a whole, see `users`.
         ("authorization.users" | "no_auth_user", _) => Ok(()),
+        // Read as a whole, see `accounts`.
+        ("accounts" | "system_account" | "no_system_account" | "mappings" | "sublog.capture_account", _) => Ok(()),
         (path, _) if path.starts_with("authorization.default_permissions") => Ok(()),
         _ => Err("has no effect in this server".to_owned()),
     }

@@ -24,6 +24,16 @@ pub(super) fn read(settings: &Settings) -> Result<Option<Users>, Vec<Finding>> {
         let default = block.default_permissions.as_ref().map(|found| Arc::new(permissions(found)));
         all.extend(block.users.iter().map(|found| user(found, default.as_ref(), GLOBAL_ACCOUNT, &mut wrong)));
     }
+    let accounts = settings.accounts();
+    for account in &accounts {
+        let default = account.default_permissions.as_ref().map(|found| Arc::new(permissions(found)));
+        all.extend(account.users.iter().map(|found| user(found, default.as_ref(), &account.name, &mut wrong)));
+    }
+    let in_accounts = accounts.iter().any(|account| !account.users.is_empty());
+    // Whoever adds no more than a way to watch the server shuts nobody out of it.
+    let only_system = accounts.len() == 1
+        && accounts.iter().all(|account| super::accounts::is_system(settings, &account.name))
+        && settings.authorization().is_none();
     let no_auth_user = settings.text("no_auth_user").filter(|(name, _)| !name.is_empty());
     if let Some((name, at)) = no_auth_user
         && !all.iter().any(|user: &User| user.name == name)
@@ -35,7 +45,26 @@ pub(super) fn read(settings: &Settings) -> Result<Option<Users>, Vec<Finding>> {
     }
     let on_websockets = settings.websocket().and_then(|port| port.tls).is_some_and(|tls| tls.verify_and_map);
     let certificates = on_websockets || settings.tls().is_some_and(|tls| tls.verify_and_map);
-    Ok(listed.then(|| Users::new(all, no_auth_user.map(|(name, _)| name.to_owned()), certificates)))
+    let mut open = no_auth_user.map(|(name, _)| name.to_owned());
+    if in_accounts && only_system && open.is_none() {
+        open = Some(ANYBODY.to_owned());
+        all.push(anybody());
+    }
+    Ok((listed || in_accounts).then(|| Users::new(all, open, certificates)))
+}
+
+/// Who everybody is where the only users are those that watch the server.
+const ANYBODY: &str = "nats-anybody";
+
+fn anybody() -> User {
+    User {
+        name: ANYBODY.to_owned(),
+        proof: Proof::Nothing,
+        permissions: None,
+        standard_connections: true,
+        websocket_connections: true,
+        account: GLOBAL_ACCOUNT.into(),
+    }
 }
 
 fn user(found: &conf::User, default: Option<&Arc<Permissions>>, account: &str, wrong: &mut Vec<Finding>) -> User {

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::account::Account;
+use crate::account::links::Link;
 use crate::auth::permissions::Permissions;
 use crate::client::desks::{Desks, Sink};
-use crate::router::{Router, Subscription};
+use crate::router::Subscription;
 
 /// One subscription as the publisher remembers it.
 pub(super) struct Target {
@@ -17,8 +19,21 @@ pub(super) struct Target {
     pub(super) limited: bool,
     /// What it may get is bounded, which the route's subject is held to, but not what comes under another one.
     pub(super) guarded: bool,
+    /// Under which subject it gets messages of the route, where that is another one.
+    pub(super) subject: Option<Box<[u8]>>,
     /// It may answer requests, so that they are remembered.
     pub(super) answers: bool,
+}
+
+/// Where a message on a subject goes.
+#[derive(Clone, Copy)]
+pub(in crate::client) struct Way {
+    /// The cache slot of its route.
+    pub(in crate::client) slot: usize,
+    /// Where it is recorded.
+    pub(in crate::client) sink: Sink,
+    /// Services of other accounts are asked.
+    pub(in crate::client) abroad: bool,
 }
 
 /// What a subject goes to.
@@ -32,11 +47,13 @@ pub(super) struct Route {
     pub(super) sink: Sink,
     /// The publisher may not publish here.
     pub(super) denied: bool,
+    /// Services of other accounts that are asked.
+    pub(super) services: Vec<Arc<Link>>,
 }
 
 /// Whose messages these are: whom they are not delivered to, and where they are recorded.
 pub(in crate::client) struct Origin<'a> {
-    pub(in crate::client) router: &'a Router,
+    pub(in crate::client) account: &'a Account,
     /// The publisher, if it wants no echo.
     pub(in crate::client) except: Option<u64>,
     /// What the publisher may do; `None` is everything.
@@ -63,9 +80,9 @@ impl Route {
 }
 
 /// Counts a delivery of a subscription with a limit; false when it is used up. The last one ends it for everybody.
-pub(super) fn count_limited(router: &Router, subscription: &Arc<Subscription>) -> bool {
+pub(super) fn count_limited(subscription: &Arc<Subscription>) -> bool {
     let (deliver, last) = subscription.take_one();
-    if last && router.remove(subscription) {
+    if last && subscription.account.router.remove(subscription) {
         subscription.client.stats.subscriptions.fetch_sub(1, Ordering::Relaxed);
     }
     deliver

@@ -21,7 +21,6 @@ use super::schema::{Block, Key, Kind, key};
 
 pub(super) const NO_OCSP: &str = "nobody is asked whether certificates are revoked yet";
 const NO_OPERATORS: &str = "accounts that are signed by an operator are not known yet";
-const NO_MAPPINGS: &str = "messages would go to other subjects than they should";
 const NOT_YET: &str = "not built yet";
 const ALONE: &str = "this server joins no others yet";
 
@@ -91,9 +90,9 @@ pub static TOP: Block = Block {
         key(&["allow_non_tls"], Bool, Honoured),
         key(&["ocsp"], OneOf(&[Bool, Kind::Block(&OCSP)]), Refused(NO_OCSP)),
         key(&["ocsp_cache"], OneOf(&[Bool, Kind::Block(&OCSP_CACHE)]), Ignored(NO_OCSP)),
-        key(&["accounts"], Named(&ACCOUNT), Refused("accounts are not kept apart yet")),
-        key(&["system_account", "system"], Text, Ignored("there are no accounts yet")),
-        key(&["no_system_account", "no_system", "no_sys_acc"], Bool, Ignored("there are no accounts yet")),
+        key(&["accounts"], Named(&ACCOUNT), Honoured),
+        key(&["system_account", "system"], Text, Honoured),
+        key(&["no_system_account", "no_system", "no_sys_acc"], Bool, Honoured),
         key(&["default_sentinel"], Text, Refused(NO_OPERATORS)),
         key(
             &["operator", "operators", "roots", "root", "root_operators", "root_operator"],
@@ -110,7 +109,7 @@ pub static TOP: Block = Block {
         key(&["resolver_preload"], TextMap, Refused(NO_OPERATORS)),
         key(&["resolver_pinned_accounts"], Texts, Refused(NO_OPERATORS)),
         key(&["proxies"], Kind::Block(&PROXIES), Refused("clients need not come by way of a proxy yet")),
-        key(&["mappings", "maps"], MAPPINGS, Refused(NO_MAPPINGS)),
+        key(&["mappings", "maps"], MAPPINGS, Honoured),
         // Streams.
         key(&["store_dir", "storedir"], Text, Honoured),
         key(
@@ -118,7 +117,7 @@ pub static TOP: Block = Block {
             OneOf(&[Bool, Word(&["enabled", "enable", "disabled", "disable"]), Kind::Block(&JETSTREAM)]),
             Partly("streams and consumers are served whatever it says, and only its store_dir takes effect"),
         ),
-        key(&["default_js_domain"], TextMap, Ignored("there are no accounts yet")),
+        key(&["default_js_domain"], TextMap, Ignored("there are no domains yet")),
         // Other servers and other protocols: their ports stay closed.
         key(&["cluster"], Kind::Block(&CLUSTER), Ignored(ALONE)),
         key(&["gateway"], Kind::Block(&GATEWAY), Ignored(ALONE)),
@@ -135,6 +134,7 @@ pub static SUBLOG: Block = Block {
     keys: &[
         key(&["store_dir", "data_dir"], Text, Honoured),
         key(&["capture"], Bool, Honoured),
+        key(&["capture_account"], Text, Honoured),
         key(&["sync"], Text, Honoured),
         key(&["sync_interval"], Kind::Seconds, Honoured),
         key(&["compress"], Bool, Honoured),
@@ -171,7 +171,7 @@ static DESTINATION: Block = Block {
     keys: &[
         key(&["destination", "dest"], Text, Honoured),
         key(&["weight"], OneOf(&[Int, Text]), Honoured),
-        key(&["cluster"], Text, Honoured),
+        key(&["cluster"], Text, Ignored("this server is in no cluster: what is for one is left out")),
     ],
 };
 

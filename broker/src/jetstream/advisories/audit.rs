@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::who::ClientInfo;
 use super::{Head, head, tell};
+use crate::account::Account;
 use crate::client::Client;
-use crate::server::Server;
 
 #[derive(Serialize)]
 struct Audit<'a> {
@@ -22,12 +22,12 @@ struct Audit<'a> {
 }
 
 /// Somebody asked for something and was answered.
-pub fn api_request(server: &Arc<Server>, client: Option<&Client>, subject: &str, request: &[u8], response: &[u8]) {
+pub fn api_request(account: &Arc<Account>, client: Option<&Client>, subject: &str, request: &[u8], response: &[u8]) {
     let (request, response) = (String::from_utf8_lossy(request), String::from_utf8_lossy(response));
-    tell(server, "$JS.EVENT.ADVISORY.API", || Audit {
+    tell(account, "$JS.EVENT.ADVISORY.API", || Audit {
         head: head("advisory.v1.api_audit"),
-        server: server.name(),
-        client: client.map(|client| ClientInfo::of(server, client)),
+        server: account.shared.server_name.as_str(),
+        client: client.map(|client| ClientInfo::of(account, client)),
         subject,
         request: &request,
         response: &response,

@@ -6,11 +6,11 @@ use serde::Serialize;
 
 use super::who::ClientInfo;
 use super::{Head, head, tell};
+use crate::account::Account;
 use crate::client::Client;
 use crate::clock;
 use crate::jetstream::config::Time;
 use crate::jetstream::wire::info::StreamState;
-use crate::server::Server;
 
 #[derive(Serialize)]
 struct Began<'a> {
@@ -36,52 +36,52 @@ struct Ended<'a> {
     error: &'a str,
 }
 
-fn who(server: &Server, client: Option<&Client>) -> Option<ClientInfo> {
-    client.map(|client| ClientInfo::of(server, client))
+fn who(account: &Account, client: Option<&Client>) -> Option<ClientInfo> {
+    client.map(|client| ClientInfo::of(account, client))
 }
 
 /// A backup is about to be sent.
-pub fn snapshot_began(server: &Arc<Server>, stream: &str, client: Option<&Client>, state: &StreamState) {
-    tell(server, &format!("$JS.EVENT.ADVISORY.STREAM.SNAPSHOT_CREATE.{stream}"), || Began {
+pub fn snapshot_began(account: &Arc<Account>, stream: &str, client: Option<&Client>, state: &StreamState) {
+    tell(account, &format!("$JS.EVENT.ADVISORY.STREAM.SNAPSHOT_CREATE.{stream}"), || Began {
         head: head("advisory.v1.snapshot_create"),
         stream,
         state: Some(state),
-        client: who(server, client),
+        client: who(account, client),
     });
 }
 
 /// A backup was sent, or not all of it.
-pub fn snapshot_ended(server: &Arc<Server>, stream: &str, client: Option<&Client>, start_ns: i64, error: &str) {
-    tell(server, &format!("$JS.EVENT.ADVISORY.STREAM.SNAPSHOT_COMPLETE.{stream}"), || Ended {
+pub fn snapshot_ended(account: &Arc<Account>, stream: &str, client: Option<&Client>, start_ns: i64, error: &str) {
+    tell(account, &format!("$JS.EVENT.ADVISORY.STREAM.SNAPSHOT_COMPLETE.{stream}"), || Ended {
         head: head("advisory.v1.snapshot_complete"),
         stream,
         start: Time::from_ns(start_ns),
         end: Time::from_ns(clock::unix_ns()),
         bytes: None,
-        client: who(server, client),
+        client: who(account, client),
         error,
     });
 }
 
 /// A stream is about to be restored.
-pub fn restore_began(server: &Arc<Server>, stream: &str, client: Option<&Client>) {
-    tell(server, &format!("$JS.EVENT.ADVISORY.STREAM.RESTORE_CREATE.{stream}"), || Began {
+pub fn restore_began(account: &Arc<Account>, stream: &str, client: Option<&Client>) {
+    tell(account, &format!("$JS.EVENT.ADVISORY.STREAM.RESTORE_CREATE.{stream}"), || Began {
         head: head("advisory.v1.restore_create"),
         stream,
         state: None,
-        client: who(server, client),
+        client: who(account, client),
     });
 }
 
 /// A stream was restored, or was not.
-pub fn restore_ended(server: &Arc<Server>, stream: &str, client: Option<&Client>, start_ns: i64, bytes: u64) {
-    tell(server, &format!("$JS.EVENT.ADVISORY.STREAM.RESTORE_COMPLETE.{stream}"), || Ended {
+pub fn restore_ended(account: &Arc<Account>, stream: &str, client: Option<&Client>, start_ns: i64, bytes: u64) {
+    tell(account, &format!("$JS.EVENT.ADVISORY.STREAM.RESTORE_COMPLETE.{stream}"), || Ended {
         head: head("advisory.v1.restore_complete"),
         stream,
         start: Time::from_ns(start_ns),
         end: Time::from_ns(clock::unix_ns()),
         bytes: Some(bytes),
-        client: who(server, client),
+        client: who(account, client),
         error: "",
     });
 }

@@ -7,7 +7,6 @@ use super::super::config::consumer::DeliverPolicy;
 use super::super::config::json::Unknown;
 use super::super::consumer::{Consumer, driver, info, manage};
 use super::super::errors::ApiError;
-use super::super::server_level;
 use super::super::streams::Declared;
 use super::super::wire::create::{ConsumerRequest, CreateSubject};
 use super::super::wire::info::ConsumerInfo;
@@ -16,7 +15,7 @@ use super::super::wire::requests::{ConsumersRequest, PauseRequest, ResetRequest,
 use super::super::wire::responses::{ConsumerList, ConsumerNames, Done, NotReset, Nothing, Paused, ResetDone};
 use super::super::wire::{Kind, Response};
 use super::{Answer, Request, answer};
-use crate::server::Server;
+use crate::account::Account;
 
 /// Whether there is such a request; `operation` is what stands behind `CONSUMER.`.
 pub(super) fn is_offered(operation: &str) -> bool {
@@ -34,89 +33,92 @@ pub(super) fn is_offered(operation: &str) -> bool {
 }
 
 /// Does what a request asks for; `operation` is what stands behind `CONSUMER.`. `None`: there is no such request.
-pub(super) fn carry_out(server: &Arc<Server>, request: &Request, operation: &str) -> Option<Answer> {
+pub(super) fn carry_out(account: &Arc<Account>, request: &Request, operation: &str) -> Option<Answer> {
     let level = request.header(b"Nats-Required-Api-Level").unwrap_or_default();
-    let allowed = || if server_level().satisfies(level) { Ok(()) } else { Err(ApiError::required_api_level()) };
+    let allowed = || super::allowed(account, level);
     let body = request.body();
     if let Some(subject) = CreateSubject::parse(operation) {
-        return Some(answer(Kind::ConsumerCreate, allowed().and_then(|()| create(server, request, &subject))));
+        return Some(answer(Kind::ConsumerCreate, allowed().and_then(|()| create(account, request, &subject))));
     }
     let (what, rest) = operation.split_once('.')?;
     let (stream, name) = rest.split_once('.').unwrap_or((rest, ""));
-    let found = || allowed().and_then(|()| find(server, stream, name));
+    let found = || allowed().and_then(|()| find(account, stream, name));
     Some(match what {
         "LEADER" if stream == "STEPDOWN" => super::of_cluster(Kind::ConsumerLeaderStepDown),
-        "NAMES" => answer(Kind::ConsumerNames, allowed().and_then(|()| names(server, stream, body))),
-        "LIST" => answer(Kind::ConsumerList, allowed().and_then(|()| list(server, stream, body))),
+        "NAMES" => answer(Kind::ConsumerNames, allowed().and_then(|()| names(account, stream, body))),
+        "LIST" => answer(Kind::ConsumerList, allowed().and_then(|()| list(account, stream, body))),
         "INFO" => {
             let checked = || expect_empty(body);
-            answer(Kind::ConsumerInfo, checked().and_then(|()| found()).map(|(_, it)| info::info(server, &it)))
+            answer(Kind::ConsumerInfo, checked().and_then(|()| found()).map(|(_, it)| info::info(account, &it)))
         }
         "DELETE" => {
-            answer(Kind::ConsumerDelete, expect_empty(body).and_then(|()| found()).and_then(|at| delete(server, &at)))
+            answer(Kind::ConsumerDelete, expect_empty(body).and_then(|()| found()).and_then(|at| delete(account, &at)))
         }
-        "PAUSE" => match pause(server, found, body) {
+        "PAUSE" => match pause(account, found, body) {
             Ok(paused) => answer(Kind::ConsumerPause, Ok(paused)),
             Err(error) => Response::with_error(Kind::ConsumerPause, error, Paused::default()).into(),
         },
-        "RESET" => match reset(server, found, body) {
+        "RESET" => match reset(account, found, body) {
             Ok(done) => answer(Kind::ConsumerReset, Ok(done)),
             Err(error) => Response::with_error(Kind::ConsumerReset, error, NotReset::default()).into(),
         },
-        "UNPIN" => answer(Kind::ConsumerUnpin, unpin(server, found, body)),
+        "UNPIN" => answer(Kind::ConsumerUnpin, unpin(account, found, body)),
         _ => return None,
     })
 }
 
 type Found = (Declared, Arc<Consumer>);
 
-fn stream_of(server: &Server, name: &str) -> Result<Declared, ApiError> {
-    server.jetstream.get(name).ok_or_else(ApiError::stream_not_found)
+fn stream_of(account: &Account, name: &str) -> Result<Declared, ApiError> {
+    account.jetstream.get(name).ok_or_else(ApiError::stream_not_found)
 }
 
-fn find(server: &Server, stream: &str, name: &str) -> Result<Found, ApiError> {
-    let declared = stream_of(server, stream)?;
+fn find(account: &Account, stream: &str, name: &str) -> Result<Found, ApiError> {
+    let declared = stream_of(account, stream)?;
     let consumer = declared.stream.consumers.get(name).ok_or_else(ApiError::consumer_not_found)?;
     Ok((declared, consumer))
 }
 
-fn create(server: &Arc<Server>, request: &Request, subject: &CreateSubject<'_>) -> Result<ConsumerInfo, ApiError> {
+fn create(account: &Arc<Account>, request: &Request, subject: &CreateSubject<'_>) -> Result<ConsumerInfo, ApiError> {
     let asked = ConsumerRequest::parse(subject, request.body(), Unknown::Ignore)?;
-    let declared = stream_of(server, subject.stream())?;
+    let declared = stream_of(account, subject.stream())?;
     let to = &asked.config.deliver_subject;
     if !to.is_empty() && !request.may_have_delivered(to.as_bytes(), &asked.config.deliver_group) {
         return Err(ApiError::consumer_create(format_args!("no permission to have messages delivered to {to:?}")));
     }
-    manage::create(server, &declared, asked.config, asked.action, asked.pedantic)
+    manage::create(account, &declared, asked.config, asked.action, asked.pedantic)
 }
 
-fn names(server: &Server, stream: &str, body: &[u8]) -> Result<ConsumerNames, ApiError> {
+fn names(account: &Account, stream: &str, body: &[u8]) -> Result<ConsumerNames, ApiError> {
     let asked = ConsumersRequest::parse(body, Unknown::Ignore)?;
-    let all = stream_of(server, stream)?.stream.consumers.all();
+    let all = stream_of(account, stream)?.stream.consumers.all();
     let page = Page::new(all.len(), asked.offset, NAMES_MAX);
     Ok(ConsumerNames { page, consumers: page.pick(all.iter()).map(|consumer| consumer.name.to_string()).collect() })
 }
 
-fn list(server: &Server, stream: &str, body: &[u8]) -> Result<ConsumerList, ApiError> {
+fn list(account: &Account, stream: &str, body: &[u8]) -> Result<ConsumerList, ApiError> {
     let asked = ConsumersRequest::parse(body, Unknown::Ignore)?;
-    let all = stream_of(server, stream)?.stream.consumers.all();
+    let all = stream_of(account, stream)?.stream.consumers.all();
     let page = Page::new(all.len(), asked.offset, LIST_MAX);
-    Ok(ConsumerList { page, consumers: page.pick(all.iter()).map(|consumer| info::listed(server, consumer)).collect() })
+    Ok(ConsumerList {
+        page,
+        consumers: page.pick(all.iter()).map(|consumer| info::listed(account, consumer)).collect(),
+    })
 }
 
-fn delete(server: &Arc<Server>, (declared, consumer): &Found) -> Result<Done, ApiError> {
-    if manage::delete(server, declared, consumer)? { Ok(Done::YES) } else { Err(ApiError::consumer_not_found()) }
+fn delete(account: &Arc<Account>, (declared, consumer): &Found) -> Result<Done, ApiError> {
+    if manage::delete(account, declared, consumer)? { Ok(Done::YES) } else { Err(ApiError::consumer_not_found()) }
 }
 
 fn pause(
-    server: &Arc<Server>,
+    account: &Arc<Account>,
     found: impl FnOnce() -> Result<Found, ApiError>,
     body: &[u8],
 ) -> Result<Paused, ApiError> {
     let until = PauseRequest::parse(body, Unknown::Ignore)?.pause_until;
     let (declared, consumer) = found()?;
-    manage::pause(server, &declared, &consumer, until)?;
-    let left = consumer.with(server, |machine, _| machine.pause_remaining(driver::now()));
+    manage::pause(account, &declared, &consumer, until)?;
+    let left = consumer.with(account, |machine, _| machine.pause_remaining(driver::now()));
     Ok(Paused {
         paused: left.is_some(),
         pause_until: until,
@@ -125,7 +127,7 @@ fn pause(
 }
 
 fn reset(
-    server: &Arc<Server>,
+    account: &Arc<Account>,
     found: impl FnOnce() -> Result<Found, ApiError>,
     body: &[u8],
 ) -> Result<ResetDone, ApiError> {
@@ -149,10 +151,10 @@ fn reset(
         DeliverPolicy::ByStartTime => return Err(ApiError::consumer_invalid_reset("below start seq")),
         _ => return Err(ApiError::consumer_invalid_reset("not allowed")),
     }
-    let reset_seq = consumer.with(server, |machine, _| machine.reset(seq));
+    let reset_seq = consumer.with(account, |machine, _| machine.reset(seq));
     // Whoever is told that it starts over finds that it has, also after a crash.
-    server.jetstream.positions.keep(&declared, &consumer, &consumer.config())?;
-    Ok(ResetDone { info: info::info(server, &consumer), reset_seq })
+    account.jetstream.positions.keep(&declared, &consumer, &consumer.config())?;
+    Ok(ResetDone { info: info::info(account, &consumer), reset_seq })
 }
 
 /// The number of the stream's first message from then on.
@@ -165,7 +167,7 @@ fn first_since(declared: &Declared, time: Option<Time>) -> Result<u64, ApiError>
 }
 
 fn unpin(
-    server: &Arc<Server>,
+    account: &Arc<Account>,
     found: impl FnOnce() -> Result<Found, ApiError>,
     body: &[u8],
 ) -> Result<Nothing, ApiError> {
@@ -175,6 +177,6 @@ fn unpin(
     if !config.priority_groups.contains(&asked.group) {
         return Err(ApiError::consumer_invalid_priority_group());
     }
-    consumer.with(server, |machine, _| machine.unpin());
+    consumer.with(account, |machine, _| machine.unpin());
     Ok(Nothing {})
 }

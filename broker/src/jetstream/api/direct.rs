@@ -14,9 +14,9 @@ use super::super::streams::Declared;
 use super::super::wire::requests::MsgGetRequest;
 use super::Request;
 use super::messages::Wanted;
+use crate::account::Account;
 use crate::client::sender::Sender;
 use crate::rfc3339;
-use crate::server::Server;
 
 /// Most subjects of a multi-get.
 const SUBJECTS_MAX: usize = 1024;
@@ -24,15 +24,15 @@ const SUBJECTS_MAX: usize = 1024;
 const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The stream, if it lets itself be read directly.
-pub(super) fn source(server: &Server, name: &str) -> Option<Declared> {
-    let found = server.jetstream.get(name).filter(|found| found.config.allow_direct && found.stream.log().is_some());
+pub(super) fn source(account: &Account, name: &str) -> Option<Declared> {
+    let found = account.jetstream.get(name).filter(|found| found.config.allow_direct && found.stream.log().is_some());
     found.or_else(|| {
         // A mirror answers for what it mirrors.
         let mirrors = |one: &Declared| {
             let mirror = one.config.mirror.as_ref().filter(|_| one.config.mirror_direct);
             mirror.is_some_and(|mirror| mirror.name == name && mirror.external.is_none())
         };
-        server.jetstream.streams.all().into_iter().find(|one| mirrors(one) && one.stream.log().is_some())
+        account.jetstream.streams.all().into_iter().find(|one| mirrors(one) && one.stream.log().is_some())
     })
 }
 
@@ -56,12 +56,12 @@ impl From<Unreadable> for Status {
 }
 
 /// Answers a direct get. `subject` is what the request's own subject asks the last message of, if anything.
-pub(super) fn get(server: &Arc<Server>, source: &Declared, subject: &str, request: &Request) {
+pub(super) fn get(account: &Arc<Account>, source: &Declared, subject: &str, request: &Request) {
     let Some(reply) = &request.reply else { return };
     let Some(log) = source.stream.log() else { return };
-    server.send(|sender| {
+    account.send(|sender| {
         let mut answer =
-            Direct { server, sender, reply, stream: &source.config.name, stamp: rfc3339::Stamp::default() };
+            Direct { account, sender, reply, stream: &source.config.name, stamp: rfc3339::Stamp::default() };
         if let Err(Status(code, text)) = answer.get(log.log(), subject, request.body()) {
             let block = Builder::with_status(code, text).finish();
             answer.send(block.len(), &block);
@@ -70,7 +70,7 @@ pub(super) fn get(server: &Arc<Server>, source: &Declared, subject: &str, reques
 }
 
 struct Direct<'a> {
-    server: &'a Server,
+    account: &'a Arc<Account>,
     sender: &'a mut Sender,
     reply: &'a [u8],
     stream: &'a str,
@@ -238,7 +238,7 @@ impl Direct<'_> {
     }
 
     fn send(&mut self, header_len: usize, message: &[u8]) {
-        self.sender.publish(self.server, self.reply, None, header_len, message);
+        self.sender.publish(self.account, self.reply, None, header_len, message);
     }
 }
 

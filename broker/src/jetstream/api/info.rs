@@ -11,17 +11,17 @@ use super::super::errors::ApiError;
 use super::super::read::{self, Unreadable};
 use super::super::server_level;
 use super::super::streams::Declared;
-use super::super::wire::info::{AccountInfo, AccountLimits, ApiStats, StreamInfo, StreamState, Tier};
+use super::super::wire::info::{AccountInfo, AccountLimits, StreamInfo, StreamState, Tier};
 use super::super::wire::paging::SUBJECTS_MAX;
+use crate::account::Account;
 use crate::clock;
-use crate::server::Server;
 
 /// Removed numbers shown at most.
 const DELETED_MAX: usize = 1_000_000;
 
 /// The account: everything there is.
-pub(in crate::jetstream) fn account(server: &Server) -> AccountInfo {
-    let all = server.jetstream.streams.all();
+pub(in crate::jetstream) fn account(account: &Account) -> AccountInfo {
+    let all = account.jetstream.streams.all();
     let limits =
         AccountLimits { memory_max_stream_bytes: -1, storage_max_stream_bytes: -1, ..AccountLimits::default() };
     let consumers = all.iter().map(|declared| declared.stream.consumers.len()).sum();
@@ -38,7 +38,7 @@ pub(in crate::jetstream) fn account(server: &Server) -> AccountInfo {
         }
     }
     // The request that asks is one of them.
-    AccountInfo { usage, api: ApiStats { inflight: 0, ..server.jetstream.api.stats() }, ..AccountInfo::default() }
+    AccountInfo { usage, api: account.jetstream.stats(), ..AccountInfo::default() }
 }
 
 /// A stream: configuration and state.

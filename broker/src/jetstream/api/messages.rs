@@ -17,7 +17,7 @@ use super::super::streams::Declared;
 use super::super::wire::message::StoredMessage;
 use super::super::wire::requests::{MsgDeleteRequest, MsgGetRequest, PurgeRequest};
 use super::super::wire::responses::{Done, MessageFound, Purged};
-use crate::server::Server;
+use crate::account::Account;
 
 /// Which message is wanted.
 pub(super) trait Wanted {
@@ -69,8 +69,8 @@ impl Wanted for MsgGetRequest {
 }
 
 /// A stream that is there, and its log, that can be read.
-fn declared(server: &Server, name: &str) -> Result<Declared, ApiError> {
-    let declared = server.jetstream.get(name).ok_or_else(ApiError::stream_not_found)?;
+fn declared(account: &Account, name: &str) -> Result<Declared, ApiError> {
+    let declared = account.jetstream.get(name).ok_or_else(ApiError::stream_not_found)?;
     if declared.stream.log().is_none() { Err(ApiError::stream_offline()) } else { Ok(declared) }
 }
 
@@ -79,8 +79,8 @@ fn unreadable(error: &Unreadable) -> ApiError {
     ApiError::general("the stream cannot be read")
 }
 
-pub(super) fn get(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<MessageFound, ApiError> {
-    let declared = declared(server, name)?;
+pub(super) fn get(account: &Arc<Account>, name: &str, body: &[u8]) -> Result<MessageFound, ApiError> {
+    let declared = declared(account, name)?;
     let wanted = MsgGetRequest::parse(body, Unknown::Ignore)?;
     if wanted.batch != 0 || !wanted.multi_last.is_empty() {
         return Err(ApiError::bad_request());
@@ -97,8 +97,8 @@ pub(super) fn get(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<Messa
     Ok(MessageFound { message })
 }
 
-pub(super) fn delete(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<Done, ApiError> {
-    let declared = declared(server, name)?;
+pub(super) fn delete(account: &Arc<Account>, name: &str, body: &[u8]) -> Result<Done, ApiError> {
+    let declared = declared(account, name)?;
     let seq = MsgDeleteRequest::parse(body, Unknown::Ignore)?.seq;
     if declared.config.sealed {
         return Err(ApiError::stream_sealed());
@@ -124,8 +124,8 @@ pub(super) fn delete(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<Do
     }
 }
 
-pub(super) fn purge(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<Purged, ApiError> {
-    let declared = declared(server, name)?;
+pub(super) fn purge(account: &Arc<Account>, name: &str, body: &[u8]) -> Result<Purged, ApiError> {
+    let declared = declared(account, name)?;
     let asked = PurgeRequest::parse(body, Unknown::Ignore)?;
     if !body.trim_ascii().is_empty() && !body.trim_ascii_start().starts_with(b"{") {
         // What is no request at all must not be taken for one to remove everything.

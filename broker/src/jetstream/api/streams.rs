@@ -17,12 +17,12 @@ use super::super::wire::paging::{LIST_MAX, NAMES_MAX, Page, SUBJECTS_MAX};
 use super::super::wire::requests::{StreamInfoRequest, StreamRequest, StreamsRequest, expect_empty};
 use super::super::wire::responses::{Done, StreamCreated, StreamInfoPage, StreamNames};
 use super::{Answer, Request, answer, info};
+use crate::account::Account;
 use crate::capture::{CAPTURE, is_captured};
-use crate::server::Server;
 
 /// Names of streams, those only that a subject may go to if one is given.
-pub(super) fn names(server: &Server, request: &Request) -> Answer {
-    let names = page(server, request.body(), NAMES_MAX).map(|(page, streams)| StreamNames {
+pub(super) fn names(account: &Account, request: &Request) -> Answer {
+    let names = page(account, request.body(), NAMES_MAX).map(|(page, streams)| StreamNames {
         page,
         streams: streams.into_iter().map(|declared| declared.config.name.clone()).collect(),
     });
@@ -40,8 +40,8 @@ struct Listed {
 }
 
 /// The same with all about them.
-pub(super) fn list(server: &Server, request: &Request) -> Answer {
-    let list = page(server, request.body(), LIST_MAX).map(|(page, streams)| Listed {
+pub(super) fn list(account: &Account, request: &Request) -> Answer {
+    let list = page(account, request.body(), LIST_MAX).map(|(page, streams)| Listed {
         page,
         streams: streams.iter().map(info::stream).collect(),
         offline: streams
@@ -53,9 +53,10 @@ pub(super) fn list(server: &Server, request: &Request) -> Answer {
     answer(Kind::StreamList, list)
 }
 
-fn page(server: &Server, body: &[u8], limit: usize) -> Result<(Page, Vec<Declared>), ApiError> {
+fn page(account: &Account, body: &[u8], limit: usize) -> Result<(Page, Vec<Declared>), ApiError> {
+    super::allowed(account, b"")?;
     let asked = StreamsRequest::parse(body, Unknown::Ignore)?;
-    let mut all = server.jetstream.all();
+    let mut all = account.jetstream.all();
     if !asked.subject.is_empty() {
         let wanted = asked.subject.as_bytes();
         all.retain(|stream| stream.config.subjects.iter().any(|own| subject::overlaps(own.as_bytes(), wanted)));
@@ -68,9 +69,9 @@ fn page(server: &Server, body: &[u8], limit: usize) -> Result<(Page, Vec<Declare
     Ok((page, page.pick(all.into_iter()).collect()))
 }
 
-pub(super) fn create(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<StreamCreated, ApiError> {
+pub(super) fn create(account: &Arc<Account>, name: &str, body: &[u8]) -> Result<StreamCreated, ApiError> {
     let request = StreamRequest::parse(name, body, Unknown::Ignore)?;
-    let (declared, is_new) = server.jetstream.streams.create(request.config, request.pedantic, &server.router)?;
+    let (declared, is_new) = account.jetstream.streams.create(request.config, request.pedantic, &account.router)?;
     // Also of one that was there already: that is what a single nats-server says.
     let did_create = true;
     if !is_new {
@@ -79,41 +80,41 @@ pub(super) fn create(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<St
     // What is told is how it is before anything is copied.
     copy::announce(&declared);
     let info = info::stream(&declared);
-    copy::start(server, &declared);
-    advisories::stream_action(server, &declared.config.name, "CREATED", "create");
+    copy::start(account, &declared);
+    advisories::stream_action(account, &declared.config.name, "CREATED", "create");
     Ok(StreamCreated { info, did_create })
 }
 
-pub(super) fn update(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<StreamCreated, ApiError> {
+pub(super) fn update(account: &Arc<Account>, name: &str, body: &[u8]) -> Result<StreamCreated, ApiError> {
     let request = StreamRequest::parse(name, body, Unknown::Ignore)?;
-    let before = server.jetstream.get(name);
-    let declared = server.jetstream.streams.update(request.config, request.pedantic, &server.router)?;
-    manage::stream_changed(server, &declared);
+    let before = account.jetstream.get(name);
+    let declared = account.jetstream.streams.update(request.config, request.pedantic, &account.router)?;
+    manage::stream_changed(account, &declared);
     if let Some(before) = before {
-        copy::changed(server, &before.config, &declared);
+        copy::changed(account, &before.config, &declared);
     }
-    advisories::stream_action(server, name, "UPDATED", "modify");
+    advisories::stream_action(account, name, "UPDATED", "modify");
     Ok(StreamCreated { info: info::stream(&declared), did_create: false })
 }
 
-pub(super) fn delete(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<Done, ApiError> {
+pub(super) fn delete(account: &Arc<Account>, name: &str, body: &[u8]) -> Result<Done, ApiError> {
     expect_empty(body)?;
-    if name == CAPTURE && server.capture.is_on() {
+    if name == CAPTURE && account.capture.is_on() {
         return Err(ApiError::stream_delete("CAPTURE is the server's own stream: --capture=off ends it"));
     }
-    let declared = server.jetstream.get(name);
-    server.jetstream.streams.delete(name, &server.router)?;
+    let declared = account.jetstream.get(name);
+    account.jetstream.streams.delete(name, &account.router)?;
     if let Some(declared) = declared {
-        manage::delete_all(server, &declared.stream);
-        copy::forget(server, &declared.config);
+        manage::delete_all(account, &declared.stream);
+        copy::forget(account, &declared);
     }
-    advisories::stream_action(server, name, "DELETED", "delete");
+    advisories::stream_action(account, name, "DELETED", "delete");
     Ok(Done::YES)
 }
 
-pub(super) fn info(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<StreamInfoPage, ApiError> {
+pub(super) fn info(account: &Arc<Account>, name: &str, body: &[u8]) -> Result<StreamInfoPage, ApiError> {
     let asked = StreamInfoRequest::parse(body, Unknown::Ignore)?;
-    let declared = server.jetstream.get(name).ok_or_else(ApiError::stream_not_found)?;
+    let declared = account.jetstream.get(name).ok_or_else(ApiError::stream_not_found)?;
     let log = declared.stream.log().ok_or_else(ApiError::stream_offline)?;
     let mut found = StreamInfoPage { page: Page::default(), info: info::stream(&declared) };
     if asked.deleted_details {
@@ -125,6 +126,7 @@ pub(super) fn info(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<Stre
         found.page = Page::new(total, asked.offset, SUBJECTS_MAX);
         found.info.state.subjects = subjects;
     }
-    found.info.cluster = Some(ClusterInfo { leader: server.name().to_owned(), ..ClusterInfo::default() });
+    found.info.cluster =
+        Some(ClusterInfo { leader: account.shared.server_name.as_str().to_owned(), ..ClusterInfo::default() });
     Ok(found)
 }

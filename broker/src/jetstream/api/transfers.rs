@@ -10,15 +10,15 @@ use super::super::wire::requests::{RestoreRequest, SnapshotRequest};
 use super::super::wire::responses::{RestoreBegun, SnapshotBegun};
 use super::super::wire::{Kind, Response};
 use super::{Answer, Request, answer, info};
+use crate::account::Account;
 use crate::capture::CAPTURE;
-use crate::server::Server;
 
 /// Begins to send a backup, when the client has the answer.
-pub(super) fn snapshot(server: &Arc<Server>, name: &str, request: &Request, allowed: Result<(), ApiError>) -> Answer {
-    match allowed.and_then(|()| begin_snapshot(server, name, request)) {
+pub(super) fn snapshot(account: &Arc<Account>, name: &str, request: &Request, allowed: Result<(), ApiError>) -> Answer {
+    match allowed.and_then(|()| begin_snapshot(account, name, request)) {
         Ok((begun, backup)) => {
             let state = begun.state.clone();
-            let then = move |server: &Arc<Server>| backup.begin(server, &state);
+            let then = move |account: &Arc<Account>| backup.begin(account, &state);
             Answer { then: Some(Box::new(then)), ..answer(Kind::StreamSnapshot, Ok(begun)) }
         }
         Err(error) => answer(Kind::StreamSnapshot, Err::<SnapshotBegun, _>(error)),
@@ -26,16 +26,16 @@ pub(super) fn snapshot(server: &Arc<Server>, name: &str, request: &Request, allo
 }
 
 fn begin_snapshot(
-    server: &Arc<Server>,
+    account: &Arc<Account>,
     name: &str,
     request: &Request,
 ) -> Result<(SnapshotBegun, backup::Backup), ApiError> {
     if request.body().is_empty() {
         return Err(ApiError::bad_request());
     }
-    let declared = server.jetstream.get(name).ok_or_else(ApiError::stream_not_found)?;
+    let declared = account.jetstream.get(name).ok_or_else(ApiError::stream_not_found)?;
     let asked = SnapshotRequest::parse(request.body(), Unknown::Ignore)?;
-    if !backup::is_deliverable(server, name, &asked.deliver_subject) {
+    if !backup::is_deliverable(account, name, &asked.deliver_subject) {
         return Err(ApiError::snapshot_deliver_subject_invalid());
     }
     if declared.config.storage == StorageType::Memory {
@@ -47,24 +47,24 @@ fn begin_snapshot(
     let log = declared.stream.log().ok_or_else(ApiError::stream_offline)?;
     let mut state = info::state(log.log());
     state.consumer_count = declared.stream.consumers.len();
-    let backup = backup::prepare(server, &declared, &asked, request.client.clone())?;
+    let backup = backup::prepare(account, &declared, &asked, request.client.clone())?;
     Ok((SnapshotBegun { config: (*declared.config).clone(), state }, backup))
 }
 
 /// Gets ready to take a backup.
-pub(super) fn restore(server: &Arc<Server>, name: &str, request: &Request, allowed: Result<(), ApiError>) -> Answer {
-    match allowed.and_then(|()| begin_restore(server, name, request)) {
+pub(super) fn restore(account: &Arc<Account>, name: &str, request: &Request, allowed: Result<(), ApiError>) -> Answer {
+    match allowed.and_then(|()| begin_restore(account, name, request)) {
         Ok(restore) => {
             let begun = RestoreBegun { deliver_subject: restore.subject() };
-            restore.begin(server);
+            restore.begin(account);
             answer(Kind::StreamRestore, Ok(begun))
         }
         Err(error) => Response::with_error(Kind::StreamRestore, error, RestoreBegun::default()).into(),
     }
 }
 
-fn begin_restore(server: &Arc<Server>, name: &str, request: &Request) -> Result<taking::Restore, ApiError> {
+fn begin_restore(account: &Arc<Account>, name: &str, request: &Request) -> Result<taking::Restore, ApiError> {
     let asked = RestoreRequest::parse(name, request.body(), Unknown::Ignore)?;
-    let config = server.jetstream.streams.check_restore(asked.config)?;
-    taking::prepare(server, config, request.client.clone())
+    let config = account.jetstream.streams.check_restore(asked.config)?;
+    taking::prepare(account, config, request.client.clone())
 }

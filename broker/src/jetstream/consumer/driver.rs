@@ -24,13 +24,13 @@ use tokio::sync::Notify;
 
 use super::machine::{AckNumbers, Closing, Machine, MachineConfig, Now, Removal, State, World};
 use super::setup;
+use crate::account::Account;
 use crate::client::Client;
 use crate::clock;
 use crate::jetstream::config::ConsumerConfig;
 use crate::jetstream::store::StreamLog;
 use crate::jetstream::stream::Stream;
 use crate::limits::{CONSUMER_EVENTS_BYTES_MAX, CONSUMER_EVENTS_MAX, DELIVERY_PENDING_BYTES};
-use crate::server::Server;
 pub(super) use burying::check as check_dead_letter;
 use turn::Turn;
 use world::{Eyes, Memory};
@@ -114,6 +114,8 @@ struct Inbox {
 pub struct Consumer {
     /// Its stream's name.
     pub stream: Box<str>,
+    /// Under which name the metadata has its stream.
+    pub(super) kept: Box<str>,
     /// Its name.
     pub name: Box<str>,
     /// Created, nanoseconds since 1970.
@@ -157,18 +159,18 @@ impl Core {
     /// The machine, and what it asks about.
     pub(super) fn split<'a>(
         &'a mut self,
-        server: &'a Server,
+        account: &'a Account,
         log: &'a StreamLog,
     ) -> (&'a mut Machine, impl World + 'a) {
         let Self { machine, filters, memory, .. } = self;
-        (machine, Eyes { router: &server.router, log: log.log(), filters, memory })
+        (machine, Eyes { account, log: log.log(), filters, memory })
     }
 }
 
 impl Consumer {
     /// A consumer whose machine is ready. It does nothing before [`Self::run`].
     pub(super) fn new(
-        stream: &str,
+        stream: &Stream,
         name: &str,
         created_ns: i64,
         config: ConsumerConfig,
@@ -186,7 +188,8 @@ impl Consumer {
             closed: None,
         };
         Arc::new(Self {
-            stream: stream.into(),
+            stream: stream.name.clone(),
+            kept: stream.kept.clone(),
             name: name.into(),
             created_ns,
             config: RwLock::new(Arc::new(config)),
@@ -260,10 +263,10 @@ impl Consumer {
     }
 
     /// Looks into the machine, or changes it: no turn is taken meanwhile, and one follows.
-    pub fn with<T>(&self, server: &Server, f: impl FnOnce(&mut Machine, &dyn World) -> T) -> T {
+    pub fn with<T>(&self, account: &Account, f: impl FnOnce(&mut Machine, &dyn World) -> T) -> T {
         let mut core = self.core.lock();
         core.memory.begin(self.log.log());
-        let (machine, world) = core.split(server, &self.log);
+        let (machine, world) = core.split(account, &self.log);
         let result = f(machine, &world);
         drop(world);
         core.memory.end(self.log.log());
@@ -292,7 +295,7 @@ impl Consumer {
     }
 
     /// It is something else from now on.
-    pub(super) fn change(&self, server: &Server, config: ConsumerConfig, machine: MachineConfig) {
+    pub(super) fn change(&self, account: &Account, config: ConsumerConfig, machine: MachineConfig) {
         let filters = setup::filters(&config);
         let old = std::mem::replace(&mut *self.config.write(), Arc::new(config));
         let mut core = self.core.lock();
@@ -303,41 +306,41 @@ impl Consumer {
             core.memory.forget_count();
         }
         drop(core);
-        self.watch(server, &old);
+        self.watch(account, &old);
         self.interest.notify_one();
     }
 
     /// It ends; who waits for messages is told in its last turn.
-    pub(super) fn end(&self, server: &Server, closing: Closing) {
+    pub(super) fn end(&self, account: &Account, closing: Closing) {
         let mut core = self.core.lock();
         if core.closed.is_none() {
             core.closed = Some(closing);
             core.machine.close(closing);
         }
         drop(core);
-        server.router.interest.forget(self.config().deliver_subject.as_bytes(), &self.interest);
+        account.router.interest.forget(self.config().deliver_subject.as_bytes(), &self.interest);
         self.deleted.fetch_or(closing == Closing::Deleted, Ordering::AcqRel);
         self.ended.store(true, Ordering::Release);
         self.wake.notify_one();
     }
 
     /// Has itself told who subscribes to its deliver subject, instead of that of an older configuration.
-    fn watch(&self, server: &Server, old: &ConsumerConfig) {
+    fn watch(&self, account: &Account, old: &ConsumerConfig) {
         let config = self.config();
-        server.router.interest.forget(old.deliver_subject.as_bytes(), &self.interest);
+        account.router.interest.forget(old.deliver_subject.as_bytes(), &self.interest);
         if config.is_push() && !self.has_ended() {
-            server.router.interest.watch(config.deliver_subject.as_bytes(), &self.interest);
+            account.router.interest.watch(config.deliver_subject.as_bytes(), &self.interest);
         }
     }
 
     /// Takes turns until it has ended.
-    pub(super) async fn run(self: Arc<Self>, server: Arc<Server>, stream: Arc<Stream>) {
-        self.watch(&server, &ConsumerConfig::default());
+    pub(super) async fn run(self: Arc<Self>, account: Arc<Account>, stream: Arc<Stream>) {
+        self.watch(&account, &ConsumerConfig::default());
         let mut readable = self.log.readable();
         loop {
             // Before the turn looks, so that what comes during it is noticed.
             readable.mark_unchanged();
-            match self.turn(&server, &stream) {
+            match self.turn(&account, &stream) {
                 Turn::Over => return self.finished.store(true, Ordering::Release),
                 Turn::More => tokio::task::yield_now().await,
                 Turn::Rest { until, reads, behind } => {

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::machine::{self, Machine, World};
 use super::{Consumer, driver, setup};
+use crate::account::Account;
 use crate::clock;
 use crate::jetstream::config::{ConsumerConfig, Time};
 use crate::jetstream::read::{self, Unreadable};
 use crate::jetstream::server_level;
 use crate::jetstream::wire::info::{ConsumerInfo, Position, PriorityGroupState, Standing};
-use crate::server::Server;
 
 fn position(at: machine::Position, active_ns: Option<i64>) -> Position {
     Position { consumer_seq: at.consumer, stream_seq: at.stream, last_active: active_ns.map(Time::from_ns) }
@@ -17,14 +17,14 @@ fn position(at: machine::Position, active_ns: Option<i64>) -> Position {
 
 /// The same, in a list: without what single answers say of the server.
 #[must_use]
-pub fn listed(server: &Server, consumer: &Consumer) -> ConsumerInfo {
-    ConsumerInfo { config: ConsumerConfig::clone(&consumer.config()), ..info(server, consumer) }
+pub fn listed(account: &Account, consumer: &Consumer) -> ConsumerInfo {
+    ConsumerInfo { config: ConsumerConfig::clone(&consumer.config()), ..info(account, consumer) }
 }
 
 /// A consumer as it is now.
 #[must_use]
-pub fn info(server: &Server, consumer: &Consumer) -> ConsumerInfo {
-    let (mut info, oldest_out, first_ahead, stall) = consumer.with(server, |machine, world| {
+pub fn info(account: &Account, consumer: &Consumer) -> ConsumerInfo {
+    let (mut info, oldest_out, first_ahead, stall) = consumer.with(account, |machine, world| {
         // Requests that are over, or whose clients are gone, do not wait.
         let _ = machine.next(world, driver::now());
         machine.drop_uninterested(world);

@@ -8,15 +8,15 @@ use sublog_protocol::headers;
 use super::Consumer;
 use super::driver::Event;
 use super::machine::AckSubject;
+use crate::account::Account;
 use crate::jetstream::config::consumer::AckPolicy;
 use crate::jetstream::{ACK_PREFIX, FLOW_CONTROL_PREFIX, NEXT_PREFIX, SNAPSHOT_PREFIX, server_level};
-use crate::server::Server;
 
 /// What a client that asks for more than this server has is told.
 const LEVEL_TOO_HIGH: &[u8] = b"NATS/1.0 412 Required Api Level\r\n\r\n";
 
-fn find(server: &Server, stream: &[u8], consumer: &[u8]) -> Option<Arc<Consumer>> {
-    let stream = server.jetstream.stream(std::str::from_utf8(stream).ok()?)?;
+fn find(account: &Account, stream: &[u8], consumer: &[u8]) -> Option<Arc<Consumer>> {
+    let stream = account.jetstream.stream(std::str::from_utf8(stream).ok()?)?;
     stream.consumers.get(std::str::from_utf8(consumer).ok()?)
 }
 
@@ -32,16 +32,16 @@ pub fn is_unlike_others(subject: &[u8]) -> bool {
 
 /// Takes a message that is for a consumer. `None`: it is for none; `Some(false)`: the consumer does not exist, or takes no
 /// such messages.
-pub fn take(server: &Arc<Server>, message: &Publish<'_>) -> Option<bool> {
+pub fn take(account: &Arc<Account>, message: &Publish<'_>) -> Option<bool> {
     if message.subject.starts_with(ACK_PREFIX) {
-        return Some(ack(server, message));
+        return Some(ack(account, message));
     }
     if let Some(names) = message.subject.strip_prefix(NEXT_PREFIX) {
-        return Some(next(server, message, names));
+        return Some(next(account, message, names));
     }
     let names = message.subject.strip_prefix(FLOW_CONTROL_PREFIX)?;
     let mut tokens = names.split(|byte| *byte == b'.');
-    let consumer = tokens.next().zip(tokens.next()).and_then(|(stream, name)| find(server, stream, name));
+    let consumer = tokens.next().zip(tokens.next()).and_then(|(stream, name)| find(account, stream, name));
     let consumer = consumer.filter(|consumer| consumer.config().flow_control);
     if let Some(consumer) = &consumer {
         consumer.tell(Event::FlowControl { subject: message.subject.into() });
@@ -49,9 +49,9 @@ pub fn take(server: &Arc<Server>, message: &Publish<'_>) -> Option<bool> {
     Some(consumer.is_some())
 }
 
-fn ack(server: &Server, message: &Publish<'_>) -> bool {
-    let Some(subject) = AckSubject::parse(message.subject) else { return is_shaped(server, message.subject) };
-    let Some(consumer) = find(server, subject.stream, subject.consumer) else { return false };
+fn ack(account: &Account, message: &Publish<'_>) -> bool {
+    let Some(subject) = AckSubject::parse(message.subject) else { return is_shaped(account, message.subject) };
+    let Some(consumer) = find(account, subject.stream, subject.consumer) else { return false };
     if consumer.config().ack_policy == AckPolicy::None {
         return false;
     }
@@ -61,22 +61,22 @@ fn ack(server: &Server, message: &Publish<'_>) -> bool {
 }
 
 /// Whether a subject is a consumer's ack subject but for the numbers: that is nobody's either, but nobody is told.
-fn is_shaped(server: &Server, subject: &[u8]) -> bool {
+fn is_shaped(account: &Account, subject: &[u8]) -> bool {
     let tokens: Vec<&[u8]> = subject.split(|byte| *byte == b'.').collect();
     let &[_, _, stream, name, _, _, _, _, _] = tokens.as_slice() else { return false };
-    find(server, stream, name).is_some_and(|consumer| consumer.config().ack_policy != AckPolicy::None)
+    find(account, stream, name).is_some_and(|consumer| consumer.config().ack_policy != AckPolicy::None)
 }
 
-fn next(server: &Arc<Server>, message: &Publish<'_>, names: &[u8]) -> bool {
+fn next(account: &Arc<Account>, message: &Publish<'_>, names: &[u8]) -> bool {
     let mut tokens = names.split(|byte| *byte == b'.');
     let (Some(stream), Some(name), None) = (tokens.next(), tokens.next(), tokens.next()) else { return false };
-    let Some(consumer) = find(server, stream, name) else { return false };
+    let Some(consumer) = find(account, stream, name) else { return false };
     // A request that cannot be answered asks for nothing.
     let Some(reply) = message.reply else { return true };
     let head = message.message.get(..message.header_len).unwrap_or_default();
     let level = headers::get(head, b"Nats-Required-Api-Level").unwrap_or_default();
     if !server_level().satisfies(level) {
-        server.send(|sender| sender.publish(server, reply, None, LEVEL_TOO_HIGH.len(), LEVEL_TOO_HIGH));
+        account.send(|sender| sender.publish(account, reply, None, LEVEL_TOO_HIGH.len(), LEVEL_TOO_HIGH));
         return true;
     }
     consumer.tell(Event::Pull { reply: Bytes::copy_from_slice(reply), body: body(message).into() });

@@ -15,12 +15,12 @@ use sublog_storage::{ConsumerBatch, Definition, Meta, MetaError};
 
 use super::driver::Consumer;
 use super::machine::State;
+use crate::account::Account;
 use crate::capture::CAPTURE;
 use crate::clock;
 use crate::jetstream::config::ConsumerConfig;
 use crate::jetstream::errors::ApiError;
 use crate::jetstream::streams::Declared;
-use crate::server::Server;
 
 /// Between two writes when nobody waits for one.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -48,11 +48,18 @@ pub(super) struct Kept {
     pub(super) config: serde_json::Value,
 }
 
+/// An answer to an ack, in the account of the consumer.
+struct Answer {
+    account: Arc<Account>,
+    consumer: Arc<Consumer>,
+    to: Bytes,
+}
+
 #[derive(Default)]
 struct Line {
     dirty: Vec<Arc<Consumer>>,
     /// Answers that wait for the flush after the next.
-    answers: Vec<(Arc<Consumer>, Bytes)>,
+    answers: Vec<Answer>,
     closing: bool,
     closed: bool,
 }
@@ -102,7 +109,7 @@ impl Positions {
         let body = serde_json::to_vec(&kept).map_err(ApiError::consumer_store_failed)?;
         let definition = Definition { name: consumer.name.to_string(), created_ns: consumer.created_ns, body };
         let mut batch = ConsumerBatch::default();
-        batch.put_definition(&consumer.stream, &definition).map_err(|e| not_kept(&e))?;
+        batch.put_definition(&consumer.kept, &definition).map_err(|e| not_kept(&e))?;
         let _writing = self.writing.lock();
         if let Some(state) = consumer.save(Duration::MAX) {
             put(&mut batch, consumer, state).map_err(|e| not_kept(&e))?;
@@ -117,16 +124,17 @@ impl Positions {
     pub fn forget(&self, consumers: &[Arc<Consumer>]) -> Result<(), ApiError> {
         let mut batch = ConsumerBatch::default();
         for consumer in consumers.iter().filter(|consumer| consumer.persists()) {
-            batch.remove(&consumer.stream, &consumer.name);
+            batch.remove(&consumer.kept, &consumer.name);
         }
         let _writing = self.writing.lock();
         self.meta.write_consumers(batch).map_err(|e| not_kept(&e))
     }
 
     /// A turn has changed a consumer, or came to `answers` that may be given when what it is now is kept.
-    pub fn changed(&self, server: &Arc<Server>, consumer: &Arc<Consumer>, changed: bool, answers: Vec<Bytes>) {
+    pub fn changed(&self, account: &Arc<Account>, consumer: &Arc<Consumer>, changed: bool, answers: Vec<Bytes>) {
         if !consumer.persists() {
-            return say(server, answers.iter());
+            say(account, answers.iter());
+            return;
         }
         if !changed && answers.is_empty() {
             return;
@@ -135,17 +143,18 @@ impl Positions {
         if !consumer.dirty.swap(true, Ordering::AcqRel) {
             line.dirty.push(consumer.clone());
         }
-        line.answers.extend(answers.into_iter().map(|to| (consumer.clone(), to)));
+        let answer = |to| Answer { account: account.clone(), consumer: consumer.clone(), to };
+        line.answers.extend(answers.into_iter().map(answer));
         self.moved.notify_all();
     }
 
     /// Writes until [`close`](Self::close), and once more then.
-    pub fn run(&self, server: &Arc<Server>) {
+    pub fn run(&self) {
         let mut pause = Duration::ZERO;
         loop {
             let next = self.next(pause);
             let begin = clock::now();
-            let left = self.write(server, next.dirty, next.answers);
+            let left = self.write(next.dirty, next.answers);
             if next.closing {
                 let mut line = self.line.lock();
                 line.closed = true;
@@ -175,7 +184,7 @@ impl Positions {
     }
 
     /// Writes these consumers and gives their answers. Whether that failed: then they are in the line again.
-    fn write(&self, server: &Arc<Server>, dirty: Vec<Arc<Consumer>>, answers: Vec<(Arc<Consumer>, Bytes)>) -> bool {
+    fn write(&self, dirty: Vec<Arc<Consumer>>, answers: Vec<Answer>) -> bool {
         let mut batch = ConsumerBatch::default();
         let mut busy = Vec::new();
         let written = {
@@ -200,8 +209,11 @@ impl Positions {
         }
         let again = if failed { dirty } else { busy };
         let (wait, give): (Vec<_>, Vec<_>) =
-            answers.into_iter().partition(|(consumer, _)| again.iter().any(|other| Arc::ptr_eq(other, consumer)));
-        say(server, give.iter().map(|(_, to)| to));
+            answers.into_iter().partition(|answer| again.iter().any(|other| Arc::ptr_eq(other, &answer.consumer)));
+        for of_account in give.chunk_by(|a, b| Arc::ptr_eq(&a.account, &b.account)) {
+            let Some(first) = of_account.first() else { continue };
+            say(&first.account, of_account.iter().map(|answer| &answer.to));
+        }
         let mut line = self.line.lock();
         for consumer in again {
             if !consumer.dirty.swap(true, Ordering::AcqRel) {
@@ -224,17 +236,17 @@ impl Positions {
 }
 
 fn put(batch: &mut ConsumerBatch, consumer: &Consumer, state: State) -> Result<(), MetaError> {
-    batch.put_position(&consumer.stream, &consumer.name, &Saved { created_ns: consumer.created_ns, state })
+    batch.put_position(&consumer.kept, &consumer.name, &Saved { created_ns: consumer.created_ns, state })
 }
 
 /// Answers acks.
-fn say<'a>(server: &Arc<Server>, answers: impl ExactSizeIterator<Item = &'a Bytes>) {
+fn say<'a>(account: &Arc<Account>, answers: impl ExactSizeIterator<Item = &'a Bytes>) {
     if answers.len() == 0 {
         return;
     }
-    server.send(|sender| {
+    account.send(|sender| {
         for to in answers {
-            sender.publish(server, to, None, 0, b"");
+            sender.publish(account, to, None, 0, b"");
         }
     });
 }

@@ -11,23 +11,23 @@ use super::machine::{Closing, Machine, MachineConfig, State};
 use super::manage::burst_bytes;
 use super::positions::{Kept, Saved, stream_created};
 use super::{retention, setup, start};
+use crate::account::{Account, Accounts};
 use crate::jetstream::config::ConsumerConfig;
 use crate::jetstream::config::json::{Read, Unknown};
 use crate::jetstream::read::Unreadable;
 use crate::jetstream::store::StreamLog;
 use crate::jetstream::streams::Declared;
-use crate::server::Server;
 
 /// How long a stop waits for consumers to take their last turns.
 const LAST_TURNS: Duration = Duration::from_secs(2);
 
 /// Makes all consumers again, and lets them run.
-pub fn all(server: &Arc<Server>) {
-    for declared in server.jetstream.all() {
+pub fn all(account: &Arc<Account>) {
+    for declared in account.jetstream.all() {
         let Some(log) = declared.stream.log() else { continue };
-        for definition in server.jetstream.positions.meta().consumers(&declared.config.name) {
+        for definition in account.jetstream.positions.meta().consumers(&declared.stream.kept) {
             let made = match definition {
-                Ok(definition) => again(server, &declared, log, &definition),
+                Ok(definition) => again(account, &declared, log, &definition),
                 Err(error) => {
                     tracing::error!(
                         stream = declared.config.name,
@@ -42,12 +42,12 @@ pub fn all(server: &Arc<Server>) {
             }
         }
         declared.stream.look_at_interest();
-        server.replay_runtime.spawn(retention::review(declared.stream.clone()));
+        account.shared.runtime.spawn(retention::review(declared.stream.clone()));
     }
 }
 
 /// Makes one again, if it still has its stream; false when that cannot be done.
-fn again(server: &Arc<Server>, declared: &Declared, log: &Arc<StreamLog>, definition: &Definition) -> bool {
+fn again(account: &Arc<Account>, declared: &Declared, log: &Arc<StreamLog>, definition: &Definition) -> bool {
     let (stream, name) = (&declared.config.name, &definition.name);
     let kept: Result<Kept, _> = serde_json::from_slice(&definition.body);
     let config = kept.map_err(|e| e.to_string()).and_then(|kept| {
@@ -65,21 +65,21 @@ fn again(server: &Arc<Server>, declared: &Declared, log: &Arc<StreamLog>, defini
         tracing::debug!(stream, consumer = name, "A consumer of an earlier stream of that name is not made again");
         return true;
     }
-    let machine = match machine(server, declared, log, definition, &config) {
+    let machine = match machine(account, declared, log, definition, &config) {
         Ok(machine) => machine,
         Err(error) => {
             tracing::error!(stream, consumer = name, "The consumer cannot be made again: {error}");
             return false;
         }
     };
-    let consumer = Consumer::new(stream, name, definition.created_ns, config, log.clone(), machine, true);
+    let consumer = Consumer::new(&declared.stream, name, definition.created_ns, config, log.clone(), machine, true);
     declared.stream.consumers.add(consumer.clone());
-    server.replay_runtime.spawn(consumer.run(server.clone(), declared.stream.clone()));
+    account.shared.runtime.spawn(consumer.run(account.clone(), declared.stream.clone()));
     true
 }
 
 fn machine(
-    server: &Server,
+    account: &Account,
     declared: &Declared,
     stream_log: &StreamLog,
     definition: &Definition,
@@ -87,9 +87,9 @@ fn machine(
 ) -> Result<Machine, Unreadable> {
     let (log, name) = (stream_log.log(), &definition.name);
     let filters = setup::filters(config);
-    let machine = setup::machine_config(config, name, &declared.config, burst_bytes(server, &declared.config));
+    let machine = setup::machine_config(config, name, &declared.config, burst_bytes(account, &declared.config));
     let (now, last_seq) = (driver::now(), log.readable_seq());
-    let saved = server.jetstream.positions.meta().position::<Saved>(&declared.config.name, name);
+    let saved = account.jetstream.positions.meta().position::<Saved>(&declared.stream.kept, name);
     match saved {
         Ok(Some(saved)) if saved.created_ns == definition.created_ns => {
             as_saved(stream_log, &filters, machine, &saved.state)
@@ -123,19 +123,23 @@ pub(super) fn as_saved(
 }
 
 /// Ends all consumers because the server does: who waits for messages is told, and how far they are is written.
-pub async fn stop(server: &Arc<Server>) {
-    let all: Vec<Arc<Consumer>> =
-        server.jetstream.all().into_iter().flat_map(|declared| declared.stream.consumers.all()).collect();
-    for consumer in &all {
-        consumer.end(server, Closing::Shutdown);
+pub async fn stop(accounts: &Accounts) {
+    let all: Vec<(Arc<Account>, Arc<Consumer>)> = accounts.all().into_iter().flat_map(of_account).collect();
+    for (account, consumer) in &all {
+        consumer.end(account, Closing::Shutdown);
     }
     let finished = async {
-        while !all.iter().all(|consumer| consumer.has_finished()) {
+        while !all.iter().all(|(_, consumer)| consumer.has_finished()) {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
     if tokio::time::timeout(LAST_TURNS, finished).await.is_err() {
         tracing::warn!("Some consumers are still busy; what they did last is not written");
     }
-    tokio::task::block_in_place(|| server.jetstream.positions.close());
+    tokio::task::block_in_place(|| accounts.global.jetstream.positions.close());
+}
+
+fn of_account(account: Arc<Account>) -> Vec<(Arc<Account>, Arc<Consumer>)> {
+    let consumers = account.jetstream.all().into_iter().flat_map(|declared| declared.stream.consumers.all());
+    consumers.map(|consumer| (account.clone(), consumer)).collect()
 }

@@ -14,6 +14,7 @@ use tokio::sync::{oneshot, watch};
 use super::origin;
 use super::position::{self, Position};
 use super::progress::Progress;
+use crate::account::Account;
 use crate::clock;
 use crate::jetstream::config::Time;
 use crate::jetstream::config::transform::Transform;
@@ -22,7 +23,6 @@ use crate::jetstream::read::{self, Unreadable};
 use crate::jetstream::store::{Span, StreamLog};
 use crate::jetstream::stream::copied::{Copied, NotTaken};
 use crate::jetstream::streams::Declared;
-use crate::server::Server;
 
 /// Bytes of the other log that are looked at before they are written, and others have a turn.
 const TURN_BYTES: usize = 1 << 20;
@@ -35,7 +35,7 @@ const NOTE_PAUSE: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub(super) struct Copier {
-    server: Arc<Server>,
+    account: Arc<Account>,
     target: Declared,
     progress: Arc<Progress>,
     is_mirror: bool,
@@ -60,7 +60,7 @@ fn unreadable(error: &Unreadable) -> Left {
 
 impl Copier {
     pub(super) fn new(
-        server: Arc<Server>,
+        account: Arc<Account>,
         target: Declared,
         progress: Arc<Progress>,
         is_mirror: bool,
@@ -78,20 +78,20 @@ impl Copier {
             FilterSet::new(wanted.iter().filter_map(|one| SubjectFilter::parse(one.as_bytes()).ok()).collect());
         let transforms = source.subject_transforms.iter().map(|one| Transform::new(&one.src, &one.dest).ok().flatten());
         let (transforms, selects) = (transforms.collect(), origin::selects(source));
-        Self { server, target, is_mirror, epoch, transforms, filters, selects, progress }
+        Self { account, target, is_mirror, epoch, transforms, filters, selects, progress }
     }
 
     fn is_over(&self) -> bool {
         self.target.stream.is_gone()
             || !self.target.stream.copies.is_current(self.epoch)
-            || self.server.stopping.load(Ordering::Acquire)
+            || self.account.shared.stopping.load(Ordering::Acquire)
     }
 
     /// Copies until the stream is gone, is to be filled in another way, or the server stops.
     pub(super) async fn run(self) {
         while !self.is_over() {
             let name = &self.progress.source.name;
-            let found = self.server.jetstream.get(name);
+            let found = self.account.jetstream.get(name);
             let left = match found.as_ref().map(|origin| (origin, origin.stream.log().cloned())) {
                 None => Left::Failed(ApiError::stream_not_found()),
                 Some((_, None)) => Left::Failed(ApiError::stream_offline()),
@@ -191,8 +191,8 @@ impl Copier {
         }
         let nowhere = || (u64::MAX, Position::default(), Position::default());
         let Some(own) = self.target.stream.log() else { return Ok(nowhere()) };
-        let (name, created_ns) = (&self.target.config.name, self.target.created_ns);
-        let meta = self.server.jetstream.positions.meta();
+        let (name, created_ns) = (&self.target.stream.kept, self.target.created_ns);
+        let meta = self.account.jetstream.positions.meta();
         let (position, noted) = position::find(meta, name, created_ns, own.log(), source)?;
         self.progress.copied(position.seq);
         if position.seq == 0 {
@@ -242,7 +242,7 @@ impl Copier {
 
     /// Stores some of the messages, and waits until they are on disk.
     async fn write(&self, messages: &mut VecDeque<Copied>) -> Result<(), Left> {
-        let taken = tokio::task::block_in_place(|| self.target.stream.take_copied(&self.server, messages));
+        let taken = tokio::task::block_in_place(|| self.target.stream.take_copied(&self.account, messages));
         let span = match taken {
             Ok(span) => span,
             Err(NotTaken::Full) => {
@@ -264,8 +264,8 @@ impl Copier {
         if self.is_mirror || noted.0 == *position || (!must && clock::ticks() < noted.1 + NOTE_PAUSE) {
             return;
         }
-        let (meta, name) = (self.server.jetstream.positions.meta(), &self.target.config.name);
-        if let Err(error) = position::note(meta, name, &self.progress.source, position) {
+        let (meta, name) = (self.account.jetstream.positions.meta(), &self.target.config.name);
+        if let Err(error) = position::note(meta, &self.target.stream.kept, &self.progress.source, position) {
             tracing::warn!(stream = name, "Where a source is cannot be noted: {error}");
         }
         *noted = (position.clone(), clock::ticks());

@@ -14,11 +14,11 @@ use super::Stream;
 use super::checks;
 use super::flight::Subjects;
 use super::rollup::{Replaced, Rolling, Rollup};
+use crate::account::Account;
 use crate::jetstream::copy::log::{GAP_MAX, HOLES_MAX, SEQ_MAX};
 use crate::jetstream::errors::ApiError;
 use crate::jetstream::publish::store_failed;
 use crate::jetstream::store::Span;
-use crate::server::Server;
 
 /// Bytes that are given to the log at a time.
 const BATCH_BYTES: usize = 1 << 20;
@@ -67,7 +67,7 @@ impl Stream {
     /// The first is not taken.
     pub(in crate::jetstream) fn take_copied(
         self: &Arc<Self>,
-        server: &Arc<Server>,
+        account: &Arc<Account>,
         messages: &mut VecDeque<Copied>,
     ) -> Result<Span, NotTaken> {
         let log = self.log_or_error().map_err(|e| NotTaken::Refused(store_failed(&e)))?;
@@ -118,7 +118,7 @@ impl Stream {
         for (place, rollup, subject) in staged.rollups {
             let seq = appended.first_seq + place;
             let (span, replaced) = (Span { first: seq, last: seq }, vec![Replaced::by(seq, &subject, rollup)]);
-            Rolling { span, replaced, reply: None, note: None }.wait(server, self);
+            Rolling { span, replaced, reply: None, note: None }.wait(account, self);
         }
         Ok(span)
     }

@@ -19,11 +19,11 @@ use super::flight::{Flights, Subjects};
 use super::republish::Republishing;
 use super::rollup::{Replaced, Rolling};
 use super::schedule::Schedules;
+use crate::account::Account;
 use crate::jetstream::advisories;
 use crate::jetstream::errors::ApiError;
 use crate::jetstream::publish::{self, Incoming, Note, Replies, store_failed};
 use crate::jetstream::store::{Span, StreamLog};
-use crate::server::Server;
 
 /// See the module.
 #[derive(Default)]
@@ -96,7 +96,7 @@ impl Stream {
     /// The log takes no (more) records; what it did not take is left.
     pub fn look_at(
         self: &Arc<Self>,
-        server: &Arc<Server>,
+        account: &Arc<Account>,
         messages: &mut VecDeque<Incoming>,
         unflushed: &mut Span,
     ) -> Result<(), AppendError> {
@@ -117,7 +117,7 @@ impl Stream {
             }
             unflushed.last = looked.span.last;
         }
-        looked.answer(server, self);
+        looked.answer(account, self);
         result
     }
 
@@ -282,20 +282,20 @@ impl Looked {
     }
 
     /// Answers each as soon as it can be.
-    fn answer(self, server: &Arc<Server>, stream: &Arc<Stream>) {
+    fn answer(self, account: &Arc<Account>, stream: &Arc<Stream>) {
         let Some(log) = stream.log() else { return };
         let silent = stream.is_silent();
         for (id, reason) in &self.abandoned {
-            advisories::batch_abandoned(server, &stream.name, id, reason);
+            advisories::batch_abandoned(account, &stream.name, id, reason);
         }
         let answers_now = !self.refusals.is_empty() || !self.gathered.is_empty();
         if answers_now && !silent {
-            server.send(|sender| {
+            account.send(|sender| {
                 for reply in &self.gathered {
-                    sender.publish(server, reply, None, 0, b"");
+                    sender.publish(account, reply, None, 0, b"");
                 }
                 for (reply, error) in &self.refusals {
-                    sender.publish(server, reply, None, 0, &publish::refusal(stream, error));
+                    sender.publish(account, reply, None, 0, &publish::refusal(stream, error));
                 }
             });
         }
@@ -309,27 +309,27 @@ impl Looked {
             log.when_committed(self.span, Box::new(forget));
         }
         if !self.republished.is_empty() {
-            let (server, stream, again, tickets) = (server.clone(), stream.clone(), log.clone(), self.republished);
+            let (account, stream, again, tickets) = (account.clone(), stream.clone(), log.clone(), self.republished);
             let republish = move |result: Result<(), _>| {
-                again.release(move || stream.republisher.settle(&server, &tickets, result.is_ok()));
+                again.release(move || stream.republisher.settle(&account, &tickets, result.is_ok()));
             };
             log.when_committed(self.span, Box::new(republish));
         }
         for mut rolling in self.rollups {
             rolling.reply.take_if(|_| silent);
-            rolling.wait(server, stream);
+            rolling.wait(account, stream);
         }
         let replies = if silent { Replies::default() } else { self.replies };
         if !self.unwanted.is_empty() {
             // Whoever is told that it was taken finds that it is not kept.
-            let (server, stream, again, waits) = (server.clone(), stream.clone(), log.clone(), self.waits);
+            let (account, stream, again, waits) = (account.clone(), stream.clone(), log.clone(), self.waits);
             let remove = move |_: Result<(), _>| {
-                let after = move |_: Result<_, _>| publish::acknowledge(&server, &stream, waits, 0, replies);
+                let after = move |_: Result<_, _>| publish::acknowledge(&account, &stream, waits, 0, replies);
                 again.log().remove(self.unwanted, Box::new(after));
             };
             log.when_committed(self.span, Box::new(remove));
         } else if !replies.is_empty() {
-            publish::acknowledge(server, stream, self.waits, 0, replies);
+            publish::acknowledge(account, stream, self.waits, 0, replies);
         }
     }
 }

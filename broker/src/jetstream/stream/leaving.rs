@@ -15,12 +15,12 @@ use sublog_storage::{AppendError, Log, PurgeError, ReadError, Visit};
 
 use super::checks::Rules;
 use super::{Stream, ttl};
+use crate::account::Account;
 use crate::clock;
 use crate::jetstream::consumer::machine::Removal;
 use crate::jetstream::consumer::manage;
 use crate::jetstream::publish::{Incoming, Origin};
 use crate::jetstream::store::Span;
-use crate::server::Server;
 
 /// So many messages go at a time.
 const PAGE: usize = 4096;
@@ -74,16 +74,16 @@ impl Stream {
     }
 
     /// Lets what is past its time go; reads, and may wait for the disk.
-    pub fn expire(self: &Arc<Self>, server: &Arc<Server>) {
+    pub fn expire(self: &Arc<Self>, account: &Arc<Account>) {
         let Some(log) = self.log().map(|log| log.log()) else { return };
         let rules = self.rules();
         if rules.sealed {
             return;
         }
         let now_ns = clock::unix_ns();
-        let aged = self.let_aged_go(server, log, &rules, now_ns);
+        let aged = self.let_aged_go(account, log, &rules, now_ns);
         let expired = match rules.marker_seconds {
-            Some(_) => self.let_expired_go(server, log, &rules, now_ns),
+            Some(_) => self.let_expired_go(account, log, &rules, now_ns),
             None => Ok(()),
         };
         if let Err(error) = aged.and(expired) {
@@ -95,7 +95,7 @@ impl Stream {
     /// What is beyond the age limit and does not say that it stays.
     fn let_aged_go(
         self: &Arc<Self>,
-        server: &Arc<Server>,
+        account: &Arc<Account>,
         log: &Log,
         rules: &Rules,
         now_ns: i64,
@@ -132,7 +132,7 @@ impl Stream {
                 ended = going.len() < PAGE;
                 if ended { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             })?;
-            self.let_go(server, log, rules, &going, true)?;
+            self.let_go(account, log, rules, &going, true)?;
             self.leaving.next_seq.store(seen, Ordering::Release);
             reader.seek(seen);
             if ended {
@@ -146,7 +146,7 @@ impl Stream {
     /// What is past a time of its own, where that leaves markers.
     fn let_expired_go(
         self: &Arc<Self>,
-        server: &Arc<Server>,
+        account: &Arc<Account>,
         log: &Log,
         rules: &Rules,
         now_ns: i64,
@@ -165,7 +165,7 @@ impl Stream {
             if going.is_empty() {
                 break;
             }
-            self.let_go(server, log, rules, &going, false)?;
+            self.let_go(account, log, rules, &going, false)?;
         }
         log.hold_expired(now_ns);
         Ok(())
@@ -175,7 +175,7 @@ impl Stream {
     /// subjects' messages.
     fn let_go(
         self: &Arc<Self>,
-        server: &Arc<Server>,
+        account: &Arc<Account>,
         log: &Log,
         rules: &Rules,
         going: &[Going],
@@ -185,7 +185,7 @@ impl Stream {
             return Ok(());
         }
         if let Some(seconds) = rules.marker_seconds {
-            self.mark(server, seconds, going, counted)?;
+            self.mark(account, seconds, going, counted)?;
         }
         let ranges = ranges(going);
         manage::removing(self, &ranges, Removal::Limits, || log.remove_now(ranges.clone()))?;
@@ -194,7 +194,7 @@ impl Stream {
 
     fn mark(
         self: &Arc<Self>,
-        server: &Arc<Server>,
+        account: &Arc<Account>,
         seconds: i64,
         going: &[Going],
         counted: bool,
@@ -223,7 +223,7 @@ impl Stream {
         });
         let mut messages: VecDeque<Incoming> = wanted.collect();
         let mut span = Span::default();
-        self.look_at(server, &mut messages, &mut span)?;
+        self.look_at(account, &mut messages, &mut span)?;
         if let Some(stored) = self.log().filter(|_| !span.is_empty()) {
             let (tell, told) = mpsc::sync_channel(1);
             let call = move |result| {

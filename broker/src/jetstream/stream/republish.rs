@@ -11,10 +11,10 @@ use sublog_protocol::headers::edit;
 use sublog_protocol::subject;
 
 use super::checks::Admitted;
+use crate::account::Account;
 use crate::jetstream::config::stream::Republish;
 use crate::jetstream::config::transform::Transform;
 use crate::rfc3339;
-use crate::server::Server;
 
 /// What is published once more, and how.
 #[derive(Debug, Clone)]
@@ -98,7 +98,7 @@ impl Republisher {
     }
 
     /// It is known what became of these, and what is its turn is sent.
-    pub(super) fn settle(&self, server: &Arc<Server>, tickets: &[u64], stored: bool) {
+    pub(super) fn settle(&self, account: &Arc<Account>, tickets: &[u64], stored: bool) {
         let mut queue = self.0.lock();
         for ticket in tickets {
             if let Ok(at) = queue.waiting.binary_search_by_key(ticket, |waiting| waiting.ticket)
@@ -115,9 +115,9 @@ impl Republisher {
             let ready: Vec<Waiting> = queue.waiting.drain(..known).collect();
             queue.sending = true;
             drop(queue);
-            server.send(|sender| {
+            account.send(|sender| {
                 for it in ready.iter().filter(|waiting| waiting.stored == Some(true)) {
-                    sender.publish(server, &it.subject, None, it.message.header_len, &it.message.message);
+                    sender.publish(account, &it.subject, None, it.message.header_len, &it.message.message);
                 }
             });
             queue = self.0.lock();

@@ -12,10 +12,10 @@ use sublog_storage::index::{FilterSet, SubjectFilter};
 use sublog_storage::{AppendError, Log, Purge, ReadError, Visit};
 
 use super::Stream;
+use crate::account::Account;
 use crate::jetstream::errors::ApiError;
 use crate::jetstream::publish::{self, Note, Replies, store_failed};
 use crate::jetstream::store::Span;
-use crate::server::Server;
 
 /// Which messages a message replaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,10 +69,10 @@ pub(super) struct Rolling {
 impl Rolling {
     /// Once the messages are committed, removes what they replace and then answers. In this order a crash may leave too
     /// much, never too little.
-    pub(super) fn wait(self, server: &Arc<Server>, stream: &Arc<Stream>) {
+    pub(super) fn wait(self, account: &Arc<Account>, stream: &Arc<Stream>) {
         let Self { span, replaced, reply, note } = self;
         let Some(log) = stream.log().cloned() else { return };
-        let (server, stream, again) = (server.clone(), stream.clone(), log.clone());
+        let (account, stream, again) = (account.clone(), stream.clone(), log.clone());
         let work = move |result: Result<(), sublog_storage::LogError>| {
             let runtime = again.runtime().clone();
             // Removing may read, and waits for the disk.
@@ -86,11 +86,11 @@ impl Rolling {
                     None => {
                         let mut replies = Replies::default();
                         replies.push(span.last, note, &reply);
-                        publish::acknowledge(&server, &stream, Span::default(), 0, replies);
+                        publish::acknowledge(&account, &stream, Span::default(), 0, replies);
                     }
                     Some(error) => {
                         let text = publish::refusal(&stream, &error);
-                        server.send(|sender| sender.publish(&server, &reply, None, 0, &text));
+                        account.send(|sender| sender.publish(&account, &reply, None, 0, &text));
                     }
                 }
             });

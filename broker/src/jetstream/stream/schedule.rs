@@ -20,12 +20,12 @@ use sublog_storage::{Log, Purge, Record, Visit};
 use super::Stream;
 use super::checks::Rules;
 use super::ttl::Ttl;
+use crate::account::Account;
 use crate::clock;
 use crate::jetstream::errors::ApiError;
 use crate::jetstream::publish::{Incoming, Origin};
 use crate::jetstream::read;
 use crate::jetstream::store::Span;
-use crate::server::Server;
 
 const PATTERN: &[u8] = b"Nats-Schedule";
 const TIME_ZONE: &[u8] = b"Nats-Schedule-Time-Zone";
@@ -242,7 +242,7 @@ fn made(log: &Log, schedule: &Record, at_ns: i64, now_ns: i64) -> Option<Made> {
 
 impl Stream {
     /// Publishes what is due. May read and wait for the disk.
-    pub(super) fn fire(self: &Arc<Self>, server: &Arc<Server>, now_ns: i64) {
+    pub(super) fn fire(self: &Arc<Self>, account: &Arc<Account>, now_ns: i64) {
         let Some(log) = self.log().map(|log| log.log()) else { return };
         if self.ingest.lock().schedules.doubtful {
             self.remember_schedules(now_ns);
@@ -274,7 +274,7 @@ impl Stream {
                 header_len,
                 message: [head, payload].concat().into(),
             }]);
-            let taken = self.look_at(server, &mut messages, &mut Span::default());
+            let taken = self.look_at(account, &mut messages, &mut Span::default());
             // Was it not taken, it is still due when it was.
             let mut ingest = self.ingest.lock();
             if ingest.schedules.by_subject.get(&*subject).is_some_and(|due| due.seq == seq && due.at_ns == at_ns) {

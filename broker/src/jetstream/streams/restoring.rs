@@ -12,8 +12,8 @@ use sublog_storage::{Definition, Limits as LogLimits, LogOptions};
 
 use super::{Declared, Streams, sync_parent};
 use crate::clock;
+use crate::jetstream::config::StreamConfig;
 use crate::jetstream::config::stream::StorageType;
-use crate::jetstream::config::{Limits, StreamConfig};
 use crate::jetstream::definition;
 use crate::jetstream::errors::ApiError;
 use crate::jetstream::store::StreamLog;
@@ -71,7 +71,7 @@ impl Streams {
     /// # Errors
     /// What the client is told.
     pub fn check_restore(&self, config: StreamConfig) -> Result<StreamConfig, ApiError> {
-        let mut config = definition::requested(config)?.checked(&Limits::default(), false)?;
+        let mut config = definition::requested(config)?.checked(&self.limits(), false)?;
         let all = self.all();
         config.check_copies(all.iter().map(|declared| &*declared.config), false)?;
         if config.num_replicas > 1 {
@@ -99,19 +99,19 @@ impl Streams {
             return Err(ApiError::stream_restore("streams in memory cannot be restored"));
         }
         let created_ns = Some(created_ns).filter(|ns| *ns > 0).unwrap_or_else(clock::unix_ns);
-        let dir = self.data.stream(&format!("{}.{created_ns}{RESTORED}", config.name));
-        if let Err(error) = std::fs::create_dir(&dir) {
+        let dir = self.place.streams().join(format!("{}.{created_ns}{RESTORED}", config.name));
+        if let Err(error) = std::fs::create_dir_all(self.place.streams()).and_then(|()| std::fs::create_dir(&dir)) {
             tracing::warn!("{} cannot be made: {error}", dir.display());
             return Err(match error.kind() {
                 std::io::ErrorKind::AlreadyExists => ApiError::stream_restore("the stream is being restored already"),
                 _ => ApiError::temp_storage_failed(),
             });
         }
-        let options = config.log_options(self.sync);
+        let options = config.log_options(self.stores.sync);
         // What is over a limit goes when it is the stream's log: here a limit that refuses would end the restore.
-        let reserve = Some(Arc::clone(self.data.reserve()));
+        let reserve = Some(Arc::clone(self.stores.data.reserve()));
         let options = LogOptions { reserve, limits: LogLimits::default(), ..options };
-        match StreamLog::open(&config.name, &dir, options, Some(&self.pool), &self.runtime) {
+        match StreamLog::open(&config.name, &dir, options, Some(&self.stores.pool), &self.stores.runtime) {
             Ok((log, _)) => Ok(Restoring { config, created_ns, dir, log }),
             Err(error) => {
                 tracing::error!("The log of a stream to be restored cannot be made: {error}");
@@ -144,7 +144,7 @@ impl Streams {
         let log = match opened {
             Ok(log) => log,
             Err(error) => {
-                if let Err(error) = self.meta.remove_definition(&config.name) {
+                if let Err(error) = self.stores.meta.remove_definition(&self.place.kept(&config.name)) {
                     tracing::error!(stream = config.name, "Its definition cannot be removed: {error}");
                 }
                 let _ = std::fs::remove_dir_all(&to);

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::archive::{Head, KeptConsumer, Writer};
 use super::{Party, Place, SILENCE_MAX};
+use crate::account::Account;
 use crate::client::Client;
 use crate::clock;
 use crate::jetstream::advisories;
@@ -22,7 +23,6 @@ use crate::jetstream::errors::ApiError;
 use crate::jetstream::streams::Declared;
 use crate::jetstream::wire::info::StreamState;
 use crate::jetstream::wire::requests::SnapshotRequest;
-use crate::server::Server;
 
 /// Chunk and window unless the client asks for others, and their bounds, in bytes.
 const CHUNK_BYTES: i64 = 128 << 10;
@@ -64,7 +64,7 @@ fn or_default(asked: i64, default: i64, (least, most): (i64, i64)) -> usize {
 /// # Errors
 /// What the client is told.
 pub(in crate::jetstream) fn prepare(
-    server: &Arc<Server>,
+    account: &Arc<Account>,
     declared: &Declared,
     asked: &SnapshotRequest,
     client: Option<Arc<Client>>,
@@ -87,7 +87,7 @@ pub(in crate::jetstream) fn prepare(
             name: consumer.name.to_string(),
             config: serde_json::to_value(&*consumer.config()).map_err(|e| failed(&e))?,
             created_ns: consumer.created_ns,
-            state: consumer.with(server, |machine, _| machine.save(driver::now())),
+            state: consumer.with(account, |machine, _| machine.save(driver::now())),
         });
     }
     let up_to = log.readable_seq();
@@ -101,7 +101,7 @@ pub(in crate::jetstream) fn prepare(
     let mut archive = Writer::new(&head).map_err(|e| failed(&e))?;
     consumers.iter().try_for_each(|consumer| archive.consumer(consumer)).map_err(|e| failed(&e))?;
     let (tell, acks) = mpsc::channel(window);
-    let place = server.jetstream.transfers.enter("ACK", &head.name, Party::Backup(tell));
+    let place = account.jetstream.transfers.enter("ACK", &head.name, Party::Backup(tell));
     Ok(Backup {
         place: place.ok_or_else(|| failed(&"too many backups at a time"))?,
         acks,
@@ -120,30 +120,30 @@ pub(in crate::jetstream) fn prepare(
 
 impl Backup {
     /// Begins to send; `state` is what the client was told.
-    pub(in crate::jetstream) fn begin(self, server: &Arc<Server>, state: &StreamState) {
-        advisories::snapshot_began(server, &self.stream, self.client.as_deref(), state);
-        server.replay_runtime.spawn(self.run(server.clone()));
+    pub(in crate::jetstream) fn begin(self, account: &Arc<Account>, state: &StreamState) {
+        advisories::snapshot_began(account, &self.stream, self.client.as_deref(), state);
+        account.shared.runtime.spawn(self.run(account.clone()));
     }
 
-    async fn run(mut self, server: Arc<Server>) {
+    async fn run(mut self, account: Arc<Account>) {
         let interest = Arc::new(Notify::new());
-        server.router.interest.watch(&self.to, &interest);
-        let ended = self.send(&server, &interest).await;
-        server.router.interest.forget(&self.to, &interest);
+        account.router.interest.watch(&self.to, &interest);
+        let ended = self.send(&account, &interest).await;
+        account.router.interest.forget(&self.to, &interest);
         let (code, why) = ended.as_ref().err().map_or((204, ""), |Ended(code, why)| (*code, why.as_str()));
         let block = Builder::with_status(code, why).finish();
-        server.send(|sender| sender.publish(&server, &self.to, None, block.len(), &block));
+        account.send(|sender| sender.publish(&account, &self.to, None, block.len(), &block));
         if ended.is_err() {
             tracing::warn!(stream = self.stream, "A backup did not get to its end: {why}");
         }
-        advisories::snapshot_ended(&server, &self.stream, self.client.as_deref(), self.start_ns, why);
+        advisories::snapshot_ended(&account, &self.stream, self.client.as_deref(), self.start_ns, why);
     }
 
-    async fn send(&mut self, server: &Arc<Server>, interest: &Notify) -> Result<(), Ended> {
+    async fn send(&mut self, account: &Arc<Account>, interest: &Notify) -> Result<(), Ended> {
         // Clients subscribe when they have the answer, and may have a wildcard for other answers before. Who does not subscribe
         // gets chunks all the same, and no more than a window.
         let subscribed = async {
-            while !server.router.has_own_interest(&self.to) {
+            while !account.router.has_own_interest(&self.to) {
                 interest.notified().await;
             }
         };
@@ -158,7 +158,7 @@ impl Backup {
                         out -= 1;
                     }
                     () = interest.notified() => {
-                        if was_there && !server.router.has_own_interest(&self.to) {
+                        if was_there && !account.router.has_own_interest(&self.to) {
                             return Err(Ended(408, "No Interest".to_owned()));
                         }
                     }
@@ -168,12 +168,12 @@ impl Backup {
             while self.acks.try_recv().is_ok() {
                 out = out.saturating_sub(1);
             }
-            let chunk = self.chunk(server).await?;
+            let chunk = self.chunk(account).await?;
             let last = chunk.len() < self.chunk_bytes;
             let reply = format!("{ack_subject}.{}.{number}", chunk.len());
             if !chunk.is_empty() {
                 let reply = (!last).then_some(reply.as_bytes());
-                server.send(|sender| sender.publish(server, &self.to, reply, 0, &chunk));
+                account.send(|sender| sender.publish(account, &self.to, reply, 0, &chunk));
             }
             if last {
                 break;
@@ -184,9 +184,9 @@ impl Backup {
     }
 
     /// The next chunk; one that is not full is the last.
-    async fn chunk(&mut self, server: &Server) -> Result<Vec<u8>, Ended> {
+    async fn chunk(&mut self, account: &Account) -> Result<Vec<u8>, Ended> {
         while !self.done && self.archive.ready() < self.chunk_bytes {
-            if server.stopping.load(std::sync::atomic::Ordering::Acquire) {
+            if account.shared.stopping.load(std::sync::atomic::Ordering::Acquire) {
                 return Err(Ended(500, "the server is stopping".to_owned()));
             }
             self.read().map_err(|error| Ended(500, error.to_string()))?;
@@ -236,8 +236,8 @@ impl Backup {
 /// Whether a backup can be sent there: a subject of one client's, not one of the server's own, and not one that would be
 /// stored in the very stream.
 #[must_use]
-pub(in crate::jetstream) fn is_deliverable(server: &Server, stream: &str, to: &str) -> bool {
+pub(in crate::jetstream) fn is_deliverable(account: &Account, stream: &str, to: &str) -> bool {
     sublog_protocol::subject::is_valid_literal(to.as_bytes())
-        && !crate::server::answers(to.as_bytes())
-        && server.router.sinks.of(to.as_bytes()).is_none_or(|taking| &*taking.name != stream)
+        && !crate::server::answers(account, to.as_bytes())
+        && account.router.sinks.of(to.as_bytes()).is_none_or(|taking| &*taking.name != stream)
 }

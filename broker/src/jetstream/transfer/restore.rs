@@ -13,6 +13,7 @@ use sublog_storage::RecordBatch;
 
 use super::archive::{BadArchive, Head, Item, KeptConsumer, Message, Reader};
 use super::{CHUNKS_WAITING_MAX, Chunk, Party, Place, SILENCE_MAX};
+use crate::account::Account;
 use crate::client::Client;
 use crate::clock;
 use crate::jetstream::advisories;
@@ -25,7 +26,6 @@ use crate::jetstream::errors::ApiError;
 use crate::jetstream::streams::Declared;
 use crate::jetstream::wire::responses::StreamCreated;
 use crate::jetstream::wire::{Kind, Response};
-use crate::server::Server;
 
 /// Bytes of messages that are written at a time.
 const BATCH_BYTES: usize = 1 << 20;
@@ -59,12 +59,12 @@ pub(in crate::jetstream) struct Restore {
 /// # Errors
 /// What the client is told.
 pub(in crate::jetstream) fn prepare(
-    server: &Arc<Server>,
+    account: &Arc<Account>,
     config: StreamConfig,
     client: Option<Arc<Client>>,
 ) -> Result<Restore, ApiError> {
     let (tell, chunks) = sync_channel(CHUNKS_WAITING_MAX);
-    let place = server.jetstream.transfers.enter("RESTORE", &config.name, Party::Restore(tell));
+    let place = account.jetstream.transfers.enter("RESTORE", &config.name, Party::Restore(tell));
     let place = place.ok_or_else(|| ApiError::stream_restore("too many backups at a time"))?;
     Ok(Restore { place, chunks, config, client })
 }
@@ -76,18 +76,18 @@ impl Restore {
     }
 
     /// Begins to take chunks.
-    pub(in crate::jetstream) fn begin(self, server: &Arc<Server>) {
-        advisories::restore_began(server, &self.config.name, self.client.as_deref());
-        let server = server.clone();
-        server.replay_runtime.clone().spawn_blocking(move || self.run(&server));
+    pub(in crate::jetstream) fn begin(self, account: &Arc<Account>) {
+        advisories::restore_began(account, &self.config.name, self.client.as_deref());
+        let account = account.clone();
+        account.shared.runtime.clone().spawn_blocking(move || self.run(&account));
     }
 
-    fn run(self, server: &Arc<Server>) {
+    fn run(self, account: &Arc<Account>) {
         let Self { place, chunks, config, client } = self;
         let start_ns = clock::unix_ns();
         let name = config.name.clone();
-        let mut incoming = Incoming { server, chunks, chunk: None, at: 0, bytes: 0, end: None, silent: false };
-        let restored = restore(server, &mut incoming, config);
+        let mut incoming = Incoming { account, chunks, chunk: None, at: 0, bytes: 0, end: None, silent: false };
+        let restored = restore(account, &mut incoming, config);
         // Nobody is answered on that subject any more when the client has the answer.
         drop(place);
         let response = match restored {
@@ -103,7 +103,7 @@ impl Restore {
                 Response::new(Kind::StreamCreate, Err(ApiError::stream_restore(error)))
             }
         };
-        advisories::restore_ended(server, &name, client.as_deref(), start_ns, incoming.bytes);
+        advisories::restore_ended(account, &name, client.as_deref(), start_ns, incoming.bytes);
         let json = response.to_json();
         incoming.answer(&json);
     }
@@ -111,7 +111,7 @@ impl Restore {
 
 /// The archive's bytes, as they come.
 struct Incoming<'a> {
-    server: &'a Arc<Server>,
+    account: &'a Arc<Account>,
     chunks: Receiver<Chunk>,
     /// The chunk that is being read, and how far.
     chunk: Option<Chunk>,
@@ -128,7 +128,7 @@ impl Incoming<'_> {
     fn answer(&mut self, json: &[u8]) {
         let reply = self.chunk.take().map(|chunk| chunk.reply).or_else(|| self.end.take());
         if let Some(reply) = reply.filter(|reply| !reply.is_empty()) {
-            self.server.send(|sender| sender.publish(self.server, &reply, None, 0, json));
+            self.account.send(|sender| sender.publish(self.account, &reply, None, 0, json));
         }
     }
 }
@@ -171,10 +171,10 @@ impl Read for Incoming<'_> {
     }
 }
 
-fn restore(server: &Arc<Server>, incoming: &mut Incoming<'_>, config: StreamConfig) -> Result<Declared, NotRestored> {
+fn restore(account: &Arc<Account>, incoming: &mut Incoming<'_>, config: StreamConfig) -> Result<Declared, NotRestored> {
     let (mut archive, head) = Reader::new(&mut *incoming)?;
     check_head(&head, &config)?;
-    let streams = &server.jetstream.streams;
+    let streams = &account.jetstream.streams;
     let restoring = streams.restoring(config, head.created_ns)?;
     let mut consumers = Vec::new();
     let mut copying = Copying::new(restoring.log().clone(), 1);
@@ -199,15 +199,15 @@ fn restore(server: &Arc<Server>, incoming: &mut Incoming<'_>, config: StreamConf
         }
     }
     copying.finish(head.last_seq, head.last_ts_ns).map_err(failed)?;
-    let declared = streams.restored(restoring, &server.router)?;
-    if let Err(error) = restore_consumers(server, &declared, consumers) {
+    let declared = streams.restored(restoring, &account.router)?;
+    if let Err(error) = restore_consumers(account, &declared, consumers) {
         // Whole, or not at all.
-        if streams.delete(&declared.config.name, &server.router).is_ok() {
-            manage::delete_all(server, &declared.stream);
+        if streams.delete(&declared.config.name, &account.router).is_ok() {
+            manage::delete_all(account, &declared.stream);
         }
         return Err(error);
     }
-    copy::start(server, &declared);
+    copy::start(account, &declared);
     Ok(declared)
 }
 
@@ -258,7 +258,7 @@ fn check_consumer(consumer: &KeptConsumer) -> Result<(), NotRestored> {
 }
 
 fn restore_consumers(
-    server: &Arc<Server>,
+    account: &Arc<Account>,
     declared: &Declared,
     consumers: Vec<KeptConsumer>,
 ) -> Result<(), NotRestored> {
@@ -270,7 +270,7 @@ fn restore_consumers(
             return Err(NotRestored::Wrong(format!("the consumer {:?} is not what it is called", kept.name)));
         }
         let created_ns = Some(kept.created_ns).filter(|ns| *ns > 0).unwrap_or_else(clock::unix_ns);
-        manage::restore(server, declared, config, created_ns, &kept.state)?;
+        manage::restore(account, declared, config, created_ns, &kept.state)?;
     }
     Ok(())
 }

@@ -62,7 +62,9 @@ impl Scrubbing {
     /// Takes up streams that are new, and lets go of those that are gone: a log that is remembered here keeps its maps and its
     /// memory, and is not due for days.
     fn look(&mut self, server: &Server, now: Duration) {
-        let changes = Some(server.jetstream.streams.changes());
+        let accounts = server.accounts.all();
+        // No account's ever goes back, so that one that is new changes the sum as well.
+        let changes = Some(accounts.iter().map(|account| account.jetstream.streams.changes()).sum());
         if std::mem::replace(&mut self.changes, changes) == changes {
             return;
         }
@@ -71,7 +73,7 @@ impl Scrubbing {
             there.insert(0);
             self.take_up(0, CAPTURE, log, now);
         }
-        for declared in server.jetstream.streams.all() {
+        for declared in accounts.iter().flat_map(|account| account.jetstream.streams.all()) {
             if let Some(log) = declared.stream.log() {
                 there.insert(declared.stream.id);
                 self.take_up(declared.stream.id, &declared.config.name, log.log(), now);

@@ -4,14 +4,14 @@ use super::{MAPPINGS, PERMISSIONS, USER};
 use crate::conf::settings::schema::Kind::{
     Block as Inner, Blocks, Bool, Int, List, OneOf, Seconds, Size, Text, Texts, Word,
 };
-use crate::conf::settings::schema::Now::Honoured;
+use crate::conf::settings::schema::Now::{Honoured, Ignored, Refused};
 use crate::conf::settings::schema::{Block, key};
 
-/// One account. The table is whole; that accounts are not served stands at `accounts`.
+/// One account.
 pub static ACCOUNT: Block = Block {
     name: "an account",
     keys: &[
-        key(&["nkey"], Text, Honoured),
+        key(&["nkey"], Text, Ignored("no other server asks for an account by its key")),
         key(&["users"], Blocks(&USER), Honoured),
         key(&["imports"], List(&Inner(&IMPORT)), Honoured),
         key(&["exports"], List(&Inner(&EXPORT)), Honoured),
@@ -23,9 +23,15 @@ pub static ACCOUNT: Block = Block {
         key(&["default_permissions"], Inner(&PERMISSIONS), Honoured),
         key(&["mappings", "maps"], MAPPINGS, Honoured),
         key(&["limits"], Inner(&LIMITS), Honoured),
-        key(&["msg_trace", "trace_dest"], OneOf(&[Text, Inner(&MESSAGE_TRACE)]), Honoured),
+        key(
+            &["msg_trace", "trace_dest"],
+            OneOf(&[Text, Inner(&MESSAGE_TRACE)]),
+            Refused("messages are not traced yet"),
+        ),
     ],
 };
+
+const NO_TOTAL: &str = "an account's streams together have no limit but the disk";
 
 static LIMITS: Block = Block {
     name: "an account's limits",
@@ -33,7 +39,7 @@ static LIMITS: Block = Block {
         key(&["max_connections", "max_conn"], Int, Honoured),
         key(&["max_subscriptions", "max_subs"], Int, Honoured),
         key(&["max_payload", "max_pay"], Size, Honoured),
-        key(&["max_leafnodes", "max_leafs"], Int, Honoured),
+        key(&["max_leafnodes", "max_leafs"], Int, Ignored("there are no leaf nodes yet")),
     ],
 };
 
@@ -41,15 +47,15 @@ static ACCOUNT_JETSTREAM: Block = Block {
     name: "an account's jetstream",
     keys: &[
         key(&["enabled", "enable"], Bool, Honoured),
-        key(&["max_memory", "max_mem", "mem", "memory"], Size, Honoured),
-        key(&["max_store", "max_file", "max_disk", "store", "disk"], Size, Honoured),
+        key(&["max_memory", "max_mem", "mem", "memory"], Size, Ignored(NO_TOTAL)),
+        key(&["max_store", "max_file", "max_disk", "store", "disk"], Size, Ignored(NO_TOTAL)),
         key(&["max_streams", "streams"], Int, Honoured),
         key(&["max_consumers", "consumers"], Int, Honoured),
         key(&["max_bytes_required", "max_stream_bytes", "max_bytes"], Bool, Honoured),
         key(&["memory_max_stream_bytes", "mem_max_stream_bytes"], Size, Honoured),
         key(&["disk_max_stream_bytes", "store_max_stream_bytes"], Size, Honoured),
         key(&["max_ack_pending"], Int, Honoured),
-        key(&["cluster_traffic"], Text, Honoured),
+        key(&["cluster_traffic"], Text, Ignored("this server joins no others yet")),
     ],
 };
 
@@ -66,9 +72,9 @@ static EXPORT: Block = Block {
         key(&["accounts"], Texts, Honoured),
         key(&["response_type", "response"], Word(&["single", "singleton", "stream", "chunk", "chunked"]), Honoured),
         key(&["response_threshold", "threshold", "response_max_time", "response_time"], Seconds, Honoured),
-        key(&["latency"], OneOf(&[Text, Inner(&LATENCY)]), Honoured),
+        key(&["latency"], OneOf(&[Text, Inner(&LATENCY)]), Ignored("latencies of services are not measured yet")),
         key(&["account_token_position"], Int, Honoured),
-        key(&["allow_trace"], Bool, Honoured),
+        key(&["allow_trace"], Bool, Ignored("messages are not traced yet")),
     ],
 };
 
@@ -85,7 +91,7 @@ static IMPORT: Block = Block {
         key(&["prefix"], Text, Honoured),
         key(&["to"], Text, Honoured),
         key(&["share"], Bool, Honoured),
-        key(&["allow_trace"], Bool, Honoured),
+        key(&["allow_trace"], Bool, Ignored("messages are not traced yet")),
     ],
 };
 

@@ -14,6 +14,7 @@ use sublog_storage::{Record, RecordBatch};
 
 use super::turn::Turn;
 use super::{Consumer, Core, Event};
+use crate::account::Account;
 use crate::capture::{CAPTURE, is_captured};
 use crate::jetstream::consumer::machine::Dead;
 use crate::jetstream::consumer::setup;
@@ -21,7 +22,6 @@ use crate::jetstream::publish::{Incoming, Origin};
 use crate::jetstream::read;
 use crate::jetstream::store::{Span, StreamLog};
 use crate::jetstream::stream::Stream;
-use crate::server::Server;
 use crate::{clock, rfc3339};
 
 /// Copies that are on their way at once.
@@ -81,11 +81,11 @@ enum Grave {
 }
 
 impl Grave {
-    fn of(server: &Server, subject: &str) -> Option<Self> {
-        if let Some(stream) = server.router.sinks.of(subject.as_bytes()) {
+    fn of(account: &Account, subject: &str) -> Option<Self> {
+        if let Some(stream) = account.router.sinks.of(subject.as_bytes()) {
             return Some(Self::Declared(stream));
         }
-        let log = server.capture.stream_log().filter(|_| is_captured(subject.as_bytes()))?;
+        let log = account.capture.stream_log().filter(|_| is_captured(subject.as_bytes()))?;
         Some(Self::Capture(log.clone()))
     }
 
@@ -104,7 +104,7 @@ impl Grave {
     }
 
     /// Gives it a letter.
-    fn take(&self, server: &Arc<Server>, subject: &str, letter: &Letter, span: &mut Span) -> Result<(), String> {
+    fn take(&self, account: &Arc<Account>, subject: &str, letter: &Letter, span: &mut Span) -> Result<(), String> {
         match self {
             Self::Declared(stream) => {
                 let incoming = Incoming {
@@ -117,7 +117,7 @@ impl Grave {
                 };
                 let mut taken = Span::default();
                 stream
-                    .look_at(server, &mut VecDeque::from([incoming]), &mut taken)
+                    .look_at(account, &mut VecDeque::from([incoming]), &mut taken)
                     .map_err(|error| error.to_string())?;
                 if taken.is_empty() {
                     return Err("the stream refuses it".to_owned());
@@ -197,27 +197,27 @@ fn loops(consumer: &Consumer, subject: &str, grave: &Grave, path: &str) -> bool 
 }
 
 /// Buries messages, in the background.
-pub(super) fn start(server: &Arc<Server>, consumer: &Arc<Consumer>, dead: Vec<Dead>) {
-    let (server, consumer) = (server.clone(), consumer.clone());
+pub(super) fn start(account: &Arc<Account>, consumer: &Arc<Consumer>, dead: Vec<Dead>) {
+    let (account, consumer) = (account.clone(), consumer.clone());
     // That reads, and may wait for a disk.
-    server.replay_runtime.clone().spawn_blocking(move || bury(&server, &consumer, &dead));
+    account.shared.runtime.clone().spawn_blocking(move || bury(&account, &consumer, &dead));
 }
 
-fn bury(server: &Arc<Server>, consumer: &Arc<Consumer>, dead: &[Dead]) {
+fn bury(account: &Arc<Account>, consumer: &Arc<Consumer>, dead: &[Dead]) {
     let mut done = Vec::new();
     let mut span = Span::default();
     let mut failure = None;
-    let subject = server.jetstream.get(&consumer.stream).and_then(|declared| {
+    let subject = account.jetstream.get(&consumer.stream).and_then(|declared| {
         let config = consumer.config();
         setup::dead_letter(&config, &declared.config).map(str::to_owned)
     });
-    let grave = subject.as_deref().and_then(|subject| Grave::of(server, subject));
+    let grave = subject.as_deref().and_then(|subject| Grave::of(account, subject));
     let (Some(subject), Some(grave)) = (&subject, &grave) else {
         let why = subject.map_or_else(String::new, |subject| format!("no stream takes {subject}"));
         return ended(consumer, Vec::new(), Some(&why));
     };
     for dead in dead {
-        match copy(server, consumer, dead, subject, grave, &mut span) {
+        match copy(account, consumer, dead, subject, grave, &mut span) {
             Ok(()) => done.push(dead.stream_seq),
             Err(why) => {
                 failure = Some(why);
@@ -238,7 +238,7 @@ fn bury(server: &Arc<Server>, consumer: &Arc<Consumer>, dead: &[Dead]) {
 
 /// Copies one message. Of one that is gone meanwhile there is nothing to copy.
 fn copy(
-    server: &Arc<Server>,
+    account: &Arc<Account>,
     consumer: &Consumer,
     dead: &Dead,
     subject: &str,
@@ -251,7 +251,7 @@ fn copy(
     if loops(consumer, subject, grave, &letter.path) {
         return Err(format!("what {} takes would come back", grave.name()));
     }
-    grave.take(server, subject, &letter, span)?;
+    grave.take(account, subject, &letter, span)?;
     let message = Publish {
         subject: subject.as_bytes(),
         reply: None,
@@ -259,7 +259,7 @@ fn copy(
         has_headers: true,
         message: &letter.message,
     };
-    server.send(|sender| sender.show(server, &message));
+    account.send(|sender| sender.show(account, &message));
     Ok(())
 }
 
@@ -276,7 +276,7 @@ fn ended(consumer: &Arc<Consumer>, stream_seqs: Vec<u64>, failure: Option<&str>)
 /// # Errors
 /// Why they cannot.
 pub(in crate::jetstream::consumer) fn check(
-    server: &Server,
+    account: &Account,
     stream: &str,
     filters: &sublog_storage::index::FilterSet,
     subject: &str,
@@ -284,7 +284,7 @@ pub(in crate::jetstream::consumer) fn check(
     if !sublog_protocol::subject::is_valid_literal(subject.as_bytes()) || subject.starts_with(['$', '_']) {
         return Err(format!("dead letter subject {subject:?} is not one to publish to"));
     }
-    match Grave::of(server, subject) {
+    match Grave::of(account, subject) {
         Some(grave) if grave.name() == stream && filters.matches(subject.as_bytes()) => {
             Err(format!("dead letters on {subject:?} would come back to the consumer"))
         }

@@ -8,9 +8,9 @@ use sublog_storage::{ReadEnd, RecordRef, Visit};
 use super::sending::Parcel;
 use super::world::Eyes;
 use super::{Consumer, Core, now};
+use crate::account::Account;
 use crate::jetstream::consumer::machine::{Machine, Record, Step, World};
 use crate::limits::{DELIVERY_LOOK_BYTES, DELIVERY_TURN_BYTES};
-use crate::server::Server;
 
 /// How messages are sent.
 #[derive(Clone, Copy)]
@@ -65,7 +65,7 @@ impl Core {
     /// Offers exactly this message.
     pub(super) fn read_one(
         &mut self,
-        server: &Server,
+        account: &Account,
         consumer: &Consumer,
         stream_seq: u64,
         style: Style,
@@ -73,7 +73,7 @@ impl Core {
     ) {
         let log = consumer.log.log();
         let Self { machine, filters, memory, .. } = self;
-        let eyes = Eyes { router: &server.router, log, filters, memory };
+        let eyes = Eyes { account, log, filters, memory };
         let mut reader = log.reader();
         loop {
             reader.seek(stream_seq);
@@ -108,7 +108,7 @@ impl Core {
     /// should have a turn before more is read.
     pub(super) fn read_on(
         &mut self,
-        server: &Server,
+        account: &Account,
         consumer: &Consumer,
         from_seq: u64,
         style: Style,
@@ -123,7 +123,7 @@ impl Core {
         if selection.next_seq() != from_seq {
             selection.seek(from_seq);
         }
-        let eyes = Eyes { router: &server.router, log, filters, memory };
+        let eyes = Eyes { account, log, filters, memory };
         let mut again = None;
         let read = selection.visit(DELIVERY_LOOK_BYTES, &mut |visit| {
             let Visit::Record(record) = visit else { return ControlFlow::Continue(()) };

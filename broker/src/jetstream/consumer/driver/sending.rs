@@ -10,12 +10,12 @@ use sublog_protocol::encode;
 use sublog_storage::RecordRef;
 
 use super::{Consumer, Event};
+use crate::account::Account;
 use crate::client::sender::Sender;
 use crate::jetstream::advisories;
 use crate::jetstream::consumer::machine::{AckNumbers, Action, Advisory, Delivery, FLOW_CONTROL_BLOCK};
 use crate::jetstream::consumer::{manage, retention};
 use crate::jetstream::stream::Stream;
-use crate::server::Server;
 
 /// One message, as ranges of the parcel's bytes.
 struct Item {
@@ -149,7 +149,7 @@ impl Parcel {
         self.data.get(range.clone()).unwrap_or_default()
     }
 
-    fn say(&self, server: &Server, sender: &mut Sender, item: &Item) -> bool {
+    fn say(&self, account: &Arc<Account>, sender: &mut Sender, item: &Item) -> bool {
         let reply = self.slice(&item.reply);
         let message = Publish {
             subject: if item.subject.is_empty() { &item.to } else { self.slice(&item.subject) },
@@ -158,15 +158,15 @@ impl Parcel {
             has_headers: item.header_len > 0,
             message: self.slice(&item.message),
         };
-        sender.deliver(server, &item.to, &message)
+        sender.deliver(account, &item.to, &message)
     }
 
     /// Sends everything. `changed`: what is kept of the consumer is not what it was before the turn.
-    pub(super) fn send(self, server: &Arc<Server>, stream: &Arc<Stream>, consumer: &Arc<Consumer>, changed: bool) {
+    pub(super) fn send(self, account: &Arc<Account>, stream: &Arc<Stream>, consumer: &Arc<Consumer>, changed: bool) {
         if !self.items.is_empty() {
-            server.send(|sender| {
+            account.send(|sender| {
                 for item in &self.items {
-                    let delivered = self.say(server, sender, item);
+                    let delivered = self.say(account, sender, item);
                     if let (false, Some(stream_seq)) = (delivered, item.copy_of) {
                         consumer.tell(Event::NotDelivered { stream_seq });
                     }
@@ -176,17 +176,17 @@ impl Parcel {
         if !self.settled.is_empty() {
             retention::settled(stream, consumer, self.settled);
         }
-        server.jetstream.positions.changed(server, consumer, changed, self.answers);
+        account.jetstream.positions.changed(account, consumer, changed, self.answers);
         for advisory in &self.advisories {
-            advisories::of_consumer(server, consumer, advisory);
+            advisories::of_consumer(account, consumer, advisory);
         }
         for (numbers, took) in &self.samples {
-            advisories::acked(server, consumer, numbers, *took);
+            advisories::acked(account, consumer, numbers, *took);
         }
         if self.inactive {
-            let (server, consumer) = (server.clone(), consumer.clone());
+            let (account, consumer) = (account.clone(), consumer.clone());
             // That waits for a disk.
-            tokio::task::spawn_blocking(move || manage::delete_unused(&server, &consumer));
+            tokio::task::spawn_blocking(move || manage::delete_unused(&account, &consumer));
         }
     }
 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::reading::Style;
 use super::sending::Parcel;
 use super::{Consumer, Core, Event, burying, now};
+use crate::account::Account;
 use crate::client::Client;
 use crate::jetstream::consumer::machine::{AckBody, Action, Removal, Stall, Step, World};
 use crate::jetstream::stream::Stream;
 use crate::limits::DELIVERY_TURN_BYTES;
-use crate::server::Server;
 
 /// What follows a turn.
 pub(super) enum Turn {
@@ -29,21 +29,21 @@ pub(super) enum Turn {
 }
 
 impl Consumer {
-    pub(super) fn turn(self: &Arc<Self>, server: &Arc<Server>, stream: &Arc<Stream>) -> Turn {
+    pub(super) fn turn(self: &Arc<Self>, account: &Arc<Account>, stream: &Arc<Stream>) -> Turn {
         let events = std::mem::take(&mut *self.inbox.lock()).events;
         let mut parcel = Parcel::default();
         let (turn, changed, dead) = {
             let mut core = self.core.lock();
             core.memory.begin(self.log.log());
-            core.look_at_interest(server, self);
+            core.look_at_interest(account, self);
             core.machine.new_messages(self.log.log().readable_seq());
             for event in events {
-                core.take(server, self, event, &mut parcel);
+                core.take(account, self, event, &mut parcel);
                 core.drain(&mut parcel);
             }
             core.look_at_stream(self, stream);
             let mut turn = match core.closed {
-                None => core.work(server, self, &mut parcel),
+                None => core.work(account, self, &mut parcel),
                 Some(closing) => {
                     // Requests that came just before its end are told as well.
                     core.machine.close(closing);
@@ -56,9 +56,9 @@ impl Consumer {
             core.memory.forget_listeners();
             (turn, core.machine.take_changed(), dead)
         };
-        parcel.send(server, stream, self, changed);
+        parcel.send(account, stream, self, changed);
         if !dead.is_empty() {
-            burying::start(server, self, dead);
+            burying::start(account, self, dead);
         }
         turn
     }
@@ -77,22 +77,22 @@ impl Core {
     }
 
     /// Whether somebody listens to the deliver subject.
-    fn look_at_interest(&mut self, server: &Server, consumer: &Consumer) {
+    fn look_at_interest(&mut self, account: &Account, consumer: &Consumer) {
         let config = consumer.config();
         if config.is_push() {
-            let (machine, world) = self.split(server, &consumer.log);
+            let (machine, world) = self.split(account, &consumer.log);
             machine.interest(world.interested(config.deliver_subject.as_bytes()), now());
         }
     }
 
-    fn take(&mut self, server: &Server, consumer: &Consumer, event: Event, parcel: &mut Parcel) {
+    fn take(&mut self, account: &Account, consumer: &Consumer, event: Event, parcel: &mut Parcel) {
         if let Event::Ack { numbers, body, .. } = &event
             && let AckBody::Ack | AckBody::Next(_) = AckBody::parse(body)
             && let Some(took) = self.memory.acked(numbers.stream_seq)
         {
             parcel.samples.push((*numbers, took));
         }
-        let (machine, world) = self.split(server, &consumer.log);
+        let (machine, world) = self.split(account, &consumer.log);
         match event {
             Event::Pull { reply, body } => machine.pull(reply, &body, &world, now()),
             Event::Ack { numbers, body, reply } => machine.ack(numbers, &body, reply, &world, now()),
@@ -126,7 +126,7 @@ impl Core {
     }
 
     /// Asks the machine what to do, and does it, until it has to wait or has had its share.
-    fn work(&mut self, server: &Server, consumer: &Consumer, parcel: &mut Parcel) -> Turn {
+    fn work(&mut self, account: &Account, consumer: &Consumer, parcel: &mut Parcel) -> Turn {
         let config = consumer.config();
         let style = Style { headers_only: config.headers_only, sample_percent: config.sample_percent() };
         loop {
@@ -134,7 +134,7 @@ impl Core {
                 return Turn::More;
             }
             let now = now();
-            let (machine, world) = self.split(server, &consumer.log);
+            let (machine, world) = self.split(account, &consumer.log);
             let step = machine.next(&world, now);
             let waits_for_client = config.is_push()
                 && !matches!(step, Step::Wait { .. })
@@ -146,11 +146,11 @@ impl Core {
                 // Some requests are served only when enough has come together.
                 Step::Wait { until } => (until, matches!(self.machine.stall(now), Stall::UpToDate | Stall::Priority)),
                 Step::Redeliver { stream_seq } | Step::FetchOne { stream_seq } => {
-                    self.read_one(server, consumer, stream_seq, style, parcel);
+                    self.read_one(account, consumer, stream_seq, style, parcel);
                     continue;
                 }
                 Step::Fetch { from_seq } => {
-                    if self.read_on(server, consumer, from_seq, style, parcel) {
+                    if self.read_on(account, consumer, from_seq, style, parcel) {
                         continue;
                     }
                     return Turn::More;

@@ -10,14 +10,15 @@ use rustc_hash::FxHashMap;
 use sublog_storage::index::{FilterSet, SubjectFilter};
 use sublog_storage::{Log, Visit};
 
+use crate::account::Account;
 use crate::client::Client;
 use crate::clock;
 use crate::jetstream::consumer::machine::World;
 use crate::jetstream::consumer::setup;
 use crate::jetstream::read::{self, Unreadable};
 use crate::limits::{DELIVERY_PENDING_BYTES, LISTENERS_KEPT_MAX};
+use crate::router::shard_of;
 use crate::router::trie::Matches;
-use crate::router::{Router, shard_of};
 
 /// So few new messages are counted by looking at them: that is quicker than asking the index.
 const COUNTED_BY_READING: u64 = 256;
@@ -144,7 +145,7 @@ impl Memory {
 
 /// See the module.
 pub(super) struct Eyes<'a> {
-    pub(super) router: &'a Router,
+    pub(super) account: &'a Account,
     pub(super) log: &'a Log,
     pub(super) filters: &'a FilterSet,
     pub(super) memory: &'a Memory,
@@ -154,30 +155,39 @@ impl Eyes<'_> {
     fn listeners<T>(&self, subject: &[u8], of: impl FnOnce(&Listeners) -> T) -> T {
         let mut known = self.memory.listeners.borrow_mut();
         if let Some(found) = known.get(subject)
-            && self.router.generation(found.shard) == found.generation
+            && self.account.router.generation(found.shard) == found.generation
         {
             return of(found);
         }
         let shard = shard_of(subject);
         // Read before matching, so that a change in between is noticed.
-        let generation = self.router.generation(shard);
+        let generation = self.account.router.generation(shard);
         let mut found = Matches::default();
-        self.router.matches(subject, &mut found);
+        // An answer to a request from another account reaches who asked there.
+        let (mut account, mut at, mut abroad) = (None, Arc::from(subject), false);
+        while let Some((next, reply)) = account.as_deref().unwrap_or(self.account).responses.find(&at) {
+            (account, at, abroad) = (Some(next), reply, true);
+        }
+        let router = &account.as_deref().unwrap_or(self.account).router;
+        router.matches(&at, &mut found);
         let groups = found.queues.into_iter().flat_map(|(_, members)| members);
         let clients: Vec<Arc<Client>> = found
             .plain
             .into_iter()
             .chain(groups)
-            .filter(|listener| listener.client.access.may_receive(subject, listener.queue.as_deref()))
+            .filter(|listener| listener.client.access.may_receive(&at, listener.queue.as_deref()))
             .map(|listener| listener.client.clone())
             .collect();
-        let recorded = self.router.sinks.of(subject).is_some();
+        let recorded = router.sinks.of(&at).is_some();
         let listeners = Listeners { shard, generation, clients, recorded };
         let answer = of(&listeners);
         if known.len() >= LISTENERS_KEPT_MAX {
             known.clear();
         }
-        known.insert(Bytes::copy_from_slice(subject), listeners);
+        if !abroad {
+            // The generation here says nothing of who is there.
+            known.insert(Bytes::copy_from_slice(subject), listeners);
+        }
         answer
     }
 
