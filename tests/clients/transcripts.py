@@ -24,7 +24,6 @@ QUIET = Flavour("quiet", flags=["--capture", "off"], config="")
 INTENDED = [
     ("python_publishing", r"^publish 2: .*(maximum bytes exceeded|\"seq\": 3, \"stream\": \"L\")|^state: .*\"max_bytes\": 100,", "a message counts with what it takes in the log, 10 bytes less than in a file of nats-server"),
     ("python_streams", r"^account: ", "the API's level"),
-    ("python_consumers", r"^(nak|delayed): ", "whether what was given back or what is new comes first is a matter of moments, with nats-server too"),
 ]
 # {scenario: what is missing}. These run only against the reference until the feature is there; delete the entry then.
 WAITING = {
