@@ -35,8 +35,6 @@ REPLACED = [
     (re.compile(r"\bN[A-Z2-7]{55}\b"), "<server>"),
     (re.compile(r"_INBOX\.[A-Za-z0-9.]+"), "<inbox>"),
     (re.compile(r"127\.0\.0\.1:\d+"), "<address>"),
-    # What consumer information says beyond NATS, in an object of its own that clients pass over.
-    (re.compile(r',"sublog":\{[^{}]*\}'), ""),
 ]
 
 

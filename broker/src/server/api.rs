@@ -7,9 +7,9 @@ use sublog_storage::{LogState, ScrubState};
 
 use super::Server;
 use crate::capture::CAPTURE;
-use crate::jetstream::consumer::info;
+use crate::jetstream::consumer::{Consumer, info};
 use crate::jetstream::store;
-use crate::jetstream::wire::info::{ConsumerInfo, Standing};
+use crate::jetstream::wire::info::Standing;
 use crate::{clock, rfc3339};
 
 /// One stream, as `$SUBLOG.STATE` shows it.
@@ -141,12 +141,13 @@ pub fn streams_with_consumers(server: &Server) -> Vec<StreamState> {
     for state in &mut all {
         let Some(stream) = server.jetstream.stream(&state.name) else { continue };
         let shown = stream.consumers.all().into_iter().take(CONSUMERS_SHOWN_MAX);
-        state.consumers = shown.map(|consumer| consumer_state(info::listed(server, &consumer))).collect();
+        state.consumers = shown.map(|consumer| consumer_state(server, &consumer)).collect();
     }
     all
 }
 
-fn consumer_state(info: ConsumerInfo) -> ConsumerState {
+fn consumer_state(server: &Server, consumer: &Consumer) -> ConsumerState {
+    let info = info::info(server, consumer);
     ConsumerState {
         name: info.name,
         delivered: info.delivered.stream_seq,
@@ -155,7 +156,7 @@ fn consumer_state(info: ConsumerInfo) -> ConsumerState {
         num_ack_pending: info.num_ack_pending,
         num_redelivered: info.num_redelivered,
         num_waiting: info.num_waiting,
-        standing: info.sublog.unwrap_or_default(),
+        standing: info::standing(server, consumer),
     }
 }
 

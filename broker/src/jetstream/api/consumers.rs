@@ -47,10 +47,11 @@ pub(super) fn carry_out(server: &Arc<Server>, request: &Request, operation: &str
     Some(match what {
         "LEADER" if stream == "STEPDOWN" => super::of_cluster(Kind::ConsumerLeaderStepDown),
         "NAMES" => answer(Kind::ConsumerNames, allowed().and_then(|()| names(server, stream, body))),
-        "LIST" => answer(Kind::ConsumerList, allowed().and_then(|()| list(server, stream, body))),
+        "LIST" => answer(Kind::ConsumerList, allowed().and_then(|()| list(server, request, stream))),
         "INFO" => {
             let checked = || expect_empty(body);
-            answer(Kind::ConsumerInfo, checked().and_then(|()| found()).map(|(_, it)| info::info(server, &it)))
+            let told = |(_, it): Found| told(request, server, &it, info::info);
+            answer(Kind::ConsumerInfo, checked().and_then(|()| found()).map(told))
         }
         "DELETE" => {
             answer(Kind::ConsumerDelete, expect_empty(body).and_then(|()| found()).and_then(|at| delete(server, &at)))
@@ -69,6 +70,21 @@ pub(super) fn carry_out(server: &Arc<Server>, request: &Request, operation: &str
 }
 
 type Found = (Declared, Arc<Consumer>);
+
+/// Asks for what is told of consumers beyond NATS.
+const STANDING: &[u8] = b"Sublog-Info";
+
+/// A consumer as it is told to who asks.
+fn told(
+    request: &Request,
+    server: &Server,
+    consumer: &Consumer,
+    info: impl FnOnce(&Server, &Consumer) -> ConsumerInfo,
+) -> ConsumerInfo {
+    let asked = request.header(STANDING).is_some();
+    let sublog = asked.then(|| info::standing(server, consumer));
+    ConsumerInfo { sublog, ..info(server, consumer) }
+}
 
 fn stream_of(server: &Server, name: &str) -> Result<Declared, ApiError> {
     server.jetstream.get(name).ok_or_else(ApiError::stream_not_found)
@@ -97,11 +113,12 @@ fn names(server: &Server, stream: &str, body: &[u8]) -> Result<ConsumerNames, Ap
     Ok(ConsumerNames { page, consumers: page.pick(all.iter()).map(|consumer| consumer.name.to_string()).collect() })
 }
 
-fn list(server: &Server, stream: &str, body: &[u8]) -> Result<ConsumerList, ApiError> {
-    let asked = ConsumersRequest::parse(body, Unknown::Ignore)?;
+fn list(server: &Server, request: &Request, stream: &str) -> Result<ConsumerList, ApiError> {
+    let asked = ConsumersRequest::parse(request.body(), Unknown::Ignore)?;
     let all = stream_of(server, stream)?.stream.consumers.all();
     let page = Page::new(all.len(), asked.offset, LIST_MAX);
-    Ok(ConsumerList { page, consumers: page.pick(all.iter()).map(|consumer| info::listed(server, consumer)).collect() })
+    let told = |consumer: &Arc<Consumer>| told(request, server, consumer, info::listed);
+    Ok(ConsumerList { page, consumers: page.pick(all.iter()).map(told).collect() })
 }
 
 fn delete(server: &Arc<Server>, (declared, consumer): &Found) -> Result<Done, ApiError> {

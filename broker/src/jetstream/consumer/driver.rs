@@ -108,6 +108,8 @@ struct Inbox {
     bytes: usize,
     /// Some were dropped since the last turn, and that was told.
     dropped: bool,
+    /// There are no more turns.
+    closed: bool,
 }
 
 /// See the module.
@@ -239,10 +241,13 @@ impl Consumer {
         self.ended.load(Ordering::Acquire)
     }
 
-    /// Leaves something for its next turn.
-    pub(super) fn tell(&self, event: Event) {
+    /// Leaves something for its next turn. `false`: there is none, it has ended.
+    pub(super) fn tell(&self, event: Event) -> bool {
         let bytes = event.bytes();
         let mut inbox = self.inbox.lock();
+        if inbox.closed {
+            return false;
+        }
         let full = inbox.events.len() >= CONSUMER_EVENTS_MAX || inbox.bytes + bytes > CONSUMER_EVENTS_BYTES_MAX;
         if full && event.is_from_client() {
             let told = std::mem::replace(&mut inbox.dropped, true);
@@ -251,12 +256,27 @@ impl Consumer {
                 let (stream, consumer) = (&*self.stream, &*self.name);
                 tracing::warn!(stream, consumer, "Requests and acks are dropped, too many wait for the consumer");
             }
-            return;
+            return true;
         }
         inbox.bytes += bytes;
         inbox.events.push_back(event);
         drop(inbox);
         self.wake.notify_one();
+        true
+    }
+
+    /// What came since the last turn.
+    fn take_events(&self) -> VecDeque<Event> {
+        let mut inbox = self.inbox.lock();
+        (inbox.bytes, inbox.dropped) = (0, false);
+        std::mem::take(&mut inbox.events)
+    }
+
+    /// Takes nothing more, if nothing waits.
+    fn close_inbox(&self) -> bool {
+        let mut inbox = self.inbox.lock();
+        inbox.closed |= inbox.events.is_empty();
+        inbox.closed
     }
 
     /// Looks into the machine, or changes it: no turn is taken meanwhile, and one follows.

@@ -43,10 +43,7 @@ pub fn take(server: &Arc<Server>, message: &Publish<'_>) -> Option<bool> {
     let mut tokens = names.split(|byte| *byte == b'.');
     let consumer = tokens.next().zip(tokens.next()).and_then(|(stream, name)| find(server, stream, name));
     let consumer = consumer.filter(|consumer| consumer.config().flow_control);
-    if let Some(consumer) = &consumer {
-        consumer.tell(Event::FlowControl { subject: message.subject.into() });
-    }
-    Some(consumer.is_some())
+    Some(consumer.is_some_and(|consumer| consumer.tell(Event::FlowControl { subject: message.subject.into() })))
 }
 
 fn ack(server: &Server, message: &Publish<'_>) -> bool {
@@ -56,8 +53,7 @@ fn ack(server: &Server, message: &Publish<'_>) -> bool {
         return false;
     }
     let reply = message.reply.map(Bytes::copy_from_slice);
-    consumer.tell(Event::Ack { numbers: subject.numbers, body: body(message).into(), reply });
-    true
+    consumer.tell(Event::Ack { numbers: subject.numbers, body: body(message).into(), reply })
 }
 
 /// Whether a subject is a consumer's ack subject but for the numbers: that is nobody's either, but nobody is told.
@@ -79,6 +75,5 @@ fn next(server: &Arc<Server>, message: &Publish<'_>, names: &[u8]) -> bool {
         server.send(|sender| sender.publish(server, reply, None, LEVEL_TOO_HIGH.len(), LEVEL_TOO_HIGH));
         return true;
     }
-    consumer.tell(Event::Pull { reply: Bytes::copy_from_slice(reply), body: body(message).into() });
-    true
+    consumer.tell(Event::Pull { reply: Bytes::copy_from_slice(reply), body: body(message).into() })
 }
