@@ -12,6 +12,7 @@ pub mod config;
 pub mod consumer;
 pub mod copy;
 pub mod definition;
+pub mod domain;
 pub mod errors;
 pub mod publish;
 pub mod read;

@@ -17,7 +17,9 @@ use parking_lot::RwLock;
 use rustc_hash::FxHasher;
 
 use crate::client::Client;
+use crate::jetstream::domain::Domain;
 use crate::jetstream::stream::Stream;
+use crate::server;
 use trie::{Matches, Member, Trie};
 
 const SHARDS: usize = 256;
@@ -79,6 +81,8 @@ pub struct Router {
     pub sinks: sinks::Sinks,
     /// Who wants to know about subscriptions.
     pub interest: interest::Interest,
+    /// Under which name requests come as well.
+    pub domain: Domain,
 }
 
 impl Default for Router {
@@ -93,7 +97,22 @@ impl Default for Router {
             batches: batches::Batches::default(),
             sinks: sinks::Sinks::default(),
             interest: interest::Interest::default(),
+            domain: Domain::default(),
         }
+    }
+}
+
+impl Router {
+    /// Of a server with this domain.
+    #[must_use]
+    pub fn new(domain: Domain) -> Self {
+        Self { domain, ..Self::default() }
+    }
+
+    /// Whether messages on a subject are requests that the server answers.
+    #[must_use]
+    pub fn is_servers(&self, subject: &[u8]) -> bool {
+        server::answers(subject) || self.domain.is_addressed(subject)
     }
 }
 

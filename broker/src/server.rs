@@ -229,6 +229,7 @@ impl Server {
             port: address.port(),
             headers: true,
             jetstream: true,
+            domain: self.router.domain.name().to_owned(),
             api_lvl: jetstream::API_LEVEL.cast_signed(),
             auth_required: current.auth.asks(client.websocket.is_some()),
             nonce: if client.ready.load(Ordering::Relaxed) {

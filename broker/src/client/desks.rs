@@ -15,7 +15,7 @@ use crate::jetstream::publish::Intake;
 use crate::jetstream::store::{Span, StreamLog};
 use crate::jetstream::stream::Stream;
 use crate::router::Router;
-use crate::server::{self, Server};
+use crate::server::Server;
 
 /// Where a message goes besides its subscribers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl Desks {
 
     /// Where messages on a subject go.
     pub(super) fn sink_of(&mut self, router: &Router, subject: &[u8]) -> Sink {
-        if server::answers(subject) {
+        if router.is_servers(subject) {
             return Sink::Server;
         }
         if let Some(stream) = router.sinks.of(subject) {

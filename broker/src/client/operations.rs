@@ -220,6 +220,9 @@ impl Connection {
 
     /// Takes a request on a subject of the server's own; false when there is nothing there.
     fn serve(&mut self, message: &Publish<'_>) -> bool {
+        if let Some(subject) = self.server.router.domain.plain(message.subject) {
+            return self.serve(&Publish { subject: &subject, ..*message });
+        }
         if let Some(taken) = jetstream::consumer::inlet::take(&self.server, message) {
             return taken;
         }

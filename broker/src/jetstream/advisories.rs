@@ -28,6 +28,8 @@ struct Head {
     kind: String,
     id: String,
     timestamp: Time,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    domain: String,
 }
 
 #[derive(Serialize)]
@@ -116,12 +118,13 @@ struct Abandoned<'a> {
     reason: &'a str,
 }
 
-fn head(kind: &str) -> Head {
+fn head(server: &Server, kind: &str) -> Head {
     let id: String = (0..3).map(|_| setup::random_name()).collect();
     Head {
         kind: format!("io.nats.jetstream.{kind}"),
         id: id.chars().take(22).collect(),
         timestamp: Time::from_ns(clock::unix_ns()),
+        domain: server.router.domain.name().to_owned(),
     }
 }
 
@@ -139,7 +142,7 @@ fn tell<T: Serialize>(server: &Arc<Server>, subject: &str, what: impl FnOnce() -
 /// A stream was created, updated or deleted.
 pub fn stream_action(server: &Arc<Server>, stream: &str, event: &str, action: &str) {
     tell(server, &format!("$JS.EVENT.ADVISORY.STREAM.{event}.{stream}"), || OfStream {
-        head: head("advisory.v1.stream_action"),
+        head: head(server, "advisory.v1.stream_action"),
         stream,
         action,
     });
@@ -149,7 +152,7 @@ pub fn stream_action(server: &Arc<Server>, stream: &str, event: &str, action: &s
 pub fn batch_abandoned(server: &Arc<Server>, stream: &str, id: &[u8], reason: &str) {
     let batch = String::from_utf8_lossy(id);
     tell(server, &format!("$JS.EVENT.ADVISORY.STREAM.BATCH_ABANDONED.{stream}"), || Grouped {
-        head: head("advisory.v1.stream_batch_abandoned"),
+        head: head(server, "advisory.v1.stream_batch_abandoned"),
         what: Abandoned { stream, batch: &batch, reason },
     });
 }
@@ -157,7 +160,7 @@ pub fn batch_abandoned(server: &Arc<Server>, stream: &str, id: &[u8], reason: &s
 fn about<T: Serialize>(server: &Arc<Server>, consumer: &Consumer, event: &str, kind: &str, what: impl FnOnce() -> T) {
     let (stream, name) = (&*consumer.stream, &*consumer.name);
     tell(server, &format!("$JS.EVENT.{event}.{stream}.{name}"), || OfConsumer {
-        head: head(kind),
+        head: head(server, kind),
         stream,
         consumer: name,
         what: what(),
@@ -188,7 +191,7 @@ pub fn acked(server: &Arc<Server>, consumer: &Consumer, numbers: &AckNumbers, to
 fn grouped<T: Serialize>(server: &Arc<Server>, consumer: &Consumer, event: &str, kind: &str, what: T) {
     let subject = format!("$JS.EVENT.ADVISORY.CONSUMER.{event}.{}.{}", consumer.stream, consumer.name);
     let kind = format!("advisory.v1.consumer_group_{kind}");
-    tell(server, &subject, || Grouped { head: head(&kind), what });
+    tell(server, &subject, || Grouped { head: head(server, &kind), what });
 }
 
 /// Something that a consumer's machine wants told.

@@ -61,6 +61,11 @@ pub struct Streams {
     changes: AtomicU64,
 }
 
+/// What limits declarations on a server with this router.
+fn limits_of(router: &Router) -> Limits {
+    Limits { domain: router.domain.clone(), ..Limits::default() }
+}
+
 impl Streams {
     /// Opens all streams that were declared. One that cannot be opened is there all the same, and says why.
     ///
@@ -245,7 +250,7 @@ impl Streams {
         let name = config.name.clone();
         let near = self.beside(&config);
         let existing = near.iter().map(|declared| &*declared.config);
-        let config = match definition::requested(config)?.create(&Limits::default(), pedantic, existing)? {
+        let config = match definition::requested(config)?.create(&limits_of(router), pedantic, existing)? {
             Creation::There => return Ok((self.get(&name).ok_or_else(ApiError::stream_not_found)?, false)),
             Creation::New(config) => *config,
         };
@@ -282,7 +287,7 @@ impl Streams {
         let existing = near.iter().map(|declared| &*declared.config);
         let consumers: Vec<_> = found.stream.consumers.all().into_iter().map(|it| (it.clone(), it.config())).collect();
         let consumers = consumers.iter().map(|(consumer, config)| (&*consumer.name, &**config));
-        let config = found.config.update(config, &Limits::default(), pedantic, existing, consumers)?;
+        let config = found.config.update(config, &limits_of(router), pedantic, existing, consumers)?;
         definition::check_update(&found.config, &config)?;
         self.keep(&config, found.created_ns).map_err(ApiError::stream_update)?;
         found.stream.set_config(&config);

@@ -28,6 +28,7 @@ use crate::jetstream::JetStream;
 use crate::jetstream::api::{self, Api};
 use crate::jetstream::consumer::restore;
 use crate::jetstream::copy;
+use crate::jetstream::domain::Domain;
 use crate::jetstream::streams::Streams;
 use crate::logging::LogHandle;
 use crate::monitor::Monitor;
@@ -116,7 +117,7 @@ async fn serve(
     tracing::info!("  Name:     {}", options.name.as_deref().unwrap_or(&id));
     tracing::info!("  ID:       {id}");
     let (capture, recovered) = open_capture(&options, &data)?;
-    let router = Router::default();
+    let router = Router::new(Domain::new(&options.domain));
     let streams = Streams::open(data.clone(), meta, options.capture.sync, &router).map_err(ServeError::Runtime)?;
     let (api, requests) = Api::new();
     let passwords = Passwords::new().map_err(|error| ServeError::Runtime(io::Error::other(error)))?;

@@ -6,7 +6,7 @@ use crate::{Asking, PATIENCE, error, server};
 
 impl Asking {
     /// Waits until a stream's state has these values.
-    fn until(&mut self, stream: &str, expected: &Value) -> Value {
+    pub(crate) fn until(&mut self, stream: &str, expected: &Value) -> Value {
         let begun = sublog_tests::clock::now();
         loop {
             let info = self.api(&format!("STREAM.INFO.{stream}"), json!({ "deleted_details": true }));

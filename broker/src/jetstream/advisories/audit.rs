@@ -25,7 +25,7 @@ struct Audit<'a> {
 pub fn api_request(server: &Arc<Server>, client: Option<&Client>, subject: &str, request: &[u8], response: &[u8]) {
     let (request, response) = (String::from_utf8_lossy(request), String::from_utf8_lossy(response));
     tell(server, "$JS.EVENT.ADVISORY.API", || Audit {
-        head: head("advisory.v1.api_audit"),
+        head: head(server, "advisory.v1.api_audit"),
         server: server.name(),
         client: client.map(|client| ClientInfo::of(server, client)),
         subject,

@@ -43,7 +43,7 @@ struct Listed {
 pub(super) fn list(server: &Server, request: &Request) -> Answer {
     let list = page(server, request.body(), LIST_MAX).map(|(page, streams)| Listed {
         page,
-        streams: streams.iter().map(info::stream).collect(),
+        streams: streams.iter().map(|declared| info::stream(server, declared)).collect(),
         offline: streams
             .iter()
             .filter(|declared| declared.stream.log().is_none())
@@ -74,11 +74,11 @@ pub(super) fn create(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<St
     // Also of one that was there already: that is what a single nats-server says.
     let did_create = true;
     if !is_new {
-        return Ok(StreamCreated { info: info::stream(&declared), did_create });
+        return Ok(StreamCreated { info: info::stream(server, &declared), did_create });
     }
     // What is told is how it is before anything is copied.
     copy::announce(&declared);
-    let info = info::stream(&declared);
+    let info = info::stream(server, &declared);
     copy::start(server, &declared);
     advisories::stream_action(server, &declared.config.name, "CREATED", "create");
     Ok(StreamCreated { info, did_create })
@@ -93,7 +93,7 @@ pub(super) fn update(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<St
         copy::changed(server, &before.config, &declared);
     }
     advisories::stream_action(server, name, "UPDATED", "modify");
-    Ok(StreamCreated { info: info::stream(&declared), did_create: false })
+    Ok(StreamCreated { info: info::stream(server, &declared), did_create: false })
 }
 
 pub(super) fn delete(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<Done, ApiError> {
@@ -115,7 +115,7 @@ pub(super) fn info(server: &Arc<Server>, name: &str, body: &[u8]) -> Result<Stre
     let asked = StreamInfoRequest::parse(body, Unknown::Ignore)?;
     let declared = server.jetstream.get(name).ok_or_else(ApiError::stream_not_found)?;
     let log = declared.stream.log().ok_or_else(ApiError::stream_offline)?;
-    let mut found = StreamInfoPage { page: Page::default(), info: info::stream(&declared) };
+    let mut found = StreamInfoPage { page: Page::default(), info: info::stream(server, &declared) };
     if asked.deleted_details {
         found.info.state.deleted = info::deleted(log.log());
     }

@@ -65,6 +65,6 @@ pub(super) fn restore(server: &Arc<Server>, name: &str, request: &Request, allow
 
 fn begin_restore(server: &Arc<Server>, name: &str, request: &Request) -> Result<taking::Restore, ApiError> {
     let asked = RestoreRequest::parse(name, request.body(), Unknown::Ignore)?;
-    let config = server.jetstream.streams.check_restore(asked.config)?;
+    let config = server.jetstream.streams.check_restore(asked.config, &server.router.domain)?;
     taking::prepare(server, config, request.client.clone())
 }

@@ -238,6 +238,6 @@ impl Backup {
 #[must_use]
 pub(in crate::jetstream) fn is_deliverable(server: &Server, stream: &str, to: &str) -> bool {
     sublog_protocol::subject::is_valid_literal(to.as_bytes())
-        && !crate::server::answers(to.as_bytes())
+        && !server.router.is_servers(to.as_bytes())
         && server.router.sinks.of(to.as_bytes()).is_none_or(|taking| &*taking.name != stream)
 }
