@@ -223,7 +223,7 @@ impl Connection {
         if let Some(subject) = self.server.router.domain.plain(message.subject) {
             return self.serve(&Publish { subject: &subject, ..*message });
         }
-        if let Some(taken) = jetstream::consumer::inlet::take(&self.server, message) {
+        if let Some(taken) = jetstream::consumer::inlet::take(&self.server, message, &mut self.heard) {
             return taken;
         }
         if message.subject.starts_with(jetstream::API_PREFIX) {
