@@ -26,6 +26,7 @@ use crate::config::accounts::{AccountOptions, AccountsOptions};
 use crate::jetstream::JetStream;
 use crate::jetstream::api::Api;
 use crate::jetstream::consumer::positions::Positions;
+use crate::jetstream::domain::Domain;
 use crate::jetstream::streams::Streams;
 use crate::jetstream::streams::place::Stores;
 use crate::router::Router;
@@ -34,6 +35,8 @@ use crate::router::Router;
 pub struct Shared {
     /// The server's name.
     pub server_name: String,
+    /// The name under which requests to JetStream come as well.
+    pub domain: Domain,
     /// Largest message, in bytes.
     pub max_payload: usize,
     /// Where replays and consumers run.
@@ -123,7 +126,7 @@ impl Account {
     pub fn new(name: &str, jetstream: JetStream, capture: Capture, shared: Arc<Shared>) -> Arc<Self> {
         Arc::new(Self {
             name: name.into(),
-            router: Router::default(),
+            router: Router::new(shared.domain.clone()),
             jetstream,
             capture,
             senders: Senders::default(),

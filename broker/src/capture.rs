@@ -7,7 +7,7 @@ use sublog_storage::{Codec, DataDir, Log, LogOptions, LogState, OpenError, Reade
 use tokio::sync::watch;
 
 use crate::config::CaptureOptions;
-use crate::jetstream::store::StreamLog;
+use crate::jetstream::store::{RECORD_OVERHEAD_FILE, StreamLog};
 
 /// Name of the stream that records what nobody asked for.
 pub const CAPTURE: &str = "CAPTURE";
@@ -45,6 +45,7 @@ impl Capture {
     ) -> Result<(Self, RecoveryReport), OpenError> {
         let log_options = LogOptions {
             sync: options.sync,
+            record_overhead: RECORD_OVERHEAD_FILE,
             queue_bytes_max: QUEUE_BYTES_MAX,
             pack: options.compress.then_some(Codec::Zstd),
             reserve: Some(Arc::clone(data.reserve())),

@@ -27,6 +27,8 @@ pub struct ServerOptions {
     pub name: Option<String>,
     /// Where streams and metadata live.
     pub store_dir: PathBuf,
+    /// The name of the server's JetStream among others; empty for none.
+    pub domain: String,
     /// Port of the monitoring endpoints, if wanted; 0 takes a free one.
     pub monitor_port: Option<u16>,
     /// Address of the monitoring endpoints, where it is another one than that for clients.
@@ -190,6 +192,7 @@ impl Default for ServerOptions {
             port: 4222,
             name: None,
             store_dir: PathBuf::from("sublog-data"),
+            domain: String::new(),
             monitor_port: None,
             monitor_host: None,
             monitor_tls: false,

@@ -12,6 +12,7 @@ pub mod config;
 pub mod consumer;
 pub mod copy;
 pub mod definition;
+pub mod domain;
 pub mod errors;
 pub mod publish;
 pub mod read;
@@ -36,6 +37,7 @@ use crate::server::NATS_VERSION;
 use api::Api;
 use config::StreamConfig;
 use config::metadata::ServerLevel;
+use consumer::inlet::Heard;
 use consumer::positions::Positions;
 use stream::Stream;
 use streams::{Declared, Streams};
@@ -166,8 +168,12 @@ pub fn take(
     client: Option<&Arc<Client>>,
     message: &Publish<'_>,
     permissions: Option<&Arc<Permissions>>,
+    heard: &mut Heard,
 ) -> Option<bool> {
-    if let Some(taken) = consumer::inlet::take(account, message) {
+    if let Some(subject) = account.router.domain.plain(message.subject) {
+        return take(account, client, &Publish { subject: &subject, ..*message }, permissions, heard);
+    }
+    if let Some(taken) = consumer::inlet::take(account, message, heard) {
         return Some(taken);
     }
     if message.subject.starts_with(API_PREFIX) {

@@ -17,7 +17,7 @@ pub enum Discard {
 pub struct Limits {
     /// Most records; `None` for no limit.
     pub max_messages: Option<u64>,
-    /// Most bytes of records, with their record headers; `None` for no limit.
+    /// Most bytes of records, as [`crate::LogOptions::record_overhead`] counts them; `None` for no limit.
     pub max_bytes: Option<u64>,
     /// Most records of one subject, the newest of which are kept; `None` for no limit.
     pub max_per_subject: Option<u64>,

@@ -204,8 +204,10 @@ impl Log {
             return Err(AppendError::QueueFull { queued_bytes, max_bytes });
         }
         let (records, bytes) = batch.kept();
-        let (messages, body) = (queue.held_messages + records, queue.held_bytes + bytes);
-        let placed = admitted.as_ref().is_some_and(|admitted| admitted.takes_a_place(&queue, batch, &limits));
+        let messages = queue.held_messages + records;
+        let body = self.shared.options.counted(messages, queue.held_bytes + bytes);
+        let placed =
+            admitted.as_ref().is_some_and(|admitted| admitted.takes_a_place(&self.shared, &queue, batch, &limits));
         if let Some((what, limit)) = limits.refuses(messages, body).filter(|_| !placed) {
             return Err(AppendError::Limit { what, limit });
         }
@@ -334,7 +336,7 @@ impl Log {
                 (state.first_seq, state.first_ts_ns) = self.first_of(segment);
             }
             state.messages += messages;
-            state.bytes += bytes;
+            state.bytes += self.shared.options.counted(messages, bytes);
         }
         let damage = self.shared.damage.lock();
         LogState { damage: damage.kept.clone(), damage_found: damage.found, ..state }

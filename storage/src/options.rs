@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::clock::WallClock;
 use crate::error::OpenError;
-use crate::format;
 use crate::format::packed::Codec;
+use crate::format::{self, RECORD_HEADER_BYTES};
 use crate::limits::Limits;
 use crate::reserve::Reserve;
 
@@ -37,6 +37,9 @@ impl SyncMode {
 pub struct LogOptions {
     /// When the log is synced.
     pub sync: SyncMode,
+    /// Bytes that a record counts with besides its subject, headers and payload, where records are summed up
+    /// ([`crate::LogState::bytes`]) or limited ([`Limits::max_bytes`]). What it takes on the disk does not depend on this.
+    pub record_overhead: u64,
     /// How much the log keeps. They must be those that it was kept by before, or [`crate::Log::set_limits`] must follow.
     pub limits: Limits,
     /// Number of the first record, if there never was one. It is not written down before there is: who opens a log that is
@@ -83,6 +86,7 @@ impl Default for LogOptions {
     fn default() -> Self {
         Self {
             sync: SyncMode::Always,
+            record_overhead: RECORD_HEADER_BYTES as u64,
             limits: Limits::default(),
             first_seq: 1,
             segment_bytes_first: 4 << 20,
@@ -106,6 +110,12 @@ impl Default for LogOptions {
 }
 
 impl LogOptions {
+    /// What records count as that take so many bytes in the log.
+    pub(crate) fn counted(&self, messages: u64, bytes: u64) -> u64 {
+        let plain = bytes.saturating_sub(messages.saturating_mul(RECORD_HEADER_BYTES as u64));
+        plain.saturating_add(messages.saturating_mul(self.record_overhead))
+    }
+
     /// Checks the relations between the options.
     ///
     /// # Errors

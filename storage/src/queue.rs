@@ -67,6 +67,8 @@ pub(crate) struct Queue {
     pub(crate) failed: Vec<FailedRange>,
     /// The disk is full: nothing is taken until the committer has room again.
     pub(crate) full: Option<LogError>,
+    /// Numbers of records that found no room are given to those that come after them.
+    pub(crate) reuses_failed: bool,
     /// Writing has ended.
     pub(crate) dead: Option<LogError>,
     pub(crate) park: Park,
@@ -91,6 +93,7 @@ impl Queue {
             held_bytes: 0,
             failed: Vec::new(),
             full: None,
+            reuses_failed: false,
             dead: None,
             park: Park::Awake,
             closing: false,
@@ -176,6 +179,15 @@ impl Queue {
             }
         }
         self.failed.push(FailedRange { first_seq, last_seq, error: error.clone() });
+    }
+
+    /// Gives numbers out from this one on, as if those behind it had not been. They were all refused, and nothing waits.
+    pub(crate) fn take_back(&mut self, next_seq: u64) {
+        self.next_seq = next_seq;
+        self.failed.retain_mut(|range| {
+            range.last_seq = range.last_seq.min(next_seq.saturating_sub(1));
+            range.first_seq <= range.last_seq
+        });
     }
 
     /// Takes records out of what is held.

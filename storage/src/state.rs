@@ -64,7 +64,7 @@ pub struct LogState {
     pub last_seq: u64,
     /// Readable records.
     pub messages: u64,
-    /// Bytes of the readable records, with their record headers.
+    /// Bytes of the readable records, as [`crate::LogOptions::record_overhead`] counts them.
     pub bytes: u64,
     /// Bytes of all segment files.
     pub disk_bytes: u64,

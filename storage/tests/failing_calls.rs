@@ -16,8 +16,8 @@ use std::time::Duration;
 use sublog_storage::disk::Disk as _;
 use sublog_storage::disk::sim::{Call, Fault, SimDisk};
 use sublog_storage::{
-    AppendError, Codec, Committer, FailureKind, Health, Log, LogObserver, LogOptions, Next, NoObserver, RecordBatch,
-    RewriteStep, Visit,
+    AppendError, Codec, Committer, Discard, FailureKind, Health, Limits, Log, LogObserver, LogOptions, Next,
+    NoObserver, RecordBatch, RewriteStep, Visit,
 };
 
 fn dir() -> &'static Path {
@@ -184,6 +184,44 @@ fn a_full_disk_refuses_and_passes() {
     assert_eq!(told.recovered.load(Ordering::SeqCst), 1);
     publish(&log, &mut committer, now).unwrap().unwrap();
     assert_eq!(numbers(&log).len() as u64, acked + 1);
+}
+
+/// Mirrors of other streams have numbers that somebody else gave out.
+#[test]
+fn numbers_that_a_full_disk_refused_are_given_out_again_if_that_is_wanted() {
+    let disk = SimDisk::new(5);
+    let told = Arc::new(Told::default());
+    let (log, mut committer) = open(&disk, told.clone()).unwrap();
+    let limits =
+        Limits { discard: Discard::New, max_per_subject: Some(1000), discard_per_subject: true, ..Limits::default() };
+    log.set_limits(limits);
+    log.reuse_failed(true);
+    let mut now = Duration::ZERO;
+    let mut acked = 0;
+    for round in 1..=3 {
+        disk.set_space(30 << 10);
+        while told.failed.load(Ordering::SeqCst) < round {
+            acked += u64::from(publish(&log, &mut committer, now).unwrap().is_some());
+            assert!(acked < 1000, "the disk was never full");
+        }
+        assert_eq!(numbers(&log).len() as u64, acked);
+        disk.set_space(2 << 20);
+        now += Duration::from_millis(250);
+        while committer.step(now) == Next::Now {}
+        assert!(log.state().health.is_ok());
+        assert_eq!(log.next_seq(), acked + 1);
+        // Nobody is told of the failure that this number had.
+        assert_eq!(publish(&log, &mut committer, now).unwrap(), Some(acked + 1));
+        acked += 1;
+        assert_eq!(numbers(&log), (1..=acked).collect::<Vec<_>>());
+        disk.set_space(0);
+    }
+    drop((log, committer));
+    disk.set_space(2 << 20);
+    disk.crash();
+    let (log, _committer) = open(&disk, Arc::new(NoObserver)).unwrap();
+    assert_eq!(numbers(&log), (1..=acked).collect::<Vec<_>>());
+    assert!(log.state().damage.is_empty());
 }
 
 /// Rewrites the first three segments without every fourth record; whether that came to its end.

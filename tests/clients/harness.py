@@ -5,6 +5,7 @@ import inspect
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import time
 import traceback
@@ -122,6 +123,15 @@ class Context:
         if self.tools.go_js_bin is None:
             raise Skip(self.tools.go_js_missing)
         return str(self.tools.go_js_bin / "nats")
+
+    def rust_example(self, name):
+        """A program of `tests/examples`; cargo makes it from what the tests of this machine were made of."""
+        if shutil.which("cargo") is None:
+            raise Skip("no cargo on this machine")
+        command = ["cargo", "build", "--quiet", "--message-format=json-render-diagnostics", "-p", "sublog-tests", "--example", name]
+        done = subprocess.run(command, cwd=toolbox.HERE.parent, stdout=subprocess.PIPE, check=True)
+        made = [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")]
+        return next(one["executable"] for one in made if one.get("executable") and one["target"]["name"] == name)
 
     def python2_command(self, url, how):
         """The tornado publisher, or where there is no Python 2.7 the replay of its bytes; with the environment it needs."""

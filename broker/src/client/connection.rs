@@ -28,6 +28,7 @@ use super::{Client, CloseReason, operations};
 use crate::account::{Account, Membership};
 use crate::auth::permissions::Permissions;
 use crate::clock;
+use crate::jetstream::consumer::inlet::Heard;
 use crate::limits::{
     ACKS_WAITING_MAX, OVERTAKING_PING_MAX, READ_BUFFER_BYTES, READ_BUFFER_IDLE_BYTES, STALL_MAX, STALL_PERCENT,
     WORK_PER_TURN,
@@ -71,6 +72,8 @@ pub(super) struct Connection {
     pub(super) unsubscribed: bool,
     /// The batch under way.
     in_batch: Option<Entered>,
+    /// Consumers that were left something in this batch.
+    pub(super) heard: Heard,
     pub(super) connected: bool,
     pub(super) info_due: bool,
     pub(super) in_msgs: u64,
@@ -166,6 +169,7 @@ impl Connection {
             access_changes: 0,
             unsubscribed: false,
             in_batch: None,
+            heard: Heard::default(),
             connected: false,
             info_due: false,
             in_msgs: 0,
@@ -323,6 +327,7 @@ impl Connection {
         self.count();
         self.work = 0;
         self.fanout.flush();
+        self.heard.wake();
         if let Some(batch) = self.in_batch.take() {
             self.account.router.batches.exit(batch);
         }

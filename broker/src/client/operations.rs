@@ -250,7 +250,8 @@ impl Connection {
 
     /// Takes a request on a subject of the server's own; false when there is nothing there.
     fn serve(&mut self, message: &Publish<'_>) -> bool {
-        if let Some(taken) = jetstream::take(&self.account, Some(&self.client), message, self.permissions.as_ref()) {
+        let permissions = self.permissions.as_ref();
+        if let Some(taken) = jetstream::take(&self.account, Some(&self.client), message, permissions, &mut self.heard) {
             return taken;
         }
         if message.subject != sys::USER_INFO && sys::is_request(&self.account, message.subject) {

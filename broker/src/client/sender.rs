@@ -15,6 +15,7 @@ use super::fanout::{Fanout, Origin};
 use crate::account::{Account, services};
 use crate::clock;
 use crate::jetstream;
+use crate::jetstream::consumer::inlet::Heard;
 use crate::limits::{IDLE_KEEP_BYTES, IDLE_SENDERS_MAX};
 
 /// Senders that rest.
@@ -81,7 +82,9 @@ impl Sender {
                 let recorded = self.desks.record(desk, clock::unix_ns(), message);
                 asked |= recorded.is_ok() && self.desks.answers(desk);
             }
-            Sink::Server => asked |= jetstream::take(account, None, message, None).unwrap_or(false),
+            Sink::Server => {
+                asked |= jetstream::take(account, None, message, None, &mut Heard::default()).unwrap_or(false)
+            }
         }
         if way.abroad {
             for link in self.fanout.services(way.slot) {

@@ -26,6 +26,8 @@ struct Head {
     kind: String,
     id: String,
     timestamp: Time,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    domain: String,
 }
 
 #[derive(Serialize)]
@@ -114,12 +116,13 @@ struct Abandoned<'a> {
     reason: &'a str,
 }
 
-fn head(kind: &str) -> Head {
+fn head(account: &Account, kind: &str) -> Head {
     let id: String = (0..3).map(|_| setup::random_name()).collect();
     Head {
         kind: format!("io.nats.jetstream.{kind}"),
         id: id.chars().take(22).collect(),
         timestamp: Time::from_ns(clock::unix_ns()),
+        domain: account.router.domain.name().to_owned(),
     }
 }
 
@@ -137,7 +140,7 @@ fn tell<T: Serialize>(account: &Arc<Account>, subject: &str, what: impl FnOnce()
 /// A stream was created, updated or deleted.
 pub fn stream_action(account: &Arc<Account>, stream: &str, event: &str, action: &str) {
     tell(account, &format!("$JS.EVENT.ADVISORY.STREAM.{event}.{stream}"), || OfStream {
-        head: head("advisory.v1.stream_action"),
+        head: head(account, "advisory.v1.stream_action"),
         stream,
         action,
     });
@@ -147,7 +150,7 @@ pub fn stream_action(account: &Arc<Account>, stream: &str, event: &str, action: 
 pub fn batch_abandoned(account: &Arc<Account>, stream: &str, id: &[u8], reason: &str) {
     let batch = String::from_utf8_lossy(id);
     tell(account, &format!("$JS.EVENT.ADVISORY.STREAM.BATCH_ABANDONED.{stream}"), || Grouped {
-        head: head("advisory.v1.stream_batch_abandoned"),
+        head: head(account, "advisory.v1.stream_batch_abandoned"),
         what: Abandoned { stream, batch: &batch, reason },
     });
 }
@@ -155,7 +158,7 @@ pub fn batch_abandoned(account: &Arc<Account>, stream: &str, id: &[u8], reason: 
 fn about<T: Serialize>(account: &Arc<Account>, consumer: &Consumer, event: &str, kind: &str, what: impl FnOnce() -> T) {
     let (stream, name) = (&*consumer.stream, &*consumer.name);
     tell(account, &format!("$JS.EVENT.{event}.{stream}.{name}"), || OfConsumer {
-        head: head(kind),
+        head: head(account, kind),
         stream,
         consumer: name,
         what: what(),
@@ -186,7 +189,7 @@ pub fn acked(account: &Arc<Account>, consumer: &Consumer, numbers: &AckNumbers, 
 fn grouped<T: Serialize>(account: &Arc<Account>, consumer: &Consumer, event: &str, kind: &str, what: T) {
     let subject = format!("$JS.EVENT.ADVISORY.CONSUMER.{event}.{}.{}", consumer.stream, consumer.name);
     let kind = format!("advisory.v1.consumer_group_{kind}");
-    tell(account, &subject, || Grouped { head: head(&kind), what });
+    tell(account, &subject, || Grouped { head: head(account, &kind), what });
 }
 
 /// Something that a consumer's machine wants told.

@@ -8,6 +8,7 @@ use super::config::StreamConfig;
 use super::config::stream::{Compression, DiscardPolicy, PersistMode, StorageType, SubjectTransform};
 use super::config::transform::Transform;
 use super::errors::ApiError;
+use super::store::{RECORD_OVERHEAD_FILE, RECORD_OVERHEAD_MEMORY};
 use super::stream::checks::Rules;
 use super::stream::republish::Republishing;
 use crate::capture::CAPTURE;
@@ -103,6 +104,10 @@ impl StreamConfig {
             sync: match (self.storage, self.persist_mode) {
                 (StorageType::Memory, _) | (_, PersistMode::Async) => SyncMode::Os,
                 (StorageType::File, PersistMode::Default) => sync,
+            },
+            record_overhead: match self.storage {
+                StorageType::File => RECORD_OVERHEAD_FILE,
+                StorageType::Memory => RECORD_OVERHEAD_MEMORY,
             },
             limits: self.limits(),
             first_seq: self.first_seq.max(1),

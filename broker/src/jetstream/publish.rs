@@ -239,7 +239,10 @@ pub(super) fn acknowledge(account: &Arc<Account>, stream: &Arc<Stream>, waits: S
                 for (entry, reply) in replies.iter() {
                     text.clear();
                     match &result {
-                        Ok(()) => write_ack(&mut text, &stream.name, base + entry.number, entry.note.as_deref()),
+                        Ok(()) => {
+                            let domain = account.router.domain.name();
+                            write_ack(&mut text, &stream.name, domain, base + entry.number, entry.note.as_deref());
+                        }
                         Err(error) => text = refusal(&stream, &store_failed(&AppendError::Failed(error.clone()))),
                     }
                     sender.publish(&account, reply, None, 0, &text);
@@ -273,9 +276,13 @@ pub fn store_failed(error: &AppendError) -> ApiError {
 }
 
 /// Appends the acknowledgement of a message. A stream's name holds nothing that JSON escapes but quotes, which are.
-pub(super) fn write_ack(out: &mut Vec<u8>, stream: &str, seq: u64, note: Option<&Note>) {
+pub(super) fn write_ack(out: &mut Vec<u8>, stream: &str, domain: &str, seq: u64, note: Option<&Note>) {
     out.extend_from_slice(b"{\"stream\":");
     write_name(out, stream);
+    if !domain.is_empty() {
+        out.extend_from_slice(b",\"domain\":");
+        write_name(out, domain);
+    }
     out.extend_from_slice(b",\"seq\":");
     encode::decimal(out, seq);
     match note {

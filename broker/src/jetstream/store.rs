@@ -14,6 +14,11 @@ use tokio::sync::{Notify, watch};
 
 use crate::limits::ACKS_INLINE_PER_COMMIT;
 
+/// Bytes that a message counts with besides its subject, headers and payload, as nats-server has it: in a file...
+pub const RECORD_OVERHEAD_FILE: u64 = 30;
+/// ...and in memory.
+pub const RECORD_OVERHEAD_MEMORY: u64 = 16;
+
 /// Sequences that a connection got from a log since its last flush; `last` 0 is none.
 ///
 /// Others' messages may lie in between. If one of those failed, this connection is told of a failure that was not its

@@ -126,6 +126,8 @@ impl Stream {
         self.silent.store(rules.silent, Ordering::Relaxed);
         self.leaving.look_again();
         if let Some(log) = self.log() {
+            // A mirror's messages have the numbers that they have where they come from.
+            log.log().reuse_failed(config.mirror.is_some());
             // What leaves a marker behind goes when that is there.
             log.log().hold_expired(if rules.marker_seconds.is_some() { i64::MIN } else { i64::MAX });
         }
@@ -186,7 +188,10 @@ impl Stream {
     /// Last number given out, also to what cannot be read yet.
     #[must_use]
     pub fn last_seq(&self) -> u64 {
-        self.log().map_or(0, |log| self.ingest.lock().last_seq(log))
+        let Some(log) = self.log() else { return 0 };
+        let mut ingest = self.ingest.lock();
+        ingest.look(log);
+        ingest.last_seq(log)
     }
 
     /// Whether it was deleted.

@@ -74,6 +74,8 @@ pub(super) struct JetStreamConfig {
     max_memory: i64,
     max_storage: i64,
     store_dir: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    domain: String,
     #[serde(skip_serializing_if = "is_nothing")]
     sync_interval: i64,
     #[serde(skip_serializing_if = "is_false")]
@@ -137,6 +139,7 @@ impl JetStreamConfig {
             max_memory: -1,
             max_storage: -1,
             store_dir: server.options.store_dir.display().to_string(),
+            domain: server.accounts.global.router.domain.name().to_owned(),
             sync_interval: if let SyncMode::Interval(interval) = sync { text::ns(interval) } else { 0 },
             sync_always: sync == SyncMode::Always,
             compress_ok: true,
@@ -276,7 +279,7 @@ fn account(server: &Server, options: &Options, account: &account::Account) -> Ac
 }
 
 fn stream((server, account): (&Server, &account::Account), options: &Options, declared: &Declared) -> Stream {
-    let info = info::stream(declared);
+    let info = info::stream(account, declared);
     let consumers = if options.consumer { declared.stream.consumers.all() } else { Vec::new() };
     let consumer = |consumer: &Arc<consumer::Consumer>| {
         let mut info = serde_json::to_value(consumer::info::listed(account, consumer)).unwrap_or_default();

@@ -17,8 +17,10 @@ pub(super) fn answer(server: &Arc<Server>, asked: &Asked) -> Result<Answer, Refu
         limit => limit,
     };
     let accounts = server.accounts.all();
-    let of = |account| api::streams(server, account).into_iter().map(move |state| (account, state));
-    let mut streams: Vec<_> = accounts.iter().flat_map(of).collect();
+    let mut streams = Vec::new();
+    for account in &accounts {
+        streams.extend(api::streams(server, account).into_iter().map(|state| (account, state)));
+    }
     let total = streams.len();
     let mut shown: Vec<_> = streams.drain(http::page(total, offset, limit)).collect();
     shown.iter_mut().for_each(|(account, state)| api::add_consumers(account, state));

@@ -9,9 +9,9 @@ use super::Server;
 use crate::account::Account;
 use crate::auth::users::GLOBAL_ACCOUNT;
 use crate::capture::CAPTURE;
-use crate::jetstream::consumer::info;
+use crate::jetstream::consumer::{Consumer, info};
 use crate::jetstream::store;
-use crate::jetstream::wire::info::{ConsumerInfo, Standing};
+use crate::jetstream::wire::info::Standing;
 use crate::{clock, rfc3339};
 
 /// One stream, as `$SUBLOG.STATE` shows it.
@@ -157,11 +157,12 @@ pub fn streams_with_consumers(server: &Server, account: &Account) -> Vec<StreamS
 pub fn add_consumers(account: &Account, state: &mut StreamState) {
     if let Some(stream) = account.jetstream.stream(&state.name) {
         let shown = stream.consumers.all().into_iter().take(CONSUMERS_SHOWN_MAX);
-        state.consumers = shown.map(|consumer| consumer_state(info::listed(account, &consumer))).collect();
+        state.consumers = shown.map(|consumer| consumer_state(account, &consumer)).collect();
     }
 }
 
-fn consumer_state(info: ConsumerInfo) -> ConsumerState {
+fn consumer_state(account: &Account, consumer: &Consumer) -> ConsumerState {
+    let info = info::info(account, consumer);
     ConsumerState {
         name: info.name,
         delivered: info.delivered.stream_seq,
@@ -170,7 +171,7 @@ fn consumer_state(info: ConsumerInfo) -> ConsumerState {
         num_ack_pending: info.num_ack_pending,
         num_redelivered: info.num_redelivered,
         num_waiting: info.num_waiting,
-        standing: info.sublog.unwrap_or_default(),
+        standing: info::standing(account, consumer),
     }
 }
 

@@ -27,6 +27,7 @@ use crate::config::ServerOptions;
 use crate::jetstream::api::{self, Api};
 use crate::jetstream::consumer::restore;
 use crate::jetstream::copy;
+use crate::jetstream::domain::Domain;
 use crate::jetstream::streams::place::{self, Stores};
 use crate::logging::LogHandle;
 use crate::monitor::Monitor;
@@ -118,6 +119,7 @@ async fn serve(
     let (api, requests) = Api::new();
     let shared = Arc::new(Shared {
         server_name: options.name.clone().unwrap_or_else(|| id.clone()),
+        domain: Domain::new(&options.domain),
         max_payload: options.limits.max_payload,
         runtime: replay_runtime,
         stopping: AtomicBool::new(false),

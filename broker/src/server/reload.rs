@@ -84,6 +84,7 @@ const FIELDS: &[Field] = &[
     live(&["server_tags"], |o| format!("{:?}", o.tags)),
     live(&["server_metadata"], |o| format!("{:?}", o.metadata)),
     fixed(&["store_dir", "jetstream.store_dir", "sublog.store_dir"], |o| o.store_dir.display().to_string()),
+    fixed(&["jetstream.domain"], |o| o.domain.clone()),
     fixed(&["max_pending"], |o| o.limits.max_pending.to_string()),
     fixed(&["max_subscriptions"], |o| o.limits.max_subscriptions.to_string()),
     fixed(&["sublog.capture_account"], |o| format!("{:?}", o.accounts.captured)),

@@ -75,6 +75,27 @@ fn no_wait_is_not_told_the_end_while_acks_are_awaited() {
 }
 
 #[test]
+fn no_wait_ends_at_the_next_timer_while_acks_are_awaited() {
+    let config = MachineConfig { max_ack_pending: Some(1), ..pull_config() };
+    let body = r#"{"batch": 3, "no_wait": true, "expires": 1000000000, "idle_heartbeat": 100000000}"#;
+    let mut sim = Sim::new(config.clone(), 3);
+    let out = sim.pull("a", body);
+    assert_eq!((seqs(&out), statuses(&out)), (vec![1], vec![]));
+    // In the place of a heartbeat.
+    assert_eq!(statuses(&sim.after(100 * MS)), ["a 404 No Messages"]);
+    assert_eq!(seqs(&sim.ack(acks(&out)[0], "")), Vec::<u64>::new());
+
+    // One that got nothing yet has its heartbeats; and whoever's timer it is, one that got something ends.
+    let mut sim = Sim::new(config, 3);
+    let out = sim.pull("a", r#"{"batch": 3, "no_wait": true, "expires": 1000000000}"#);
+    assert_eq!(seqs(&out), [1]);
+    assert_eq!(statuses(&sim.pull("b", body)), NOTHING);
+    let out = sim.after(100 * MS);
+    let beat = "b 100 Idle Heartbeat;Nats-Last-Consumer: 1;Nats-Last-Stream: 1";
+    assert_eq!(statuses(&out), ["a 404 No Messages", beat]);
+}
+
+#[test]
 fn no_wait_is_refused_when_others_wait_for_all_there_is() {
     let config = MachineConfig { max_ack_pending: Some(1), ..pull_config() };
     let mut sim = Sim::new(config, 4);

@@ -57,9 +57,9 @@ impl Committer {
     }
 
     /// After a full disk: a new segment, so that what was half written stays behind a footer and the numbers that
-    /// failed are a declared gap.
+    /// failed are a declared gap, unless the owner wants them used.
     pub(super) fn try_again(&mut self, now: Duration) {
-        let first_seq = self.shared.queue.lock().next_seq;
+        let first_seq = self.first_seq_again();
         match self.mark().map_err(writer::by_kind).and_then(|()| self.roll(0, first_seq)) {
             Ok(()) => {
                 self.retry_at = None;
@@ -71,6 +71,16 @@ impl Committer {
             Err(Failure::Full(_)) => self.retry_at = Some(now + self.shared.options.retry_space),
             Err(failure) => self.fail(failure, now),
         }
+    }
+
+    fn first_seq_again(&self) -> u64 {
+        let mut flights = self.shared.flights.lock();
+        let mut queue = self.shared.queue.lock();
+        if queue.reuses_failed && queue.pending.is_empty() {
+            queue.take_back(self.writer.next_seq);
+            flights.forget();
+        }
+        queue.next_seq
     }
 
     /// The end: everything is written and synced, or the log is dead. Says so in the lock file.

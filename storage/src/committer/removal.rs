@@ -197,6 +197,7 @@ impl Committer {
             return;
         }
         let (messages, bytes) = self.shared.live();
+        let bytes = self.shared.options.counted(messages, bytes);
         let over = |held: u64, limit: Option<u64>| limit.map_or(0, |limit| held.saturating_sub(limit));
         let (messages, bytes) = (over(messages, limits.max_messages), over(bytes, limits.max_bytes));
         if messages == 0 && bytes == 0 {
@@ -226,6 +227,7 @@ impl Committer {
         let mut last = None;
         for segment in self.shared.segments().iter() {
             let (live_messages, live_bytes) = segment.live();
+            let live_bytes = self.shared.options.counted(live_messages, live_bytes);
             if live_messages <= messages_left || live_bytes <= bytes_left {
                 messages_left = messages_left.saturating_sub(live_messages);
                 bytes_left = bytes_left.saturating_sub(live_bytes);
@@ -238,7 +240,8 @@ impl Committer {
                     match cursor.step(&view.bytes, &bounds) {
                         Found::Record { seq, record, .. } if !removed.contains(seq) => {
                             messages_left = messages_left.saturating_sub(1);
-                            bytes_left = bytes_left.saturating_sub(record.len() as u64);
+                            let counted = self.shared.options.counted(1, record.len() as u64);
+                            bytes_left = bytes_left.saturating_sub(counted);
                             last = Some(seq);
                         }
                         Found::Record { .. } | Found::Lost { .. } => {}

@@ -53,6 +53,12 @@ impl Flights {
         }
     }
 
+    /// Nothing is on its way.
+    pub(crate) fn forget(&mut self) {
+        self.order.clear();
+        self.counts.clear();
+    }
+
     fn uncount(&mut self, subject: &Arc<[u8]>) {
         if let Some(count) = self.counts.get_mut(subject) {
             *count -= 1;
@@ -85,10 +91,11 @@ pub(super) struct Admitted<'a> {
 
 impl Admitted<'_> {
     /// Whether the log holds no more than before once the older record has gone.
-    pub(super) fn takes_a_place(&self, queue: &Queue, batch: &RecordBatch, limits: &Limits) -> bool {
+    pub(super) fn takes_a_place(&self, shared: &Shared, queue: &Queue, batch: &RecordBatch, limits: &Limits) -> bool {
         self.place.is_some_and(|bytes| {
             let grows = (batch.body.len() as u64).saturating_sub(bytes);
-            grows == 0 || limits.max_bytes.is_none_or(|max| queue.held_bytes + grows <= max)
+            let held = shared.options.counted(queue.held_messages, queue.held_bytes);
+            grows == 0 || limits.max_bytes.is_none_or(|max| held + grows <= max)
         })
     }
 
@@ -146,7 +153,7 @@ impl Log {
     fn is_full_for(&self, limits: &Limits, batch: &RecordBatch) -> bool {
         let queue = self.shared.queue.lock();
         let (messages, bytes) = (queue.held_messages + batch.len() as u64, queue.held_bytes + batch.body.len() as u64);
-        limits.refuses(messages, bytes).is_some()
+        limits.refuses(messages, self.shared.options.counted(messages, bytes)).is_some()
     }
 
     fn held_of(&self, subject: &[u8], readable: u64) -> Result<u64, AppendError> {

@@ -27,4 +27,17 @@ impl Log {
         }
         Ok(Appended { first_seq, last_seq: first_seq - 1 })
     }
+
+    /// Whether the numbers of records that a full disk refused are given out again once there is room. Otherwise they are left
+    /// out, so that nobody who was told of a failure under a number finds another's record under it. For a log whose records
+    /// must have numbers of their own, and whose one publisher asks [`Log::next_seq`].
+    pub fn reuse_failed(&self, reuse: bool) {
+        self.shared.queue.lock().reuses_failed = reuse;
+    }
+
+    /// Number that the next record gets.
+    #[must_use]
+    pub fn next_seq(&self) -> u64 {
+        self.shared.queue.lock().next_seq
+    }
 }

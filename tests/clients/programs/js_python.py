@@ -126,12 +126,12 @@ async def consumers(nc, js):
     await attempt("info", js.consumer_info("S", "D"))
     await attempt("info of nobody", js.consumer_info("S", "NONE"))
     sub = await js.pull_subscribe_bind("D", "S")
-    got = await fetch("first", sub, 3, timeout=PATIENCE)
+    got = await fetch("first", sub, 4, timeout=PATIENCE)
     await attempt("ack sync", got[0].ack_sync(timeout=PATIENCE))
     await got[1].nak()
     await got[2].term()
-    # Acks are dealt with in their order: after this one the others are done.
-    await attempt("barrier", (await sub.fetch(1, timeout=PATIENCE))[0].ack_sync(timeout=PATIENCE))
+    # Acks are dealt with in their order: once this one is answered, what was given back waits before all that is new.
+    await attempt("barrier", got[3].ack_sync(timeout=PATIENCE))
     again = await fetch("nak", sub, 2, timeout=PATIENCE)
     await again[0].nak(delay=0.4)
     await again[1].in_progress()

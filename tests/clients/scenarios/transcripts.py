@@ -45,6 +45,17 @@ for part in PYTHON_PARTS:
     register(f"python_{part}", python(part))
 
 
+RUST_PARTS = ["streams", "consumers", "pushed", "buckets", "objects"]
+
+
+def rust(part):
+    return lambda context, server: [context.rust_example("js_rust"), server.url, part]
+
+
+for part in RUST_PARTS:
+    register(f"rust_{part}", rust(part))
+
+
 def command(part):
     return lambda context, server: [str(context.tools.python), str(toolbox.PROGRAMS / "js_command.py"), context.natscli(), server.url, part]
 

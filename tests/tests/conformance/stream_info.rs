@@ -102,7 +102,7 @@ pub(crate) const ROWS: &[crate::Row] = &[
     ("domain", |c| {
         c.stream(json!({}), 0);
         assert!(info(c)["domain"].is_null());
-        Differs("absent: there is no domain")
+        Differs("absent: no configuration names a domain")
     }),
     ("cluster", |c| {
         c.stream(json!({}), 0);

@@ -1,9 +1,11 @@
-//! A full disk: publishers are told, readers and live subscribers notice nothing, and it passes.
+//! A full disk: publishers are told, readers and live subscribers notice nothing, and it passes; so do mirrors.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use sublog_tests::{RawClient, TestServer, clock, http};
 
 /// A small file system of its own, unmounted in the end.
@@ -115,4 +117,66 @@ fn a_full_disk_is_told_to_publishers_and_passes() {
     expect_all(&mut again, &stored);
     again.expect_nothing();
     clock::until("recovery in healthz", || (http::get(server.monitor_address(), "/healthz").0 == 200).then_some(()));
+}
+
+/// The answer of the API.
+fn ask(client: &mut RawClient, operation: &str, body: &str) -> Value {
+    client.send(format!("PUB $JS.API.{operation} _INBOX.full {}\r\n{body}\r\n", body.len()));
+    serde_json::from_str(client.message().text()).unwrap()
+}
+
+/// A file that leaves so many bytes of its disk.
+fn fill(path: &Path, left: u64) {
+    let mut file = std::fs::File::create(path).unwrap();
+    let mut written = 0;
+    while let Ok(n) = file.write(&[1; 1 << 16]) {
+        written += n as u64;
+    }
+    file.set_len(written - left).unwrap();
+}
+
+#[test]
+fn a_mirror_goes_on_by_itself_when_there_is_room_again() {
+    let Some(disk) = SmallDisk::mount(80) else {
+        println!("SKIPPED: a mirror on a full disk (mounting a small tmpfs needs root)");
+        return;
+    };
+    let args = ["--disk-reserve", "0", "--capture", "off"];
+    let server = TestServer::start_in(env!("CARGO_BIN_EXE_sublog-under-test"), &args, &disk.path().join("data"));
+    let mut js = server.client();
+    js.subscribe("_INBOX.full", "1");
+    ask(&mut js, "STREAM.CREATE.O", r#"{"name":"O","subjects":["o"]}"#);
+    let payload = |n: usize| format!("{n} {}", "x".repeat(60_000));
+    for n in 1..=300 {
+        js.publish("o", payload(n));
+    }
+    assert!(js.flush_with_errors().1.is_empty());
+    // So that numbers alone do not tell what was left out.
+    ask(&mut js, "STREAM.MSG.DELETE.O", r#"{"seq":250}"#);
+    let filler = disk.path().join("filler");
+    fill(&filler, 6 << 20);
+    ask(&mut js, "STREAM.CREATE.M", r#"{"name":"M","mirror":{"name":"O"}}"#);
+    let failed = clock::until("the mirror says that it cannot write", || {
+        let info = ask(&mut js, "STREAM.INFO.M", "");
+        (!info["mirror"]["error"].is_null()).then_some(info)
+    });
+    let copied = failed["state"]["messages"].as_u64().unwrap();
+    assert!((10..200).contains(&copied), "{failed}");
+    // It fails more than once.
+    std::thread::sleep(Duration::from_secs(1));
+    std::fs::remove_file(&filler).unwrap();
+    let info = clock::until("the mirror has all there is", || {
+        let info = ask(&mut js, "STREAM.INFO.M", r#"{"deleted_details":true}"#);
+        (info["state"]["last_seq"] == 300 && info["mirror"]["lag"] == 0).then_some(info)
+    });
+    let state = &info["state"];
+    assert_eq!((&state["messages"], &state["first_seq"], &state["deleted"]), (&json!(299), &json!(1), &json!([250])));
+    for seq in (1..=300).filter(|seq| *seq != 250) {
+        let body = json!({ "seq": seq }).to_string();
+        let of = |js: &mut RawClient, stream: &str| {
+            ask(js, &format!("STREAM.MSG.GET.{stream}"), &body)["message"]["data"].take()
+        };
+        let (here, there) = (of(&mut js, "M"), of(&mut js, "O"));
+        assert!(here == there && here.is_string(), "message {seq}");
+    }
 }

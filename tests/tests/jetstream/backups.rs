@@ -60,8 +60,6 @@ fn look(js: &mut Asking, stream: &str) -> Value {
     let mut consumers = js.api(&format!("CONSUMER.LIST.{stream}"), Value::Null)["consumers"].take();
     for consumer in consumers.as_array_mut().unwrap() {
         consumer["ts"].take();
-        // It grows while nothing happens.
-        consumer["sublog"].as_object_mut().unwrap().remove("lag_seconds");
         // When it last did something is not kept, also over a restart.
         for place in ["delivered", "ack_floor"] {
             consumer[place].as_object_mut().unwrap().remove("last_active");

@@ -6,7 +6,7 @@ use crate::{Asking, PATIENCE, error, server};
 
 impl Asking {
     /// Waits until a stream's state has these values.
-    fn until(&mut self, stream: &str, expected: &Value) -> Value {
+    pub(crate) fn until(&mut self, stream: &str, expected: &Value) -> Value {
         let begun = sublog_tests::clock::now();
         loop {
             let info = self.api(&format!("STREAM.INFO.{stream}"), json!({ "deleted_details": true }));
@@ -118,6 +118,28 @@ fn a_mirror_waits_for_its_origin_and_goes_on_with_another() {
     js.stored("m.x", &[], "its own", 1_000_001);
     js.stored("o.a", &[], "not copied", 1_000_001);
     js.stored("m.x", &[], "its own", 1_000_002);
+}
+
+#[test]
+fn a_mirror_begins_where_its_origin_does_however_far_that_is() {
+    let mut server = server(&[]);
+    let mut js = Asking::new(&server);
+    let first = 1_u64 << 40;
+    js.create(json!({ "name": "O", "subjects": ["o"], "first_seq": first }));
+    js.stored("o", &[], "one", first);
+    js.stored("o", &[], "two", first + 1);
+    js.create(json!({ "name": "M", "mirror": { "name": "O" } }));
+    js.until("M", &json!({ "messages": 2, "first_seq": first, "last_seq": first + 1, "num_deleted": null }));
+    js.api("STREAM.MSG.DELETE.O", json!({ "seq": first + 1 }));
+    js.stored("o", &[], "three", first + 2);
+    js.until("M", &json!({ "messages": 3, "last_seq": first + 2 }));
+    server.kill9();
+    server.restart();
+    js = Asking::new(&server);
+    js.until("M", &json!({ "messages": 3, "first_seq": first, "last_seq": first + 2 }));
+    js.stored("o", &[], "four", first + 3);
+    js.until("M", &json!({ "messages": 4, "last_seq": first + 3 }));
+    assert_eq!(js.text_of("M", first + 3).2, "four");
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod consumers;
 mod copies;
 mod counters;
 mod direct;
+mod domains;
 mod headers;
 mod lifetimes;
 mod limits;

@@ -11,6 +11,7 @@ use super::super::values;
 use super::{Draft, FLAGS, accounts, users};
 use crate::conf::settings::{ConfigError, Finding, Honoured, Settings, address, duration, size};
 use crate::conf::{Position, Value};
+use crate::jetstream::domain;
 use crate::limits;
 
 /// A file that can be obeyed.
@@ -231,6 +232,14 @@ fn by_itself(key: &Honoured<'_>, draft: &mut Draft) -> Result<(), String> {
         ("server_metadata", Value::Map(map)) => {
             let pairs = map.iter().filter_map(|entry| Some((entry.key.clone(), text(&entry.node.value)?.to_owned())));
             draft.server.metadata = pairs.collect();
+            Ok(())
+        }
+        ("jetstream.domain", node) => {
+            let name = text(node).unwrap_or_default();
+            if !domain::is_valid_name(name) {
+                return Err(format!("{name:?} is no name of a domain: it is one token of a subject"));
+            }
+            draft.server.domain = name.to_owned();
             Ok(())
         }
         ("authorization.timeout", _) => {

@@ -115,7 +115,7 @@ pub static TOP: Block = Block {
         key(
             &["jetstream"],
             OneOf(&[Bool, Word(&["enabled", "enable", "disabled", "disable"]), Kind::Block(&JETSTREAM)]),
-            Partly("streams and consumers are served whatever it says, and only its store_dir takes effect"),
+            Partly("streams and consumers are served whatever it says, and only its store_dir and domain take effect"),
         ),
         key(&["default_js_domain"], TextMap, Ignored("there are no domains yet")),
         // Other servers and other protocols: their ports stay closed.

@@ -25,7 +25,7 @@ struct Audit<'a> {
 pub fn api_request(account: &Arc<Account>, client: Option<&Client>, subject: &str, request: &[u8], response: &[u8]) {
     let (request, response) = (String::from_utf8_lossy(request), String::from_utf8_lossy(response));
     tell(account, "$JS.EVENT.ADVISORY.API", || Audit {
-        head: head("advisory.v1.api_audit"),
+        head: head(account, "advisory.v1.api_audit"),
         server: account.shared.server_name.as_str(),
         client: client.map(|client| ClientInfo::of(account, client)),
         subject,

@@ -43,7 +43,7 @@ fn who(account: &Account, client: Option<&Client>) -> Option<ClientInfo> {
 /// A backup is about to be sent.
 pub fn snapshot_began(account: &Arc<Account>, stream: &str, client: Option<&Client>, state: &StreamState) {
     tell(account, &format!("$JS.EVENT.ADVISORY.STREAM.SNAPSHOT_CREATE.{stream}"), || Began {
-        head: head("advisory.v1.snapshot_create"),
+        head: head(account, "advisory.v1.snapshot_create"),
         stream,
         state: Some(state),
         client: who(account, client),
@@ -53,7 +53,7 @@ pub fn snapshot_began(account: &Arc<Account>, stream: &str, client: Option<&Clie
 /// A backup was sent, or not all of it.
 pub fn snapshot_ended(account: &Arc<Account>, stream: &str, client: Option<&Client>, start_ns: i64, error: &str) {
     tell(account, &format!("$JS.EVENT.ADVISORY.STREAM.SNAPSHOT_COMPLETE.{stream}"), || Ended {
-        head: head("advisory.v1.snapshot_complete"),
+        head: head(account, "advisory.v1.snapshot_complete"),
         stream,
         start: Time::from_ns(start_ns),
         end: Time::from_ns(clock::unix_ns()),
@@ -66,7 +66,7 @@ pub fn snapshot_ended(account: &Arc<Account>, stream: &str, client: Option<&Clie
 /// A stream is about to be restored.
 pub fn restore_began(account: &Arc<Account>, stream: &str, client: Option<&Client>) {
     tell(account, &format!("$JS.EVENT.ADVISORY.STREAM.RESTORE_CREATE.{stream}"), || Began {
-        head: head("advisory.v1.restore_create"),
+        head: head(account, "advisory.v1.restore_create"),
         stream,
         state: None,
         client: who(account, client),
@@ -76,7 +76,7 @@ pub fn restore_began(account: &Arc<Account>, stream: &str, client: Option<&Clien
 /// A stream was restored, or was not.
 pub fn restore_ended(account: &Arc<Account>, stream: &str, client: Option<&Client>, start_ns: i64, bytes: u64) {
     tell(account, &format!("$JS.EVENT.ADVISORY.STREAM.RESTORE_COMPLETE.{stream}"), || Ended {
-        head: head("advisory.v1.restore_complete"),
+        head: head(account, "advisory.v1.restore_complete"),
         stream,
         start: Time::from_ns(start_ns),
         end: Time::from_ns(clock::unix_ns()),

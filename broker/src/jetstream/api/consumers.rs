@@ -46,10 +46,11 @@ pub(super) fn carry_out(account: &Arc<Account>, request: &Request, operation: &s
     Some(match what {
         "LEADER" if stream == "STEPDOWN" => super::of_cluster(Kind::ConsumerLeaderStepDown),
         "NAMES" => answer(Kind::ConsumerNames, allowed().and_then(|()| names(account, stream, body))),
-        "LIST" => answer(Kind::ConsumerList, allowed().and_then(|()| list(account, stream, body))),
+        "LIST" => answer(Kind::ConsumerList, allowed().and_then(|()| list(account, request, stream))),
         "INFO" => {
             let checked = || expect_empty(body);
-            answer(Kind::ConsumerInfo, checked().and_then(|()| found()).map(|(_, it)| info::info(account, &it)))
+            let told = |(_, it): Found| told(request, account, &it, info::info);
+            answer(Kind::ConsumerInfo, checked().and_then(|()| found()).map(told))
         }
         "DELETE" => {
             answer(Kind::ConsumerDelete, expect_empty(body).and_then(|()| found()).and_then(|at| delete(account, &at)))
@@ -68,6 +69,21 @@ pub(super) fn carry_out(account: &Arc<Account>, request: &Request, operation: &s
 }
 
 type Found = (Declared, Arc<Consumer>);
+
+/// Asks for what is told of consumers beyond NATS.
+const STANDING: &[u8] = b"Sublog-Info";
+
+/// A consumer as it is told to who asks.
+fn told(
+    request: &Request,
+    account: &Account,
+    consumer: &Consumer,
+    info: impl FnOnce(&Account, &Consumer) -> ConsumerInfo,
+) -> ConsumerInfo {
+    let asked = request.header(STANDING).is_some();
+    let sublog = asked.then(|| info::standing(account, consumer));
+    ConsumerInfo { sublog, ..info(account, consumer) }
+}
 
 fn stream_of(account: &Account, name: &str) -> Result<Declared, ApiError> {
     account.jetstream.get(name).ok_or_else(ApiError::stream_not_found)
@@ -96,14 +112,12 @@ fn names(account: &Account, stream: &str, body: &[u8]) -> Result<ConsumerNames, 
     Ok(ConsumerNames { page, consumers: page.pick(all.iter()).map(|consumer| consumer.name.to_string()).collect() })
 }
 
-fn list(account: &Account, stream: &str, body: &[u8]) -> Result<ConsumerList, ApiError> {
-    let asked = ConsumersRequest::parse(body, Unknown::Ignore)?;
+fn list(account: &Account, request: &Request, stream: &str) -> Result<ConsumerList, ApiError> {
+    let asked = ConsumersRequest::parse(request.body(), Unknown::Ignore)?;
     let all = stream_of(account, stream)?.stream.consumers.all();
     let page = Page::new(all.len(), asked.offset, LIST_MAX);
-    Ok(ConsumerList {
-        page,
-        consumers: page.pick(all.iter()).map(|consumer| info::listed(account, consumer)).collect(),
-    })
+    let told = |consumer: &Arc<Consumer>| told(request, account, consumer, info::listed);
+    Ok(ConsumerList { page, consumers: page.pick(all.iter()).map(told).collect() })
 }
 
 fn delete(account: &Arc<Account>, (declared, consumer): &Found) -> Result<Done, ApiError> {

@@ -38,11 +38,16 @@ pub(in crate::jetstream) fn account(account: &Account) -> AccountInfo {
         }
     }
     // The request that asks is one of them.
-    AccountInfo { usage, api: account.jetstream.stats(), ..AccountInfo::default() }
+    AccountInfo {
+        usage,
+        domain: account.router.domain.name().to_owned(),
+        api: account.jetstream.stats(),
+        ..AccountInfo::default()
+    }
 }
 
 /// A stream: configuration and state.
-pub(crate) fn stream(declared: &Declared) -> StreamInfo {
+pub(crate) fn stream(account: &Account, declared: &Declared) -> StreamInfo {
     StreamInfo {
         config: declared.config.shown(&server_level()),
         created: Time::from_ns(declared.created_ns),
@@ -50,7 +55,7 @@ pub(crate) fn stream(declared: &Declared) -> StreamInfo {
             consumer_count: declared.stream.consumers.len(),
             ..declared.stream.log().map_or_else(StreamState::default, |log| state(log.log()))
         },
-        domain: String::new(),
+        domain: account.router.domain.name().to_owned(),
         cluster: None,
         mirror: declared.stream.copies.mirror(),
         sources: declared.stream.copies.sources(),

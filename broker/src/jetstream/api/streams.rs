@@ -43,7 +43,7 @@ struct Listed {
 pub(super) fn list(account: &Account, request: &Request) -> Answer {
     let list = page(account, request.body(), LIST_MAX).map(|(page, streams)| Listed {
         page,
-        streams: streams.iter().map(info::stream).collect(),
+        streams: streams.iter().map(|declared| info::stream(account, declared)).collect(),
         offline: streams
             .iter()
             .filter(|declared| declared.stream.log().is_none())
@@ -75,11 +75,11 @@ pub(super) fn create(account: &Arc<Account>, name: &str, body: &[u8]) -> Result<
     // Also of one that was there already: that is what a single nats-server says.
     let did_create = true;
     if !is_new {
-        return Ok(StreamCreated { info: info::stream(&declared), did_create });
+        return Ok(StreamCreated { info: info::stream(account, &declared), did_create });
     }
     // What is told is how it is before anything is copied.
     copy::announce(&declared);
-    let info = info::stream(&declared);
+    let info = info::stream(account, &declared);
     copy::start(account, &declared);
     advisories::stream_action(account, &declared.config.name, "CREATED", "create");
     Ok(StreamCreated { info, did_create })
@@ -94,7 +94,7 @@ pub(super) fn update(account: &Arc<Account>, name: &str, body: &[u8]) -> Result<
         copy::changed(account, &before.config, &declared);
     }
     advisories::stream_action(account, name, "UPDATED", "modify");
-    Ok(StreamCreated { info: info::stream(&declared), did_create: false })
+    Ok(StreamCreated { info: info::stream(account, &declared), did_create: false })
 }
 
 pub(super) fn delete(account: &Arc<Account>, name: &str, body: &[u8]) -> Result<Done, ApiError> {
@@ -116,7 +116,7 @@ pub(super) fn info(account: &Arc<Account>, name: &str, body: &[u8]) -> Result<St
     let asked = StreamInfoRequest::parse(body, Unknown::Ignore)?;
     let declared = account.jetstream.get(name).ok_or_else(ApiError::stream_not_found)?;
     let log = declared.stream.log().ok_or_else(ApiError::stream_offline)?;
-    let mut found = StreamInfoPage { page: Page::default(), info: info::stream(&declared) };
+    let mut found = StreamInfoPage { page: Page::default(), info: info::stream(account, &declared) };
     if asked.deleted_details {
         found.info.state.deleted = info::deleted(log.log());
     }

@@ -1,5 +1,7 @@
 //! Limits that hold for every configuration.
 
+use crate::jetstream::domain::Domain;
+
 /// Longest name of a stream or consumer, in bytes.
 pub const NAME_BYTES_MAX: usize = 255;
 /// Longest description, in bytes.
@@ -16,6 +18,8 @@ pub const FILTERS_MAX: usize = 10_000;
 /// What whoever runs the server allows. Zero, or `false`: no limit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Limits {
+    /// The server's domain: other names are those of other servers.
+    pub domain: Domain,
     /// Longest window in which message ids are remembered, in nanoseconds.
     pub duplicate_window: i64,
     /// Most unacked messages of a consumer.

@@ -6,12 +6,12 @@
 //! it has somebody to give it to.
 
 mod burying;
+mod inbox;
 mod reading;
 mod sending;
 mod turn;
 mod world;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -30,8 +30,9 @@ use crate::clock;
 use crate::jetstream::config::ConsumerConfig;
 use crate::jetstream::store::StreamLog;
 use crate::jetstream::stream::Stream;
-use crate::limits::{CONSUMER_EVENTS_BYTES_MAX, CONSUMER_EVENTS_MAX, DELIVERY_PENDING_BYTES};
+use crate::limits::DELIVERY_PENDING_BYTES;
 pub(super) use burying::check as check_dead_letter;
+use inbox::Inbox;
 use turn::Turn;
 use world::{Eyes, Memory};
 
@@ -99,15 +100,6 @@ impl Event {
     fn is_from_client(&self) -> bool {
         matches!(self, Self::Pull { .. } | Self::Ack { .. } | Self::FlowControl { .. })
     }
-}
-
-/// Events that wait for a turn.
-#[derive(Default)]
-struct Inbox {
-    events: VecDeque<Event>,
-    bytes: usize,
-    /// Some were dropped since the last turn, and that was told.
-    dropped: bool,
 }
 
 /// See the module.
@@ -240,26 +232,6 @@ impl Consumer {
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
-    }
-
-    /// Leaves something for its next turn.
-    pub(super) fn tell(&self, event: Event) {
-        let bytes = event.bytes();
-        let mut inbox = self.inbox.lock();
-        let full = inbox.events.len() >= CONSUMER_EVENTS_MAX || inbox.bytes + bytes > CONSUMER_EVENTS_BYTES_MAX;
-        if full && event.is_from_client() {
-            let told = std::mem::replace(&mut inbox.dropped, true);
-            drop(inbox);
-            if !told {
-                let (stream, consumer) = (&*self.stream, &*self.name);
-                tracing::warn!(stream, consumer, "Requests and acks are dropped, too many wait for the consumer");
-            }
-            return;
-        }
-        inbox.bytes += bytes;
-        inbox.events.push_back(event);
-        drop(inbox);
-        self.wake.notify_one();
     }
 
     /// Looks into the machine, or changes it: no turn is taken meanwhile, and one follows.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::machine::{self, Machine, World};
+use super::machine::{self, Machine, Stall, World};
 use super::{Consumer, driver, setup};
 use crate::account::Account;
 use crate::clock;
@@ -15,35 +15,45 @@ fn position(at: machine::Position, active_ns: Option<i64>) -> Position {
     Position { consumer_seq: at.consumer, stream_seq: at.stream, last_active: active_ns.map(Time::from_ns) }
 }
 
-/// The same, in a list: without what single answers say of the server.
+/// The same as [`info`], in a list: without what single answers say of the server.
 #[must_use]
 pub fn listed(account: &Account, consumer: &Consumer) -> ConsumerInfo {
     ConsumerInfo { config: ConsumerConfig::clone(&consumer.config()), ..info(account, consumer) }
 }
 
-/// A consumer as it is now.
+/// A consumer as it is now, as NATS tells it.
 #[must_use]
 pub fn info(account: &Account, consumer: &Consumer) -> ConsumerInfo {
-    let (mut info, oldest_out, first_ahead, stall) = consumer.with(account, |machine, world| {
+    let (info, ..) = look(account, consumer);
+    info
+}
+
+fn look(account: &Account, consumer: &Consumer) -> (ConsumerInfo, Option<u64>, u64, Stall) {
+    consumer.with(account, |machine, world| {
         // Requests that are over, or whose clients are gone, do not wait.
         let _ = machine.next(world, driver::now());
         machine.drop_uninterested(world);
         let info = describe(consumer, machine, world);
         let stall = machine.held_up(info.num_pending, world, driver::now());
         (info, machine.oldest_out(), machine.first_ahead(), stall)
-    });
+    })
+}
+
+/// How far it is behind, and what holds it up.
+#[must_use]
+pub fn standing(account: &Account, consumer: &Consumer) -> Standing {
+    let (info, oldest_out, first_ahead, stall) = look(account, consumer);
     // Reading may have to wait for a disk: the machine is not held for it.
     let oldest_ns = oldest_out.and_then(|seq| known(read::stored_ns(consumer.log().log(), seq))).or_else(|| {
         let ahead = info.num_pending > 0;
         let next = || read::next_matching(consumer.log().log(), setup::filters(&consumer.config()), first_ahead);
         ahead.then(next).and_then(known).map(|record| record.ts_ns)
     });
-    info.sublog = Some(Standing {
+    Standing {
         lag_messages: info.num_pending.saturating_add(info.num_ack_pending),
         lag_seconds: oldest_ns.map_or(0.0, seconds_since),
         stalled: stall.name(),
-    });
-    info
+    }
 }
 
 /// What was read; that it could not be is told where messages are delivered.

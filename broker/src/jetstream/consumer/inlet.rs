@@ -15,6 +15,38 @@ use crate::jetstream::{ACK_PREFIX, FLOW_CONTROL_PREFIX, NEXT_PREFIX, SNAPSHOT_PR
 /// What a client that asks for more than this server has is told.
 const LEVEL_TOO_HIGH: &[u8] = b"NATS/1.0 412 Required Api Level\r\n\r\n";
 
+/// So many consumers hear of a batch before they are woken.
+const HEARD_MAX: usize = 16;
+
+/// Consumers that were left something by a connection's batch. They are woken at its end: of requests that come together
+/// the one with the best priority is served first, and a turn takes many acks.
+#[derive(Default)]
+pub struct Heard(Vec<Arc<Consumer>>);
+
+impl Heard {
+    fn tell(&mut self, consumer: Arc<Consumer>, event: Event) -> bool {
+        let told = consumer.leave(event);
+        if !self.0.iter().any(|other| Arc::ptr_eq(other, &consumer)) {
+            if self.0.len() >= HEARD_MAX {
+                self.wake();
+            }
+            self.0.push(consumer);
+        }
+        told
+    }
+
+    /// Wakes them.
+    pub fn wake(&mut self) {
+        self.0.drain(..).for_each(|consumer| consumer.wake());
+    }
+}
+
+impl Drop for Heard {
+    fn drop(&mut self) {
+        self.wake();
+    }
+}
+
 fn find(account: &Account, stream: &[u8], consumer: &[u8]) -> Option<Arc<Consumer>> {
     let stream = account.jetstream.stream(std::str::from_utf8(stream).ok()?)?;
     stream.consumers.get(std::str::from_utf8(consumer).ok()?)
@@ -32,32 +64,28 @@ pub fn is_unlike_others(subject: &[u8]) -> bool {
 
 /// Takes a message that is for a consumer. `None`: it is for none; `Some(false)`: the consumer does not exist, or takes no
 /// such messages.
-pub fn take(account: &Arc<Account>, message: &Publish<'_>) -> Option<bool> {
+pub fn take(account: &Arc<Account>, message: &Publish<'_>, heard: &mut Heard) -> Option<bool> {
     if message.subject.starts_with(ACK_PREFIX) {
-        return Some(ack(account, message));
+        return Some(ack(account, message, heard));
     }
     if let Some(names) = message.subject.strip_prefix(NEXT_PREFIX) {
-        return Some(next(account, message, names));
+        return Some(next(account, message, names, heard));
     }
     let names = message.subject.strip_prefix(FLOW_CONTROL_PREFIX)?;
     let mut tokens = names.split(|byte| *byte == b'.');
     let consumer = tokens.next().zip(tokens.next()).and_then(|(stream, name)| find(account, stream, name));
     let consumer = consumer.filter(|consumer| consumer.config().flow_control);
-    if let Some(consumer) = &consumer {
-        consumer.tell(Event::FlowControl { subject: message.subject.into() });
-    }
-    Some(consumer.is_some())
+    Some(consumer.is_some_and(|consumer| heard.tell(consumer, Event::FlowControl { subject: message.subject.into() })))
 }
 
-fn ack(account: &Account, message: &Publish<'_>) -> bool {
+fn ack(account: &Account, message: &Publish<'_>, heard: &mut Heard) -> bool {
     let Some(subject) = AckSubject::parse(message.subject) else { return is_shaped(account, message.subject) };
     let Some(consumer) = find(account, subject.stream, subject.consumer) else { return false };
     if consumer.config().ack_policy == AckPolicy::None {
         return false;
     }
     let reply = message.reply.map(Bytes::copy_from_slice);
-    consumer.tell(Event::Ack { numbers: subject.numbers, body: body(message).into(), reply });
-    true
+    heard.tell(consumer, Event::Ack { numbers: subject.numbers, body: body(message).into(), reply })
 }
 
 /// Whether a subject is a consumer's ack subject but for the numbers: that is nobody's either, but nobody is told.
@@ -67,7 +95,7 @@ fn is_shaped(account: &Account, subject: &[u8]) -> bool {
     find(account, stream, name).is_some_and(|consumer| consumer.config().ack_policy != AckPolicy::None)
 }
 
-fn next(account: &Arc<Account>, message: &Publish<'_>, names: &[u8]) -> bool {
+fn next(account: &Arc<Account>, message: &Publish<'_>, names: &[u8], heard: &mut Heard) -> bool {
     let mut tokens = names.split(|byte| *byte == b'.');
     let (Some(stream), Some(name), None) = (tokens.next(), tokens.next(), tokens.next()) else { return false };
     let Some(consumer) = find(account, stream, name) else { return false };
@@ -79,6 +107,5 @@ fn next(account: &Arc<Account>, message: &Publish<'_>, names: &[u8]) -> bool {
         account.send(|sender| sender.publish(account, reply, None, LEVEL_TOO_HIGH.len(), LEVEL_TOO_HIGH));
         return true;
     }
-    consumer.tell(Event::Pull { reply: Bytes::copy_from_slice(reply), body: body(message).into() });
-    true
+    heard.tell(consumer, Event::Pull { reply: Bytes::copy_from_slice(reply), body: body(message).into() })
 }

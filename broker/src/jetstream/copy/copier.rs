@@ -242,6 +242,7 @@ impl Copier {
 
     /// Stores some of the messages, and waits until they are on disk.
     async fn write(&self, messages: &mut VecDeque<Copied>) -> Result<(), Left> {
+        let failures = self.target.stream.log().map_or(0, |log| log.failures());
         let taken = tokio::task::block_in_place(|| self.target.stream.take_copied(&self.account, messages));
         let span = match taken {
             Ok(span) => span,
@@ -254,6 +255,10 @@ impl Copier {
         };
         let Some(log) = self.target.stream.log().filter(|_| !span.is_empty()) else { return Ok(()) };
         match committed(log, span).await {
+            // Numbers that failed are given out again: these may be another's by now.
+            Ok(()) if log.failures() != failures => {
+                Err(Left::Failed(ApiError::stream_store_failed("the message log failed")))
+            }
             Ok(()) => Ok(()),
             Err(why) => Err(Left::Failed(ApiError::stream_store_failed(why))),
         }

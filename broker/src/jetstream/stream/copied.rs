@@ -80,8 +80,14 @@ impl Stream {
         let (mut staged, appended) = loop {
             ingest.look(log);
             let next_seq = ingest.last_seq(log) + 1;
-            let staged = self
-                .stage(messages, most, next_seq, |id, now_ns| ingest.dedup.find(id, now_ns, rules.window_ns).is_some());
+            if messages.front().is_some_and(|message| message.seq.is_some()) && log.log().next_seq() != next_seq {
+                // Something failed just now; what it was is known when it is tried again.
+                return Err(NotTaken::Refused(ApiError::stream_store_failed("the message log is not ready")));
+            }
+            let room = if log.log().first_seq() == next_seq { SEQ_MAX } else { GAP_MAX };
+            let staged = self.stage(messages, most, (next_seq, room), |id, now_ns| {
+                ingest.dedup.find(id, now_ns, rules.window_ns).is_some()
+            });
             let mut staged = staged.map_err(NotTaken::Refused)?;
             if staged.batch.is_empty() {
                 messages.drain(..staged.messages);
@@ -123,12 +129,12 @@ impl Stream {
         Ok(span)
     }
 
-    /// Stages up to `most` messages, of which the first gets the number `next_seq`.
+    /// Stages up to `most` messages, of which the first gets the number `next_seq`, or at most one so much larger.
     fn stage(
         &self,
         messages: &VecDeque<Copied>,
         most: usize,
-        mut next_seq: u64,
+        (mut next_seq, mut gap_max): (u64, u64),
         mut was_seen: impl FnMut(&[u8], i64) -> bool,
     ) -> Result<Staged, ApiError> {
         let rules = self.rules();
@@ -151,10 +157,10 @@ impl Stream {
                     continue;
                 }
                 Some(seq) => {
-                    if !leave_out(&mut staged, message, next_seq, seq)? {
+                    if !leave_out(&mut staged, message, seq, seq - next_seq, gap_max)? {
                         break;
                     }
-                    next_seq = seq;
+                    (next_seq, gap_max) = (seq, GAP_MAX);
                 }
                 None => {
                     let seen = id.is_some_and(|id| was_seen(id, message.ts_ns) || !ids_here.insert(id));
@@ -188,13 +194,12 @@ impl Stream {
     }
 }
 
-/// Leaves out the numbers before `seq`; `false`: not together with what is staged already.
-fn leave_out(staged: &mut Staged, message: &Copied, next_seq: u64, seq: u64) -> Result<bool, ApiError> {
+/// Leaves out the numbers before `seq`, which are `gap`; `false`: not together with what is staged already.
+fn leave_out(staged: &mut Staged, message: &Copied, seq: u64, gap: u64, gap_max: u64) -> Result<bool, ApiError> {
     if seq > SEQ_MAX {
         return Err(ApiError::stream_store_failed("a sequence is too large"));
     }
-    let gap = seq - next_seq;
-    if gap > GAP_MAX {
+    if gap > gap_max {
         return Err(ApiError::stream_store_failed("too many sequences are left out"));
     }
     if gap > HOLES_MAX {

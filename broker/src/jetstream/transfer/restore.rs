@@ -93,7 +93,7 @@ impl Restore {
         let response = match restored {
             Ok(declared) => Response::new(
                 Kind::StreamCreate,
-                Ok(StreamCreated { info: info::stream(&declared), did_create: false }),
+                Ok(StreamCreated { info: info::stream(account, &declared), did_create: false }),
             ),
             Err(error) => {
                 tracing::warn!(stream = name, "A stream is not restored: {error}");

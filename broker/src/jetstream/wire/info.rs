@@ -254,7 +254,7 @@ pub struct ConsumerInfo {
     /// Who is pinned.
     #[serde(skip_serializing_if = "absent")]
     pub priority_groups: Vec<PriorityGroupState>,
-    /// What Sublog tells beyond NATS; clients pass over it.
+    /// What Sublog tells beyond NATS: to who asks for it, since some clients refuse what they do not know.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sublog: Option<Standing>,
 }

@@ -9,7 +9,17 @@ use crate::{Asking, server};
 
 /// What Sublog tells of a consumer beyond NATS.
 fn standing(js: &mut Asking, consumer: &str) -> (u64, f64, Value) {
-    let info = js.consumer_info(consumer);
+    // Clients that refuse what they do not know are not told.
+    assert_eq!(js.consumer_info(consumer)["sublog"], Value::Null);
+    assert_eq!(js.api("CONSUMER.LIST.S", Value::Null)["consumers"][0]["sublog"], Value::Null);
+    let asks = [("Sublog-Info", "1")];
+    let answer = js.request(&format!("$JS.API.CONSUMER.INFO.S.{consumer}"), &asks, b"");
+    let info: Value = serde_json::from_str(answer.text()).unwrap();
+    let answer = js.request("$JS.API.CONSUMER.LIST.S", &asks, b"");
+    let listed: Value = serde_json::from_str(answer.text()).unwrap();
+    let named = |one: &&Value| one["name"] == json!(consumer);
+    let same = listed["consumers"].as_array().unwrap().iter().find(named).unwrap();
+    assert_eq!(same["sublog"]["lag_messages"], info["sublog"]["lag_messages"]);
     let told = &info["sublog"];
     (told["lag_messages"].as_u64().unwrap(), told["lag_seconds"].as_f64().unwrap(), told["stalled"].clone())
 }

@@ -1,5 +1,8 @@
 //! Requests about consumers: answers, errors, where a consumer begins.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{INBOX, seqs};
@@ -169,4 +172,49 @@ fn what_is_delivered_asks_nothing_of_the_server() {
     js.raw.subscribe("$JS.API.STREAM.DELETE.S", "2");
     assert_eq!(seqs(&js.raw.messages(3)), [1, 2, 3]);
     assert_eq!(js.state("S")["messages"], json!(3));
+}
+
+/// Whoever asks while a consumer ends is told that it has ended, or finds nobody; nobody waits.
+#[test]
+fn a_request_that_meets_the_end_of_its_consumer_is_answered() {
+    let server = server(&[]);
+    let mut js = Asking::new(&server);
+    js.stream_of(json!({}), 0);
+    let mut asking = server.client();
+    asking.send("CONNECT {\"headers\":true,\"no_responders\":true}\r\n");
+    asking.subscribe("ended.*", "1");
+    let body = json!({ "batch": 1, "expires": 600_000_000_000_u64 }).to_string();
+    for round in 0..60 {
+        let by_stream = round % 3 == 2;
+        if by_stream {
+            js.api("STREAM.DELETE.S", Value::Null);
+            js.stream_of(json!({}), 0);
+        }
+        js.consumer("C", json!({}));
+        let done = AtomicBool::new(false);
+        let mut sent = 0;
+        std::thread::scope(|scope| {
+            let ending = scope.spawn(|| {
+                // At a moment among the requests.
+                std::thread::sleep(Duration::from_micros(100 * (round % 10)));
+                js.api(if by_stream { "STREAM.DELETE.S" } else { "CONSUMER.DELETE.S.C" }, Value::Null);
+                done.store(true, Ordering::Release);
+            });
+            while !done.load(Ordering::Acquire) && sent < 400 {
+                let subject = "$JS.API.CONSUMER.MSG.NEXT.S.C";
+                asking.send(format!("PUB {subject} ended.{sent} {}\r\n{body}\r\n", body.len()));
+                sent += 1;
+            }
+            ending.join().unwrap();
+        });
+        let mut told = vec![0; sent];
+        for message in asking.messages(sent) {
+            assert!(matches!(message.status(), Some(503 | 409)), "{message:?}");
+            told[message.subject["ended.".len()..].parse::<usize>().unwrap()] += 1;
+        }
+        assert!(told.iter().all(|count| *count == 1), "round {round}: {told:?}");
+        if by_stream {
+            js.stream_of(json!({}), 0);
+        }
+    }
 }

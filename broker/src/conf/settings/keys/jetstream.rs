@@ -20,7 +20,7 @@ pub static JETSTREAM: Block = Block {
         ),
         key(&["max_memory_store", "max_mem_store", "max_mem"], Size, Ignored(NO_LIMITS)),
         key(&["max_file_store", "max_file"], Size, Ignored("how much is kept, sublog { retention } says")),
-        key(&["domain"], Text, Ignored(NO_LIMITS)),
+        key(&["domain"], Text, Honoured),
         key(&["strict"], Bool, Ignored(NO_LIMITS)),
         key(&["key", "ek", "encryption_key"], Text, Refused(NO_CIPHER)),
         key(&["prev_key", "prev_ek", "prev_encryption_key"], Text, Refused(NO_CIPHER)),

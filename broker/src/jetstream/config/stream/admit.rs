@@ -34,7 +34,7 @@ impl StreamConfig {
             return Err(ApiError::stream_invalid_config("stream has no mirror but does have mirror direct"));
         }
         let mut config = self.checked(limits, pedantic)?;
-        config.check_copies(existing.clone(), pedantic)?;
+        config.check_copies(existing.clone(), &limits.domain, pedantic)?;
         if config.num_replicas > 1 {
             return Err(ApiError::stream_replicas_not_supported());
         }

@@ -5,10 +5,16 @@ use std::collections::{BTreeSet, VecDeque};
 use sublog_protocol::subject;
 
 use super::{StreamConfig, StreamSource};
+use crate::jetstream::domain::Domain;
 use crate::jetstream::errors::ApiError;
 
 /// First tokens of the subjects of the API.
 const API: &str = "$JS.API";
+
+/// Whether the other stream is one of this server.
+fn is_here(source: &StreamSource, domain: &Domain) -> bool {
+    source.external.as_ref().is_none_or(|external| domain.is_own_api(&external.api))
+}
 
 impl StreamConfig {
     /// Checks what is copied against `existing` streams; a mirror takes over how its stream can be read directly.
@@ -19,11 +25,12 @@ impl StreamConfig {
     pub fn check_copies<'a>(
         &mut self,
         existing: impl Iterator<Item = &'a Self> + Clone,
+        domain: &Domain,
         pedantic: bool,
     ) -> Result<(), ApiError> {
         let find = |name: &str| existing.clone().find(|there| there.name == name);
         let too_small = |from: &Self| self.max_msg_size > 0 && from.max_msg_size > self.max_msg_size;
-        let is_here = |source: &&StreamSource| source.external.is_none();
+        let is_here = |source: &&StreamSource| is_here(source, domain);
         let mut inherited = None;
         if let Some(origin) = self.mirror.as_ref().filter(is_here).and_then(|mirror| find(&mirror.name)) {
             if too_small(origin) {
@@ -39,9 +46,10 @@ impl StreamConfig {
                 return Err(ApiError::source_max_message_size_too_big());
             }
         }
-        self.check_external(&find)?;
-        self.check_cycles(&find)?;
-        if let Some(external) = self.mirror.iter().chain(&self.sources).find_map(|source| source.external.as_ref()) {
+        self.check_external(&find, domain)?;
+        self.check_cycles(&find, domain)?;
+        let elsewhere = self.mirror.iter().chain(&self.sources).find(|source| !is_here(source));
+        if let Some(external) = elsewhere.and_then(|source| source.external.as_ref()) {
             let why = format!("external {:?} is not supported by this server", external.api);
             return Err(ApiError::stream_invalid_config(why));
         }
@@ -49,10 +57,10 @@ impl StreamConfig {
         Ok(())
     }
 
-    fn check_external<'a>(&self, find: &impl Fn(&str) -> Option<&'a Self>) -> Result<(), ApiError> {
+    fn check_external<'a>(&self, find: &impl Fn(&str) -> Option<&'a Self>, domain: &Domain) -> Result<(), ApiError> {
         let all = || self.mirror.iter().chain(&self.sources);
         let here: Vec<&Self> =
-            all().filter(|source| source.external.is_none()).filter_map(|source| find(&source.name)).collect();
+            all().filter(|source| is_here(source, domain)).filter_map(|source| find(&source.name)).collect();
         for external in all().filter_map(|source| source.external.as_ref()) {
             let prefix = &external.deliver;
             if !prefix.is_empty() {
@@ -82,13 +90,13 @@ impl StreamConfig {
 
     /// Whether what is copied would come back. A message that comes by a source is stored whatever its subject is; whether
     /// it goes on depends on the filter.
-    fn check_cycles<'a>(&self, find: &impl Fn(&str) -> Option<&'a Self>) -> Result<(), ApiError> {
+    fn check_cycles<'a>(&self, find: &impl Fn(&str) -> Option<&'a Self>, domain: &Domain) -> Result<(), ApiError> {
         let cycle = || Err(ApiError::stream_invalid_config("detected cycle"));
         let mut visited = BTreeSet::new();
         let mut to_visit: VecDeque<&Self> = VecDeque::from([self]);
         while let Some(config) = to_visit.pop_front() {
             visited.insert(config.name.as_str());
-            for source in config.sources.iter().filter(|source| source.external.is_none()) {
+            for source in config.sources.iter().filter(|source| is_here(source, domain)) {
                 let selects = source.filter_subject.as_bytes();
                 if !visited.contains(source.name.as_str()) {
                     to_visit.extend(find(&source.name));
@@ -98,7 +106,7 @@ impl StreamConfig {
                     return cycle();
                 }
             }
-            if let Some(mirror) = config.mirror.as_ref().filter(|mirror| mirror.external.is_none()) {
+            if let Some(mirror) = config.mirror.as_ref().filter(|mirror| is_here(mirror, domain)) {
                 if visited.contains(mirror.name.as_str()) {
                     return cycle();
                 }

@@ -22,7 +22,7 @@ impl StreamConfig {
         consumers: impl Iterator<Item = (&'a str, &'a ConsumerConfig)>,
     ) -> Result<Self, ApiError> {
         let mut new = new.checked(limits, pedantic)?;
-        new.check_copies(existing.clone(), pedantic)?;
+        new.check_copies(existing.clone(), &limits.domain, pedantic)?;
         self.check_changes(&new).map_or(Ok(()), |why| Err(ApiError::stream_invalid_config(why)))?;
         if new.num_replicas > 1 {
             return Err(ApiError::stream_replicas_not_supported());

@@ -30,7 +30,7 @@ pub(super) enum Turn {
 
 impl Consumer {
     pub(super) fn turn(self: &Arc<Self>, account: &Arc<Account>, stream: &Arc<Stream>) -> Turn {
-        let events = std::mem::take(&mut *self.inbox.lock()).events;
+        let events = self.take_events();
         let mut parcel = Parcel::default();
         let (turn, changed, dead) = {
             let mut core = self.core.lock();
@@ -60,7 +60,8 @@ impl Consumer {
         if !dead.is_empty() {
             burying::start(account, self, dead);
         }
-        turn
+        // What came since is told in one more turn; who comes later finds nobody.
+        if matches!(turn, Turn::Over) && !self.close_inbox() { Turn::More } else { turn }
     }
 }
 

@@ -24,9 +24,10 @@ impl Machine {
         match self.ready(now) {
             Ok(step) => step,
             Err(stall) => {
-                // At the limit the end of the stream is not in sight: messages may be there once acks have come.
+                // At the limit the end of the stream is not in sight: messages may be there once acks have come. But they
+                // are not waited for longer than to the next timer of any request.
                 if stall != Stall::MaxAckPending {
-                    self.end_one_shots();
+                    self.end_one_shots(now);
                 }
                 if stall == Stall::UpToDate && self.replay_to.is_some_and(|to| self.next_seq > to) {
                     (self.replay_to, self.hold_until) = (None, None);

@@ -153,8 +153,12 @@ impl Machine {
     }
 
     /// The end of the stream: requests that do not wait get no more.
-    pub(super) fn end_one_shots(&mut self) {
+    pub(super) fn end_one_shots(&mut self, now: Now) {
         while let Some(number) = self.waiting.first_ending() {
+            if self.waiting.get(number).and_then(|request| request.expires).is_some_and(|at| at <= now.mono) {
+                self.end(number, 408, "Request Timeout");
+                continue;
+            }
             let Some(request) = self.waiting.remove(number) else { return };
             let status = Status { code: 404, text: "No Messages".into(), pending: None };
             self.act(Action::Status { to: request.reply, status });

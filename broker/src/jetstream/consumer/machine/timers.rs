@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::outgoing::{Action, Advisory, Heartbeat};
-use super::{Machine, Now, World};
+use super::{Machine, Now, Stall, World};
 
 /// Whether anybody still uses the consumer.
 #[derive(Debug)]
@@ -46,6 +46,9 @@ impl Machine {
             // Until then its client may have been busy with it.
             self.inactivity.touch(due);
             self.due_again(stream_seq);
+        }
+        if self.waiting.first_due(now.mono).is_some() && self.stall(now) == Stall::MaxAckPending {
+            self.end_one_shots(now);
         }
         self.run_request_timers(world, now);
         if self.pin.as_ref().is_some_and(|pin| pin.until <= now.mono) {
