@@ -122,7 +122,6 @@ pub struct Listed {
     pub max: u64,
     /// Whose it is.
     pub cid: u64,
-    pub account: Arc<str>,
 }
 
 impl Listed {
@@ -142,7 +141,6 @@ impl Listed {
             msgs: subscription.delivered.load(Ordering::Relaxed),
             max: subscription.max.load(Ordering::Relaxed),
             cid: subscription.client.id,
-            account: subscription.client.account(),
         }
     }
 
@@ -152,9 +150,8 @@ impl Listed {
         let all = client.replays.lock().clone();
         let running = all.iter().filter(|replay| !replay.has_ended()).map(|replay| {
             let (msgs, max) = replay.deliveries();
-            let account = client.account();
             let (subject, sid) = (replay.subject.clone(), replay.sid.clone());
-            Self { subject, queue: None, sid, msgs, max, cid: client.id, account }
+            Self { subject, queue: None, sid, msgs, max, cid: client.id }
         });
         running.collect()
     }

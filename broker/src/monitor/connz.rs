@@ -287,8 +287,11 @@ fn connection(row: &Row, options: &Options, lists: Option<&[Listed]>, now: Syste
         subscriptions_list: if options.subscriptions_detail { Vec::new() } else { names().collect() },
         subscriptions_list_detail: if options.subscriptions_detail {
             // Those of closed connections name their account, as nats-server has it.
-            let listed = if row.held.is_some() { Subscription::of_account } else { Subscription::of_connection };
-            list.iter().map(listed).collect()
+            let one = |listed: &Listed| match row.held {
+                Some(_) => Subscription::of_account(listed, &shown.account),
+                None => Subscription::of_connection(listed),
+            };
+            list.iter().map(one).collect()
         } else {
             Vec::new()
         },

@@ -114,7 +114,7 @@ mod tests {
 
     fn listed(cid: u64, bytes: usize) -> Vec<Listed> {
         let subject = vec![b'a'; bytes].into();
-        vec![Listed { subject, queue: None, sid: b"1".as_slice().into(), msgs: 0, max: 0, cid, account: "$G".into() }]
+        vec![Listed { subject, queue: None, sid: b"1".as_slice().into(), msgs: 0, max: 0, cid }]
     }
 
     fn cids(ring: &ClosedRing) -> Vec<u64> {
