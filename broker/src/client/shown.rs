@@ -43,10 +43,10 @@ pub struct Shown {
     pub out_bytes: u64,
     pub stalls: u64,
     pub subscriptions: u64,
-    pub name: String,
-    pub lang: String,
-    pub version: String,
-    pub user: String,
+    pub name: Box<str>,
+    pub lang: Box<str>,
+    pub version: Box<str>,
+    pub user: Box<str>,
     pub account: Arc<str>,
 }
 
@@ -56,7 +56,8 @@ impl Shown {
     pub fn of(client: &Client) -> Self {
         let stats = &client.stats;
         let identity = client.identity.lock();
-        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        // Thousands of these are remembered: they hold no more than they need.
+        let text = |text: &Option<String>| text.as_deref().unwrap_or_default().into();
         let (name, lang, version) = (text(&identity.name), text(&identity.lang), text(&identity.version));
         drop(identity);
         let grant = client.access.grant();

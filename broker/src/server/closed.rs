@@ -104,10 +104,10 @@ mod tests {
             out_bytes: 0,
             stalls: 0,
             subscriptions: 0,
-            name: String::new(),
-            lang: String::new(),
-            version: String::new(),
-            user: String::new(),
+            name: Box::default(),
+            lang: Box::default(),
+            version: Box::default(),
+            user: Box::default(),
             account: "$G".into(),
         }
     }
