@@ -27,6 +27,8 @@ use super::stream::{Stream, rollup};
 use crate::clock;
 use crate::router::Router;
 
+/// Streams opened at the same time at the start. They wait for the disk most of the time.
+const OPENED_AT_ONCE: usize = 8;
 /// What a deleted stream's folder is called until it is gone. No stream's name has a dot.
 const DELETED: &str = ".deleted";
 
@@ -87,19 +89,36 @@ impl Streams {
     /// Opens all streams that were declared. One that cannot be opened is there all the same, and says why.
     pub fn open(&self, router: &Router) {
         self.tidy();
+        self.reopen_all(router);
+        self.changes.fetch_add(1, Ordering::Release);
+    }
+
+    /// Opens what was declared, several at a time: after a crash each log waits for the disk more than once.
+    fn reopen_all(&self, router: &Router) {
+        let mut definitions = Vec::new();
         for definition in self.stores.meta.definitions() {
             match definition {
-                Ok(definition) => {
-                    if let Some(definition) = self.place.own(definition) {
-                        self.reopen(&definition, router);
-                    }
-                }
+                Ok(definition) => definitions.extend(self.place.own(definition)),
                 Err(error) => {
-                    tracing::error!("A stream's definition cannot be read, the stream is left alone: {error}")
+                    tracing::error!("A stream's definition cannot be read, the stream is left alone: {error}");
                 }
             }
         }
-        self.changes.fetch_add(1, Ordering::Release);
+        let at_once = definitions.len().min(OPENED_AT_ONCE);
+        let left = Mutex::new(definitions.into_iter());
+        let next = || left.lock().next();
+        let open = || {
+            while let Some(definition) = next() {
+                self.reopen(&definition, router);
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..at_once {
+                // Those that the system does not give are done without.
+                let _ = std::thread::Builder::new().name("sublog-open".to_owned()).spawn_scoped(scope, open);
+            }
+            open();
+        });
     }
 
     /// Ends deletions that a crash interrupted, and removes what was kept in memory only.
