@@ -8,7 +8,7 @@ use std::sync::Arc;
 use sublog_protocol::info::ConnectOptions;
 use subtle::ConstantTimeEq;
 
-use super::users::{GLOBAL_ACCOUNT, Proof, Secret, User, Users};
+use super::users::{Proof, Secret, User, Users, global_account};
 use crate::config::Auth;
 use crate::tls::x509::Certificate;
 
@@ -108,7 +108,7 @@ impl Grant {
     /// The account that somebody is in who was let in so.
     #[must_use]
     pub fn account(&self) -> Arc<str> {
-        self.user.as_ref().map_or_else(|| GLOBAL_ACCOUNT.into(), |user| user.account.clone())
+        self.user.as_ref().map_or_else(global_account, |user| user.account.clone())
     }
 
     fn of(user: &Arc<User>) -> Self {

@@ -2,12 +2,19 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::permissions::Permissions;
 
 /// The account of all who are in no other.
 pub const GLOBAL_ACCOUNT: &str = "$G";
+
+/// The same, of which there is one: thousands of connections that are gone are remembered with their account.
+#[must_use]
+pub fn global_account() -> Arc<str> {
+    static NAME: LazyLock<Arc<str>> = LazyLock::new(|| GLOBAL_ACCOUNT.into());
+    NAME.clone()
+}
 
 /// Text that is never shown.
 #[derive(Clone, PartialEq, Eq, Hash)]

@@ -43,10 +43,10 @@ pub struct Shown {
     pub out_bytes: u64,
     pub stalls: u64,
     pub subscriptions: u64,
-    pub name: String,
-    pub lang: String,
-    pub version: String,
-    pub user: String,
+    pub name: Box<str>,
+    pub lang: Box<str>,
+    pub version: Box<str>,
+    pub user: Box<str>,
     pub account: Arc<str>,
 }
 
@@ -56,7 +56,8 @@ impl Shown {
     pub fn of(client: &Client) -> Self {
         let stats = &client.stats;
         let identity = client.identity.lock();
-        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        // Thousands of these are remembered: they hold no more than they need.
+        let text = |text: &Option<String>| text.as_deref().unwrap_or_default().into();
         let (name, lang, version) = (text(&identity.name), text(&identity.lang), text(&identity.version));
         drop(identity);
         let grant = client.access.grant();
@@ -122,7 +123,6 @@ pub struct Listed {
     pub max: u64,
     /// Whose it is.
     pub cid: u64,
-    pub account: Arc<str>,
 }
 
 impl Listed {
@@ -142,7 +142,6 @@ impl Listed {
             msgs: subscription.delivered.load(Ordering::Relaxed),
             max: subscription.max.load(Ordering::Relaxed),
             cid: subscription.client.id,
-            account: subscription.client.account(),
         }
     }
 
@@ -152,9 +151,8 @@ impl Listed {
         let all = client.replays.lock().clone();
         let running = all.iter().filter(|replay| !replay.has_ended()).map(|replay| {
             let (msgs, max) = replay.deliveries();
-            let account = client.account();
             let (subject, sid) = (replay.subject.clone(), replay.sid.clone());
-            Self { subject, queue: None, sid, msgs, max, cid: client.id, account }
+            Self { subject, queue: None, sid, msgs, max, cid: client.id }
         });
         running.collect()
     }

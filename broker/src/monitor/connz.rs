@@ -174,7 +174,7 @@ pub(super) fn page(server: &Server, options: &Options) -> Result<Connz, Refused>
     let now = clock::wall();
     let (mut rows, total) = gather(server, options);
     // Only clients of MQTT have such an id, and there are none.
-    rows.retain(|row| (options.user.is_empty() || row.shown.user == options.user) && options.mqtt_client.is_empty());
+    rows.retain(|row| (options.user.is_empty() || *row.shown.user == *options.user) && options.mqtt_client.is_empty());
     let wants_lists = options.subscriptions || options.subscriptions_detail;
     let mut lists = Lists::default();
     if let Some(filter) = filter {
@@ -277,18 +277,21 @@ fn connection(row: &Row, options: &Options, lists: Option<&[Listed]>, now: Syste
         out_bytes: shown.out_bytes,
         stalls: shown.stalls,
         subscriptions: shown.subscriptions,
-        name: shown.name.clone(),
-        lang: shown.lang.clone(),
-        version: shown.version.clone(),
+        name: shown.name.to_string(),
+        lang: shown.lang.to_string(),
+        version: shown.version.to_string(),
         tls_version: shown.tls.as_ref().map_or("", |tls| tls.version),
         tls_cipher_suite: shown.tls.as_ref().map(|tls| tls.cipher_suite.clone()).unwrap_or_default(),
         tls_first: shown.tls.as_ref().is_some_and(|tls| tls.first),
-        authorized_user: if options.auth { shown.user.clone() } else { String::new() },
+        authorized_user: if options.auth { shown.user.to_string() } else { String::new() },
         subscriptions_list: if options.subscriptions_detail { Vec::new() } else { names().collect() },
         subscriptions_list_detail: if options.subscriptions_detail {
             // Those of closed connections name their account, as nats-server has it.
-            let listed = if row.held.is_some() { Subscription::of_account } else { Subscription::of_connection };
-            list.iter().map(listed).collect()
+            let one = |listed: &Listed| match row.held {
+                Some(_) => Subscription::of_account(listed, &shown.account),
+                None => Subscription::of_connection(listed),
+            };
+            list.iter().map(one).collect()
         } else {
             Vec::new()
         },

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use sublog_protocol::subject;
 
 use super::http::{self, Answer, Asked, Refused};
-use super::text;
+use super::{GLOBAL_ACCOUNT, text};
 use crate::account::Account;
 use crate::client::Client;
 use crate::client::shown::Listed;
@@ -106,8 +107,8 @@ impl Subscription {
     }
 
     /// As it is shown among those of its account.
-    pub(super) fn of_account(listed: &Listed) -> Self {
-        let account = listed.account.to_string();
+    pub(super) fn of_account(listed: &Listed, account: &str) -> Self {
+        let account = account.to_owned();
         Self { account_tag: account.clone(), account, ..Self::of_connection(listed) }
     }
 }
@@ -170,6 +171,13 @@ pub(super) fn page(server: &Server, options: &Options) -> Result<Subsz, Refused>
         // So that pages follow each other.
         found.sort_unstable_by(|a, b| (a.cid, a.sid.len(), &a.sid).cmp(&(b.cid, b.sid.len(), &b.sid)));
     }
+    let clients: FxHashMap<u64, Arc<str>> = if found.is_empty() {
+        FxHashMap::default()
+    } else {
+        server.clients().iter().map(|client| (client.id, client.account())).collect()
+    };
+    // Who is gone meanwhile was of some account all the same.
+    let whose = |cid: u64| clients.get(&cid).map_or(GLOBAL_ACCOUNT, |account| account);
     let shown = found.get(http::page(found.len(), offset, limit)).unwrap_or_default();
     Ok(Subsz {
         server_id: server.id.clone(),
@@ -178,7 +186,7 @@ pub(super) fn page(server: &Server, options: &Options) -> Result<Subsz, Refused>
         total: found.len(),
         offset,
         limit,
-        subscriptions_list: shown.iter().map(Subscription::of_account).collect(),
+        subscriptions_list: shown.iter().map(|one| Subscription::of_account(one, whose(one.cid))).collect(),
     })
 }
 

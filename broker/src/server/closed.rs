@@ -104,17 +104,17 @@ mod tests {
             out_bytes: 0,
             stalls: 0,
             subscriptions: 0,
-            name: String::new(),
-            lang: String::new(),
-            version: String::new(),
-            user: String::new(),
+            name: Box::default(),
+            lang: Box::default(),
+            version: Box::default(),
+            user: Box::default(),
             account: "$G".into(),
         }
     }
 
     fn listed(cid: u64, bytes: usize) -> Vec<Listed> {
         let subject = vec![b'a'; bytes].into();
-        vec![Listed { subject, queue: None, sid: b"1".as_slice().into(), msgs: 0, max: 0, cid, account: "$G".into() }]
+        vec![Listed { subject, queue: None, sid: b"1".as_slice().into(), msgs: 0, max: 0, cid }]
     }
 
     fn cids(ring: &ClosedRing) -> Vec<u64> {

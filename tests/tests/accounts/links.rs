@@ -27,7 +27,8 @@ fn streams_come_under_the_names_they_were_imported_by() {
     let (mut a, mut b, mut c) = (configured.user("a"), configured.user("b"), configured.user("c"));
     b.send("SUB > 1\r\nSUB orders.1 2\r\nSUB from.a.deep.x.> 3\r\nSUB mine 4\r\n");
     c.send("SUB in.7.> 1\r\nSUB orders.* 2\r\nSUB in.* 3\r\n");
-    (b.sync(), c.sync());
+    b.sync();
+    c.sync();
     for subject in ["orders.1", "orders.7", "deep.x.y", "deep.z", "private.x", "private.y", "of.B.1", "of.C.1", "no"] {
         a.publish(subject, "x");
     }
@@ -70,7 +71,8 @@ fn groups_and_limits_of_importers_hold() {
     let mut b2 = configured.user("b");
     b.send("SUB orders.* q 1\r\nSUB orders.* 2\r\nUNSUB 2 3\r\n");
     b2.send("SUB orders.* q 1\r\n");
-    (b.sync(), b2.sync());
+    b.sync();
+    b2.sync();
     for _ in 0..10 {
         a.publish("orders.1", "x");
     }
