@@ -363,6 +363,7 @@ mod tests {
             port: 1,
             name: Some("n".into()),
             store_dir: "d".into(),
+            domain: "d".into(),
             monitor_port: Some(1),
             monitor_host: Some("h".into()),
             monitor_tls: true,

@@ -160,6 +160,15 @@ fn as_flag(value: &Value, how: As) -> Result<String, String> {
     }
 }
 
+fn domain_name(value: &Value) -> Result<String, String> {
+    let name = text(value).unwrap_or_default();
+    if domain::is_valid_name(name) {
+        Ok(name.to_owned())
+    } else {
+        Err(format!("{name:?} is no name of a domain: it is one token of a subject"))
+    }
+}
+
 /// Keys that no flag has, or that mean something else than the flag.
 fn by_itself(key: &Honoured<'_>, draft: &mut Draft) -> Result<(), String> {
     let value = &key.node.value;
@@ -234,14 +243,7 @@ fn by_itself(key: &Honoured<'_>, draft: &mut Draft) -> Result<(), String> {
             draft.server.metadata = pairs.collect();
             Ok(())
         }
-        ("jetstream.domain", node) => {
-            let name = text(node).unwrap_or_default();
-            if !domain::is_valid_name(name) {
-                return Err(format!("{name:?} is no name of a domain: it is one token of a subject"));
-            }
-            draft.server.domain = name.to_owned();
-            Ok(())
-        }
+        ("jetstream.domain", _) => domain_name(value).map(|name| draft.server.domain = name),
         ("authorization.timeout", _) => {
             let span = duration(value)?;
             if span.is_zero() {
