@@ -220,6 +220,9 @@ impl Connection {
 
     /// Takes a request on a subject of the server's own; false when there is nothing there.
     fn serve(&mut self, message: &Publish<'_>) -> bool {
+        if message.subject.starts_with(b"$JS.") && !self.server.options.jetstream {
+            return false;
+        }
         if let Some(taken) = jetstream::consumer::inlet::take(&self.server, message) {
             return taken;
         }
@@ -231,6 +234,9 @@ impl Connection {
             return self.server.jetstream.transfers.take(message);
         }
         let Some(reply) = message.reply else { return false };
+        if message.subject.starts_with(server::API_PREFIX) && !self.server.has_own_subjects() {
+            return false;
+        }
         let own = || (message.subject == sys::USER_INFO).then(|| sys::user_info(&self.server, &self.client));
         let Some(body) = server::api::answer(&self.server, message.subject).or_else(own) else { return false };
         self.server.send(|sender| sender.publish(&self.server, reply, None, 0, &body));

@@ -101,7 +101,7 @@ impl Subscriptions {
         if at_limit(self.by_sid.len()) {
             return Err(ServerError::MaxSubscriptions);
         }
-        let held = if replay::is_replay(filter) {
+        let held = if server.has_own_subjects() && replay::is_replay(filter) {
             let running =
                 self.by_sid.values().filter(|held| matches!(held, Held::Replay(r, _) if !r.has_ended())).count();
             if running >= REPLAYS_PER_CONNECTION_MAX {

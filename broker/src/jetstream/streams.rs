@@ -62,12 +62,12 @@ pub struct Streams {
 }
 
 impl Streams {
-    /// Opens all streams that were declared. One that cannot be opened is there all the same, and says why.
+    /// Of a data directory; nothing of it is open yet.
     ///
     /// # Errors
     /// The system gives no threads.
-    pub fn open(data: Arc<DataDir>, meta: Arc<Meta>, sync: SyncMode, router: &Router) -> io::Result<Self> {
-        let streams = Self {
+    pub fn new(data: Arc<DataDir>, meta: Arc<Meta>, sync: SyncMode) -> io::Result<Self> {
+        Ok(Self {
             pool: CommitPool::new(POOL_THREADS)?,
             data,
             meta,
@@ -77,17 +77,20 @@ impl Streams {
             changing: Mutex::default(),
             next_id: AtomicU64::new(1),
             changes: AtomicU64::new(0),
-        };
-        streams.tidy();
-        for definition in streams.meta.definitions() {
+        })
+    }
+
+    /// Opens all streams that were declared. One that cannot be opened is there all the same, and says why.
+    pub fn open(&self, router: &Router) {
+        self.tidy();
+        for definition in self.meta.definitions() {
             match definition {
-                Ok(definition) => streams.reopen(&definition, router),
+                Ok(definition) => self.reopen(&definition, router),
                 Err(error) => {
                     tracing::error!("A stream's definition cannot be read, the stream is left alone: {error}")
                 }
             }
         }
-        Ok(streams)
     }
 
     /// Ends deletions that a crash interrupted, and removes what was kept in memory only.

@@ -66,7 +66,7 @@ fn global(server: &Server) -> Account {
         update_time: text::time(server.start),
         expired: false,
         complete: true,
-        jetstream_enabled: true,
+        jetstream_enabled: server.options.jetstream,
         leafnode_connections: 0,
         client_connections: server.connections(),
         subscriptions: server.router.len() as u64,

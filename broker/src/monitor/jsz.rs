@@ -35,14 +35,17 @@ pub(super) struct Options {
 }
 
 /// The page.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(super) struct Jsz {
     #[serde(flatten)]
     usage: Usage,
     server_id: String,
     now: String,
+    #[serde(skip_serializing_if = "is_false")]
+    disabled: bool,
     config: JetStreamConfig,
-    limits: Limits,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limits: Option<Limits>,
     streams: usize,
     #[serde(skip_serializing_if = "is_zero")]
     streams_leader: usize,
@@ -57,19 +60,21 @@ pub(super) struct Jsz {
 }
 
 /// Limits of an operator's: there are none.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct Limits {}
 
 /// What streams may use: as much as the disk has.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(super) struct JetStreamConfig {
     max_memory: i64,
     max_storage: i64,
+    #[serde(skip_serializing_if = "String::is_empty")]
     store_dir: String,
     #[serde(skip_serializing_if = "is_nothing")]
     sync_interval: i64,
     #[serde(skip_serializing_if = "is_false")]
     sync_always: bool,
+    #[serde(skip_serializing_if = "is_false")]
     compress_ok: bool,
 }
 
@@ -179,6 +184,10 @@ pub(super) fn usage(server: &Server) -> Usage {
 
 /// The page as it is now.
 pub(super) fn page(server: &Server, options: &Options) -> Jsz {
+    let (server_id, now) = (server.id.clone(), text::time(clock::wall()));
+    if !server.options.jetstream {
+        return Jsz { server_id, now, disabled: true, ..Jsz::default() };
+    }
     let all = server.jetstream.all();
     let states = all.iter().filter_map(|declared| declared.stream.log()).map(|log| log.log().state());
     let (messages, bytes) = states.fold((0, 0), |(m, b), state| (m + state.messages, b + state.bytes));
@@ -186,10 +195,11 @@ pub(super) fn page(server: &Server, options: &Options) -> Jsz {
     let account_details = if shows_account(options) { vec![account(server, options, &all)] } else { Vec::new() };
     Jsz {
         usage: usage(server),
-        server_id: server.id.clone(),
-        now: text::time(clock::wall()),
+        server_id,
+        now,
+        disabled: false,
         config: JetStreamConfig::of(server),
-        limits: Limits {},
+        limits: Some(Limits {}),
         streams: all.len(),
         streams_leader: if options.raft { all.len() } else { 0 },
         consumers,

@@ -9,14 +9,15 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
 use sublog_protocol::encode;
-use sublog_storage::{DataDir, LogError, Meta, MetaError, OpenError, RecoveryReport, ServerIdentity};
+use sublog_storage::{DataDir, LogError, MetaError, OpenError, RecoveryReport};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::accept::{Listeners, open_websocket, tell_websocket};
 use super::closed::ClosedRing;
+use super::data::{self, Opened};
 use super::notices::Notices;
 use super::reload::{self, Reload};
-use super::{Server, ServerStats, VERSION, accept, maintenance, retention, ticker};
+use super::{Server, ServerStats, accept, maintenance, retention, ticker};
 use crate::auth::passwords::Passwords;
 use crate::capture::{CAPTURE, Capture};
 use crate::cli::{BannerFacts, Recovered, announce, banner};
@@ -107,17 +108,20 @@ async fn serve(
     replay_runtime: tokio::runtime::Handle,
     shaker: Shaker,
 ) -> Result<(), ServeError> {
-    tracing::info!("Starting sublog");
-    tracing::info!("  Version:  {VERSION}");
+    tracing::info!("Starting {}", options.called.name());
+    tracing::info!("  Version:  {}", options.called.version());
     let mut signals = Signals::new().map_err(ServeError::Runtime)?;
     let tls = options.tls.as_ref().map(Tls::load).transpose()?.map(Arc::new);
     tls.iter().flat_map(|tls| &tls.warnings).for_each(|warning| tracing::warn!("{warning}"));
-    let (data, meta, id) = open_data(&options)?;
+    let Opened { data, meta, id, _unkept } = data::open(&options)?;
     tracing::info!("  Name:     {}", options.name.as_deref().unwrap_or(&id));
     tracing::info!("  ID:       {id}");
     let (capture, recovered) = open_capture(&options, &data)?;
     let router = Router::default();
-    let streams = Streams::open(data.clone(), meta, options.capture.sync, &router).map_err(ServeError::Runtime)?;
+    let streams = Streams::new(data.clone(), meta, options.capture.sync).map_err(ServeError::Runtime)?;
+    if options.jetstream {
+        streams.open(&router);
+    }
     let (api, requests) = Api::new();
     let passwords = Passwords::new().map_err(|error| ServeError::Runtime(io::Error::other(error)))?;
     let listener = accept::bind(&options.host, options.port).await.map_err(|source| ServeError::Listen {
@@ -153,8 +157,10 @@ async fn serve(
         options,
     });
     server.monitor.config.loaded(reload.as_ref().map(|reload| reload.digest.clone()).unwrap_or_default());
-    tokio::task::block_in_place(|| restore::all(&server));
-    copy::start_all(&server);
+    if server.options.jetstream {
+        tokio::task::block_in_place(|| restore::all(&server));
+        copy::start_all(&server);
+    }
     let writing = server.clone();
     start_thread("sublog-consumers", move || writing.jetstream.positions.run(&writing))?;
     let monitor = monitor::start(&server).await?;
@@ -203,30 +209,10 @@ fn tell_ports(server: &Server) {
     tracing::info!("Server is ready");
 }
 
-/// Takes the data directory, what is kept of small things in it, and the server's identity.
-fn open_data(options: &ServerOptions) -> Result<(Arc<DataDir>, Arc<Meta>, String), ServeError> {
-    let data = DataDir::open(&options.store_dir)?;
-    let meta = Meta::open(&data.meta())?.with_reserve(Arc::clone(data.reserve()));
-    let id = match meta.identity()? {
-        Some(identity) => identity.id,
-        None => {
-            let id = new_identity();
-            meta.put_identity(&ServerIdentity { id: id.clone(), created_ns: clock::unix_ns() })?;
-            id
-        }
-    };
-    Ok((Arc::new(data), Arc::new(meta), id))
-}
-
-/// A public key of the kind that names servers. Nothing is signed with it, so the private half is not kept.
-fn new_identity() -> String {
-    nkeys::KeyPair::new_server().public_key()
-}
-
-type Opened = (Capture, Option<Recovered>);
-
-fn open_capture(options: &ServerOptions, data: &DataDir) -> Result<Opened, ServeError> {
-    tracing::info!("  Store Directory:  \"{}\"", data.root().display());
+fn open_capture(options: &ServerOptions, data: &DataDir) -> Result<(Capture, Option<Recovered>), ServeError> {
+    if options.capture.enabled || options.jetstream {
+        tracing::info!("  Store Directory:  \"{}\"", data.root().display());
+    }
     if !options.capture.enabled {
         return Ok((Capture::off(), None));
     }

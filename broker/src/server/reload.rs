@@ -80,6 +80,7 @@ const FIELDS: &[Field] = &[
     live(&["server_tags"], |o| format!("{:?}", o.tags)),
     live(&["server_metadata"], |o| format!("{:?}", o.metadata)),
     fixed(&["store_dir", "jetstream.store_dir", "sublog.store_dir"], |o| o.store_dir.display().to_string()),
+    fixed(&["jetstream", "jetstream.enabled"], |o| o.jetstream.to_string()),
     fixed(&["max_pending"], |o| o.limits.max_pending.to_string()),
     fixed(&["max_subscriptions"], |o| o.limits.max_subscriptions.to_string()),
     fixed(&["sublog.capture"], |o| o.capture.enabled.to_string()),
@@ -326,6 +327,8 @@ mod tests {
             port: 1,
             name: Some("n".into()),
             store_dir: "d".into(),
+            called: crate::config::Called::NatsServer,
+            jetstream: false,
             monitor_port: Some(1),
             monitor_host: Some("h".into()),
             monitor_tls: true,
@@ -377,7 +380,7 @@ mod tests {
         let options = shown.matches(": ").count()
             - shown.matches(": CaptureOptions").count()
             - shown.matches(": ClientLimits").count();
-        let joined = ["monitor_host", "auth", "tls"].len();
+        let joined = ["monitor_host", "auth", "tls", "called"].len();
         assert_eq!(FIELDS.len() + joined, options, "{shown}");
     }
 }

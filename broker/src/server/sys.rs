@@ -82,7 +82,7 @@ fn answer<T: Serialize>(server: &Server, data: T) -> Vec<u8> {
         host: &server.options.host,
         id: &server.id,
         ver: NATS_VERSION,
-        jetstream: true,
+        jetstream: server.options.jetstream,
         flags: 0,
         seq: server.sys_answers.fetch_add(1, Ordering::Relaxed) + 1,
         time: rfc3339::format(clock::unix_ns()),
