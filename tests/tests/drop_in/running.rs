@@ -45,7 +45,7 @@ impl Running {
         command.args(args).envs(env.iter().copied()).stdout(Stdio::null()).stderr(stderr);
         let child = command.spawn().unwrap();
         let mut running = Self { folder, child, ports: Value::Null };
-        let end = clock::until("the start of the server", || {
+        let end = clock::until(&format!("start of the server with {args:?}"), || {
             if let Some(status) = running.child.try_wait().unwrap() {
                 return Some(Some(status));
             }
@@ -54,7 +54,7 @@ impl Running {
                 serde_json::from_str::<Value>(&std::fs::read_to_string(entry.path()).unwrap_or_default()).ok()
             });
             running.ports = found?;
-            running.said("Server is ready").then_some(None)
+            running.is_ready().then_some(None)
         });
         match end {
             None => Ok(running),
@@ -62,16 +62,23 @@ impl Running {
         }
     }
 
-    fn said(&self, text: &str) -> bool {
-        // Where the log goes elsewhere the ports file has to do.
+    /// Whether all has been said that is said at the start. Where the log goes elsewhere the ports file has to do.
+    fn is_ready(&self) -> bool {
         let log = self.log();
-        log.contains(text) || log.is_empty() || log.contains('{')
+        let has = |text: &str| log.contains(text);
+        log.is_empty()
+            || has("Server is ready") && has("sublog pub ") && (has("--capture=off") || has("sublog replay "))
     }
 
     /// What it has logged, in whichever file.
     pub(crate) fn log(&self) -> String {
-        let read = |name| std::fs::read_to_string(self.folder.path().join(name)).unwrap_or_default();
-        read("stderr") + &read("out.log")
+        let entries = std::fs::read_dir(self.folder.path()).unwrap().flatten();
+        let is_log = |entry: &std::fs::DirEntry| {
+            let name = entry.file_name().into_string().unwrap();
+            name == "stderr" || name.starts_with("out.log")
+        };
+        // One may be set aside just now.
+        entries.filter(is_log).filter_map(|entry| std::fs::read_to_string(entry.path()).ok()).collect()
     }
 
     pub(crate) fn pid(&self) -> u32 {
