@@ -4,11 +4,13 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests report by panicking")]
 
+mod document;
 mod identity;
 mod model;
 mod names;
 mod numbers;
 mod permissions;
+mod secrets;
 mod strings;
 
 use sublog_tests::{RawClient, TestServer};
