@@ -123,7 +123,7 @@ pub async fn serve(server: Arc<Server>, stream: TcpStream, remote: SocketAddr, w
     };
     client.close(reason);
     server.remember(&client, connection.subscriptions.listed(&client));
-    connection.subscriptions.end_all(&server, &client);
+    connection.subscriptions.end_all(&server, &client).await;
     drop(connection);
     finish(&server, &client, Some(input.socket())).await;
     server.leave(&client);
