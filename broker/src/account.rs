@@ -35,6 +35,8 @@ use crate::router::Router;
 pub struct Shared {
     /// The server's name.
     pub server_name: String,
+    /// Whether there are streams and consumers at all.
+    pub jetstream: bool,
     /// The name under which requests to JetStream come as well.
     pub domain: Domain,
     /// Largest message, in bytes.
@@ -230,8 +232,10 @@ impl Accounts {
     #[must_use]
     pub fn new(maker: Maker, options: &AccountsOptions) -> Self {
         let global = maker.make(GLOBAL_ACCOUNT, *options.captured == *GLOBAL_ACCOUNT);
-        global.jetstream.enable(true);
-        global.jetstream.streams.open(&global.router);
+        if maker.shared.jetstream {
+            global.jetstream.enable(true);
+            global.jetstream.streams.open(&global.router);
+        }
         let by_name = [(global.name.clone(), global.clone())].into();
         let accounts = Self { global, by_name: RwLock::new(by_name), system: RwLock::new(None), maker };
         let _ = accounts.apply(options);
@@ -261,7 +265,7 @@ impl Accounts {
             account.has_services.store(!links.services.is_empty(), Ordering::Release);
             *account.links.write() = Arc::new(links);
             let streams = own.jetstream.clone();
-            let enabled = streams.is_some() || &*account.name == GLOBAL_ACCOUNT;
+            let enabled = account.shared.jetstream && (streams.is_some() || &*account.name == GLOBAL_ACCOUNT);
             account.jetstream.streams.limit(streams.map(|limits| limits.each).unwrap_or_default());
             *account.options.write() = own;
             if enabled && !account.jetstream.is_enabled() {

@@ -14,6 +14,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 mod banner;
+mod called;
 mod client;
 mod commands;
 mod connection;
@@ -35,6 +36,7 @@ pub mod values;
 mod verify;
 
 pub use banner::{BannerFacts, Recovered, announce, banner};
+pub use called::Called;
 pub use flags::UsageError;
 pub(crate) use flags::nearest;
 pub use signal::{SignalError, Signalled};
@@ -51,10 +53,17 @@ const EXIT_INTERRUPTED: u8 = 130;
 /// Does what the arguments ask for; the first one is the program's name.
 #[must_use]
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let args: Vec<OsString> = args.into_iter().skip(1).collect();
+    let mut args = args.into_iter();
+    let program = serve::Program::of(&args.next().unwrap_or_default());
+    let args: Vec<OsString> = args.collect();
+    let server = |args: &[OsString]| server(args, &program);
     let Some((first, rest)) = args.split_first() else {
         return server(&[]);
     };
+    // That one has no commands.
+    if program.called == Called::NatsServer {
+        return server(&args);
+    }
     let known = |word: &OsStr| commands::is_command(word);
     match first.to_str() {
         Some("serve") => server(rest),
@@ -65,18 +74,18 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             Some(word) => misused(&unknown_command(word)),
         },
         _ if known(first) => commands::run(&args),
-        Some("version") => print(&version()),
+        Some("version") => print(&version(program.called)),
         _ if first.as_encoded_bytes().starts_with(b"-") => server(&args),
         _ => misused(&unknown_command(first)),
     }
 }
 
 /// Serves, or prints what the flags ask for instead.
-fn server(args: &[OsString]) -> ExitCode {
-    let serve = match serve::parse(args) {
+fn server(args: &[OsString], program: &serve::Program) -> ExitCode {
+    let serve = match serve::parse_as(args, program) {
         Ok(serve::Request::Help) => return print(&help()),
         Ok(serve::Request::HelpTls) => return print(&crate::tls::help()),
-        Ok(serve::Request::Version) => return print(&version()),
+        Ok(serve::Request::Version) => return print(&version(program.called)),
         Ok(serve::Request::Signal(signalled)) => {
             return signalled.send().map_or_else(|error| complain(&error), |()| ExitCode::SUCCESS);
         }
@@ -105,7 +114,7 @@ fn server(args: &[OsString]) -> ExitCode {
         tracing::warn!("{warning}");
     }
     let reload = serve.config.as_ref().map(|_| crate::server::Reload {
-        source: again(args.to_vec()),
+        source: again(args.to_vec(), program.clone()),
         log: serve.log.clone(),
         places: serve.places.clone(),
         digest: serve.digest.clone(),
@@ -120,8 +129,8 @@ fn server(args: &[OsString]) -> ExitCode {
 }
 
 /// Reads the command line again, and with it the configuration file.
-fn again(args: Vec<OsString>) -> Box<dyn Fn() -> Result<crate::server::Fresh, String> + Send> {
-    Box::new(move || match serve::parse(&args) {
+fn again(args: Vec<OsString>, program: serve::Program) -> Box<dyn Fn() -> Result<crate::server::Fresh, String> + Send> {
+    Box::new(move || match serve::parse_as(&args, &program) {
         Ok(serve::Request::Serve(serve)) => Ok(crate::server::Fresh {
             server: serve.server,
             log: serve.log,
@@ -155,8 +164,8 @@ fn unknown_command(word: &OsStr) -> UsageError {
     UsageError::UnknownCommand { word, near }
 }
 
-fn version() -> String {
-    format!("sublog: v{VERSION}\n")
+fn version(called: Called) -> String {
+    format!("{}: v{}\n", called.name(), called.version())
 }
 
 /// The help of the whole program.
@@ -183,7 +192,9 @@ fn help() -> String {
          Durations: 250ms 90s 15m 6h 7d. Sizes: k m g t are powers of 1000, KiB MiB GiB\n\
          TiB (and KB MB GB TB) powers of 1024.\n\
          Signals: INT and TERM end the server, HUP reads the configuration file again,\n\
-         USR1 opens the log file anew, USR2 asks the clients to leave and then ends it.\n",
+         USR1 opens the log file anew, USR2 asks the clients to leave and then ends it.\n\
+         Under the name nats-server it is one: streams with -js or a jetstream block,\n\
+         recording with a sublog block, --capture on or SUBLOG_CAPTURE=on.\n",
     );
     text
 }

@@ -12,6 +12,7 @@ use sublog_protocol::limits as protocol_limits;
 use sublog_storage::{ScrubOptions, SyncMode};
 
 use crate::auth::users::Users;
+pub use crate::cli::Called;
 use crate::limits;
 pub use crate::websocket::WebSocketOptions;
 pub use tls::{HandshakeFirst, Pair, TlsOptions};
@@ -25,10 +26,14 @@ pub struct ServerOptions {
     pub port: u16,
     /// The server's name in INFO and in logs; its id when absent.
     pub name: Option<String>,
-    /// Where streams and metadata live.
+    /// Where streams and metadata live, if any are kept.
     pub store_dir: PathBuf,
     /// The name of the server's JetStream among others; empty for none.
     pub domain: String,
+    /// The name that the program goes by.
+    pub called: Called,
+    /// Streams and consumers can be declared.
+    pub jetstream: bool,
     /// Port of the monitoring endpoints, if wanted; 0 takes a free one.
     pub monitor_port: Option<u16>,
     /// Address of the monitoring endpoints, where it is another one than that for clients.
@@ -193,6 +198,8 @@ impl Default for ServerOptions {
             name: None,
             store_dir: PathBuf::from("sublog-data"),
             domain: String::new(),
+            called: Called::Sublog,
+            jetstream: true,
             monitor_port: None,
             monitor_host: None,
             monitor_tls: false,

@@ -173,6 +173,9 @@ pub fn take(
     if let Some(subject) = account.router.domain.plain(message.subject) {
         return take(account, client, &Publish { subject: &subject, ..*message }, permissions, heard);
     }
+    if message.subject.starts_with(b"$JS.") && !account.shared.jetstream {
+        return Some(false);
+    }
     if let Some(taken) = consumer::inlet::take(account, message, heard) {
         return Some(taken);
     }

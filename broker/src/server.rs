@@ -3,6 +3,7 @@
 mod accept;
 pub mod api;
 pub mod closed;
+mod data;
 mod lifecycle;
 mod maintenance;
 mod notices;
@@ -31,7 +32,7 @@ use closed::ClosedRing;
 use crate::client::Client;
 use crate::client::shown::{Listed, Shown};
 use crate::clock;
-use crate::config::{Auth, HandshakeFirst, ServerOptions};
+use crate::config::{Auth, Called, HandshakeFirst, ServerOptions};
 use crate::jetstream;
 use crate::monitor::Monitor;
 use crate::tls::Tls;
@@ -154,6 +155,13 @@ impl Server {
         self.current().allow_non_tls && !always_first
     }
 
+    /// Whether there are subjects beyond NATS, as those of replays: under the name of nats-server only where there is
+    /// something to read.
+    #[must_use]
+    pub fn has_own_subjects(&self) -> bool {
+        self.capture.is_on() || self.options.called == Called::Sublog
+    }
+
     /// A connection id.
     pub fn next_cid(&self) -> u64 {
         self.last_cid.fetch_add(1, Ordering::Relaxed) + 1
@@ -223,7 +231,7 @@ impl Server {
             host: host.unwrap_or(&self.options.host).clone(),
             port: address.port(),
             headers: true,
-            jetstream: true,
+            jetstream: self.options.jetstream,
             domain: self.accounts.global.router.domain.name().to_owned(),
             api_lvl: jetstream::API_LEVEL.cast_signed(),
             auth_required: current.auth.asks(client.websocket.is_some()),

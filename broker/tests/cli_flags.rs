@@ -1,10 +1,10 @@
 //! The server's command line: every flag reaches its option, every refusal names its flag.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sublog_broker::cli::serve::{self, Request, Serve};
+use sublog_broker::cli::serve::{self, Program, Request, Serve};
 use sublog_broker::config::Auth;
 use sublog_broker::logging::{LogFormat, Syslog};
 use sublog_storage::{ScrubOptions, SyncMode};
@@ -61,6 +61,8 @@ fn every_flag_reaches_its_option() {
         ("-sd d", |s| s.server.store_dir.as_os_str() == "d"),
         ("--sd=d", |s| s.server.store_dir.as_os_str() == "d"),
         ("--store_dir d", |s| s.server.store_dir.as_os_str() == "d"),
+        ("-js=false", |s| !s.server.jetstream),
+        ("--jetstream -js=false", |s| !s.server.jetstream),
         ("--capture off", |s| !s.server.capture.enabled),
         ("--capture=off --capture=on", |s| s.server.capture.enabled),
         ("--sync os", |s| s.server.capture.sync == SyncMode::Os),
@@ -155,11 +157,41 @@ fn what_would_be_ignored_is_refused() {
 }
 
 #[test]
-fn jetstream_may_be_asked_for_and_not_refused() {
-    for line in ["-js", "--jetstream", "-js=true", "--jetstream -p 1"] {
-        assert!(matches!(parse(line), Ok(Request::Serve(_))), "{line}");
+fn what_is_kept_depends_on_the_name() {
+    let kept = |line: &str, program: &str, variable: Option<&str>| {
+        let args: Vec<OsString> = line.split(' ').filter(|word| !word.is_empty()).map(OsString::from).collect();
+        let program = Program { capture: variable.map(OsString::from), ..Program::of(OsStr::new(program)) };
+        match serve::parse_as(&args, &program) {
+            Ok(Request::Serve(serve)) => (serve.server.jetstream, serve.server.capture.enabled, serve.server.store_dir),
+            other => panic!("{line}: {other:?}"),
+        }
+    };
+    let nats = |line: &str, variable: Option<&str>| {
+        let (jetstream, capture, _) = kept(line, "/usr/bin/nats-server", variable);
+        (jetstream, capture)
+    };
+    for (line, variable, expected) in [
+        ("", None, (false, false)),
+        ("-sd d", None, (false, false)),
+        ("-js", None, (true, false)),
+        ("--jetstream", Some("on"), (true, true)),
+        ("", Some("on"), (false, true)),
+        ("-js=false --capture on", Some("off"), (false, true)),
+        ("--capture off", Some("on"), (false, false)),
+    ] {
+        assert_eq!(nats(line, variable), expected, "{line} {variable:?}");
     }
-    assert_eq!(refused("-js=false"), "-js: JetStream is always there");
+    let own = |line: &str, variable: Option<&str>| {
+        let (jetstream, capture, _) = kept(line, "sublog", variable);
+        (jetstream, capture)
+    };
+    assert_eq!(own("", None), (true, true));
+    assert_eq!(own("-js=false", Some("off")), (false, false));
+    assert_eq!(kept("-sd d", "nats-server", None).2, PathBuf::from("d/jetstream"));
+    assert_eq!(kept("", "nats-server", None).2, std::env::temp_dir().join("nats/jetstream"));
+    let wrong = Program { capture: Some("perhaps".into()), ..Program::default() };
+    let text = serve::parse_as(&[], &wrong).unwrap_err().to_string();
+    assert_eq!(text, "SUBLOG_CAPTURE: \"perhaps\" is neither true nor false");
 }
 
 #[test]

@@ -7,23 +7,21 @@
 mod accounts;
 mod file;
 mod finish;
+mod parse;
 mod read;
 mod request;
 mod tls;
 mod users;
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use finish::finish;
 use read::{DAY, SECOND, bytes, count, server_name, span, sync_mode, unless_off};
 
+pub use parse::{Program, parse, parse_as};
 pub use request::{Checked, Request, Serve};
 
-use super::flags::{self, Flag, UsageError};
-use super::signal::Signalled;
-use super::unsupported::UNSUPPORTED;
+use super::flags::{self, Flag};
 use super::values::{self, Port};
 use crate::auth::users::Users;
 use crate::config::ServerOptions;
@@ -35,6 +33,16 @@ const MAX_PAYLOAD_MOST: u64 = 64 * 1024 * 1024;
 #[derive(Default)]
 struct Draft {
     server: ServerOptions,
+    program: Program,
+    /// Whether there is to be JetStream, if anything says so.
+    jetstream: Option<bool>,
+    /// The same of recording.
+    capture: Option<bool>,
+    /// There is a block `sublog`, which asks for recording.
+    has_own_block: bool,
+    store_dir: Option<PathBuf>,
+    /// That is our own setting, in which nothing is to be put below it.
+    own_store_dir: Option<PathBuf>,
     log: LogOptions,
     user: Option<String>,
     password: Option<String>,
@@ -49,68 +57,6 @@ struct Draft {
     config: Option<PathBuf>,
     check: bool,
     signal: Option<String>,
-}
-
-/// Reads the arguments of the server, without the program's name.
-///
-/// # Errors
-/// [`UsageError`] that names the argument that cannot be obeyed.
-pub fn parse(args: &[OsString]) -> Result<Request, UsageError> {
-    let mut draft = Draft::default();
-    let words = flags::parse(FLAGS, UNSUPPORTED, args, &mut draft)?;
-    if let Some(word) = words.first() {
-        match word.to_string_lossy().to_ascii_lowercase().as_str() {
-            "help" => return Ok(Request::Help),
-            "version" => return Ok(Request::Version),
-            other => {
-                let switch = values::switch(other).is_ok();
-                return Err(UsageError::UnexpectedWord { word: word.to_string_lossy().into_owned(), switch });
-            }
-        }
-    }
-    if draft.help {
-        return Ok(Request::Help);
-    }
-    if draft.help_tls {
-        return Ok(Request::HelpTls);
-    }
-    if draft.version {
-        return Ok(Request::Version);
-    }
-    if let Some(signal) = &draft.signal {
-        let signalled = Signalled::parse(signal);
-        return signalled
-            .map(Request::Signal)
-            .map_err(|reason| UsageError::BadValue { flag: "--signal".to_owned(), reason });
-    }
-    let Some(path) = draft.config.clone() else {
-        if draft.check {
-            return Err(UsageError::BadValue {
-                flag: "-t".to_owned(),
-                reason: "needs -c, the file to check".to_owned(),
-            });
-        }
-        return finish(draft).map(|serve| Request::Serve(Box::new(serve)));
-    };
-    let file = file::read(&path)?;
-    if draft.check {
-        let file::Read { draft: alone, digest, warnings, .. } = file;
-        finish(alone)?;
-        return Ok(Request::Checked(Box::new(Checked { path, digest, warnings })));
-    }
-    // The flags once more, over what the file says.
-    let file::Read { draft: mut both, digest, warnings, places } = file;
-    let (user, password, token) = (both.user.take(), both.password.take(), both.token.take());
-    flags::parse(FLAGS, UNSUPPORTED, args, &mut both)?;
-    if both.token.is_none() {
-        if both.user.is_none() && both.password.is_none() {
-            both.token = token;
-        }
-        both.user = both.user.or(user);
-        both.password = both.password.or(password);
-    }
-    let serve = finish(both)?;
-    Ok(Request::Serve(Box::new(Serve { config: Some(path), digest, places, warnings, ..serve })))
 }
 
 /// The help of all flags.
@@ -184,19 +130,17 @@ const FLAGS: &[Flag<Draft>] = &[
         ["sd", "store_dir"],
         Some("dir"),
         "Where everything is recorded (default ./sublog-data).",
-        |d, v| d.server.store_dir = v.path()?
+        |d, v| d.store_dir = Some(v.path()?)
     ),
-    flag!(HEAD_RECORD, ["js", "jetstream"], None, "JetStream, which is always there; =false is refused.", |_d, v| {
-        if !values::switch(v.text()?)? {
-            return Err("JetStream is always there".to_owned());
-        }
+    flag!(HEAD_RECORD, ["js", "jetstream"], None, "Streams and consumers (default true).", |d, v| {
+        d.jetstream = Some(values::switch(v.text()?)?)
     }),
     flag!(
         HEAD_RECORD,
         ["capture"],
         Some("on|off"),
         "Whether to record every message that is published (default on).",
-        |d, v| d.server.capture.enabled = values::switch(v.text()?)?
+        |d, v| d.capture = Some(values::switch(v.text()?)?)
     ),
     flag!(
         HEAD_RECORD,

@@ -132,10 +132,8 @@ pub async fn serve(server: Arc<Server>, stream: TcpStream, remote: SocketAddr, w
     };
     client.close(reason);
     server.remember(&client, connection.subscriptions.listed(&client));
-    connection.subscriptions.end_all(&connection.account, &client);
-    if connection.connected {
-        events::disconnected(&server, &client);
-    }
+    connection.subscriptions.end_all(&connection.account, &client).await;
+    connection.connected.then(|| events::disconnected(&server, &client));
     drop(connection);
     finish(&server, &client, Some(input.socket())).await;
     server.leave(&client);

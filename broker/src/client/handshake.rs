@@ -124,7 +124,7 @@ impl Connection {
         let Some(account) = self.server.accounts.get(&name) else { return Err(self.turn_away(&UNAUTHORIZED)) };
         let Some(membership) = account.enter() else { return Err(self.turn_away(&NO_ROOM)) };
         // What it has subscribed to so far is not there where it goes.
-        self.subscriptions.end_all(&self.account, &self.client);
+        self.subscriptions.end_before_login(&self.account, &self.client);
         self.change_account(membership);
         self.keep_limits();
         Ok(())

@@ -258,6 +258,9 @@ impl Connection {
             return sys::requests::take(&self.server, &self.account, message);
         }
         let Some(reply) = message.reply else { return false };
+        if message.subject.starts_with(server::API_PREFIX) && !self.server.has_own_subjects() {
+            return false;
+        }
         let own = || (message.subject == sys::USER_INFO).then(|| sys::user_info(&self.server, &self.client));
         let Some(body) = server::api::answer(&self.server, &self.account, message.subject).or_else(own) else {
             return false;

@@ -12,7 +12,7 @@ use super::shown::Listed;
 use crate::account::Account;
 use crate::account::links::Link;
 use crate::auth::permissions::Permissions;
-use crate::limits::REPLAYS_PER_CONNECTION_MAX;
+use crate::limits::{CLOSED_SUBSCRIPTIONS_BYTES, REPLAYS_PER_CONNECTION_MAX};
 use crate::replay::feed::Feed;
 use crate::replay::{self, Replay};
 use crate::router::{Shadow, Subscription};
@@ -51,6 +51,8 @@ pub(super) struct Subscriptions {
 }
 
 const SWEEP_MIN: usize = 64;
+/// Subscriptions of a connection that is gone, ended before others have a turn.
+const ENDED_PER_TURN: usize = 256;
 /// The queue group that NATS servers keep for themselves.
 const RESERVED_QUEUE: &[u8] = b"_sys_";
 
@@ -165,7 +167,7 @@ impl Subscriptions {
         if at_limit(self.by_sid.len()) {
             return Err(ServerError::MaxSubscriptions);
         }
-        let held = if replay::is_replay(filter) {
+        let held = if server.has_own_subjects() && replay::is_replay(filter) {
             let running =
                 self.by_sid.values().filter(|held| matches!(held, Held::Replay(r, _) if !r.has_ended())).count();
             if running >= REPLAYS_PER_CONNECTION_MAX {
@@ -283,20 +285,41 @@ impl Subscriptions {
         self.sweep_at = self.by_sid.len() * 2;
     }
 
-    /// All that have not ended, as they are shown.
+    /// All that have not ended, as they are shown; none if that is more than is kept of connections that ended.
     pub(super) fn listed(&self, client: &Client) -> Vec<Listed> {
         let live = self.by_sid.values().filter_map(|held| match held {
             Held::Live(subscription, _) if !held.has_ended() => Some(Listed::of(subscription)),
             _ => None,
         });
-        live.chain(Listed::replays(client)).collect()
+        let (mut listed, mut bytes) = (Vec::new(), 0);
+        for one in live.chain(Listed::replays(client)) {
+            bytes += one.bytes();
+            if bytes > CLOSED_SUBSCRIPTIONS_BYTES {
+                return Vec::new();
+            }
+            listed.push(one);
+        }
+        listed
     }
 
-    /// Ends all of them; the connection is gone.
-    pub(super) fn end_all(&mut self, account: &Account, client: &Client) {
-        for (_, held) in self.by_sid.drain() {
+    /// Ends all of them; the connection is gone. There may be a million: others have their turns in between.
+    pub(super) async fn end_all(&mut self, account: &Account, client: &Client) {
+        for (at, (_, held)) in std::mem::take(&mut self.by_sid).into_iter().enumerate() {
             held.end(account, client);
+            if (at + 1) % ENDED_PER_TURN == 0 {
+                tokio::task::yield_now().await;
+            }
         }
+        self.tell_departed(account);
+    }
+
+    /// Ends all of them at once: those of a connection that has said who it is only now, and goes elsewhere.
+    pub(super) fn end_before_login(&mut self, account: &Account, client: &Client) {
+        std::mem::take(&mut self.by_sid).into_values().for_each(|held| held.end(account, client));
+        self.tell_departed(account);
+    }
+
+    fn tell_departed(&self, account: &Account) {
         if self.had_any {
             account.router.departed();
             account.links().streams.iter().for_each(|link| link.from.router.departed());

@@ -139,6 +139,12 @@ impl Settings {
         }
     }
 
+    /// Whether a key of the file's own is there, whatever it says.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        find(&self.map, &[name]).is_some()
+    }
+
     /// Encryption of client connections.
     #[must_use]
     pub fn tls(&self) -> Option<tls::Tls> {

@@ -145,7 +145,9 @@ pub(super) fn page(server: &Server, options: &Options) -> Health {
     if options.js_server_only || options.js_enabled_only || options.js_enabled || options.js_meta_only {
         return Health::new(StatusCode::OK, "ok", Vec::new(), Vec::new(), options.details);
     }
-    if let Some(problem) = not_found(server, options) {
+    if server.options.jetstream
+        && let Some(problem) = not_found(server, options)
+    {
         return refused("unavailable", StatusCode::NOT_FOUND, problem);
     }
     let accounts = match options.account.as_str() {

@@ -43,14 +43,17 @@ impl Options {
 }
 
 /// The page.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(super) struct Jsz {
     #[serde(flatten)]
     usage: Usage,
     server_id: String,
     now: String,
+    #[serde(skip_serializing_if = "is_false")]
+    disabled: bool,
     config: JetStreamConfig,
-    limits: Limits,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limits: Option<Limits>,
     streams: usize,
     #[serde(skip_serializing_if = "is_zero")]
     streams_leader: usize,
@@ -65,14 +68,15 @@ pub(super) struct Jsz {
 }
 
 /// Limits of an operator's: there are none.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct Limits {}
 
 /// What streams may use: as much as the disk has.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(super) struct JetStreamConfig {
     max_memory: i64,
     max_storage: i64,
+    #[serde(skip_serializing_if = "String::is_empty")]
     store_dir: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     domain: String,
@@ -80,6 +84,7 @@ pub(super) struct JetStreamConfig {
     sync_interval: i64,
     #[serde(skip_serializing_if = "is_false")]
     sync_always: bool,
+    #[serde(skip_serializing_if = "is_false")]
     compress_ok: bool,
 }
 
@@ -204,6 +209,10 @@ fn used(streams: &[Declared]) -> Usage {
 
 /// The page as it is now.
 pub(super) fn page(server: &Server, options: &Options) -> Jsz {
+    let (server_id, now) = (server.id.clone(), text::time(clock::wall()));
+    if !server.options.jetstream {
+        return Jsz { server_id, now, disabled: true, ..Jsz::default() };
+    }
     let accounts = enabled(server);
     let all: Vec<Declared> = accounts.iter().flat_map(|account| account.jetstream.all()).collect();
     let states = all.iter().filter_map(|declared| declared.stream.log()).map(|log| log.log().state());
@@ -213,10 +222,11 @@ pub(super) fn page(server: &Server, options: &Options) -> Jsz {
     let account_details = shown.iter().map(|one| account(server, options, one)).collect();
     Jsz {
         usage: usage(server),
-        server_id: server.id.clone(),
-        now: text::time(clock::wall()),
+        server_id,
+        now,
+        disabled: false,
         config: JetStreamConfig::of(server),
-        limits: Limits {},
+        limits: Some(Limits {}),
         streams: all.len(),
         streams_leader: if options.raft { all.len() } else { 0 },
         consumers,

@@ -184,7 +184,7 @@ fn statistics(server: &Arc<Server>) -> Value {
         "stale_connections": stats.stale_connections.load(Ordering::Relaxed),
         "stalled_clients": stats.stalls.load(Ordering::Relaxed),
         "active_servers": 1,
-        "jetstream": varz::jetstream(server),
+        "jetstream": varz::JetStream::of(server),
         "gomaxprocs": cores,
     })
 }

@@ -145,12 +145,25 @@ fn is_zero(value: &usize) -> bool {
     *value == 0
 }
 
-/// Streams, in short.
-#[derive(Debug, Serialize)]
+/// Streams, in short; an empty object where there are none.
+#[derive(Debug, Default, Serialize)]
 pub(super) struct JetStream {
-    config: JetStreamConfig,
-    stats: Usage,
-    limits: Nothing,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    config: Option<JetStreamConfig>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stats: Option<Usage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limits: Option<Nothing>,
+}
+
+impl JetStream {
+    pub(super) fn of(server: &Server) -> Self {
+        if !server.options.jetstream {
+            return Self::default();
+        }
+        let (config, stats) = (JetStreamConfig::of(server), jsz::usage(server));
+        Self { config: Some(config), stats: Some(stats), limits: Some(Nothing {}) }
+    }
 }
 
 /// Messages and bytes of all clients: `in` is what they sent.
@@ -240,11 +253,6 @@ pub(super) fn answer(server: &Arc<Server>, _: &Asked) -> Result<Answer, Refused>
     Ok(Answer::json(&page(server)))
 }
 
-/// What streams may use, and do.
-pub(super) fn jetstream(server: &Server) -> JetStream {
-    JetStream { config: JetStreamConfig::of(server), stats: jsz::usage(server), limits: Nothing {} }
-}
-
 /// The page as it is now.
 pub(super) fn page(server: &Server) -> Varz {
     let (stats, current) = (&server.stats, server.current());
@@ -287,7 +295,7 @@ pub(super) fn page(server: &Server) -> Varz {
         leaf: Nothing {},
         mqtt: Nothing {},
         websocket: WebSocketPort::of(server),
-        jetstream: jetstream(server),
+        jetstream: JetStream::of(server),
         write_deadline: text::ns(limits.write_deadline),
         start: text::time(server.start),
         now: text::time(now),

@@ -9,14 +9,15 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
 use sublog_protocol::encode;
-use sublog_storage::{DataDir, LogError, Meta, MetaError, OpenError, RecoveryReport, ServerIdentity};
+use sublog_storage::{DataDir, LogError, MetaError, OpenError, RecoveryReport};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::accept::{Listeners, open_websocket, tell_websocket};
 use super::closed::ClosedRing;
+use super::data::{self, Opened};
 use super::notices::Notices;
 use super::reload::{self, Reload};
-use super::{Server, ServerStats, VERSION, accept, maintenance, retention, ticker};
+use super::{Server, ServerStats, accept, maintenance, retention, ticker};
 use crate::account::{Accounts, Maker, Shared};
 use crate::auth::passwords::Passwords;
 use crate::capture::{CAPTURE, Capture};
@@ -106,12 +107,12 @@ async fn serve(
     replay_runtime: tokio::runtime::Handle,
     shaker: Shaker,
 ) -> Result<(), ServeError> {
-    tracing::info!("Starting sublog");
-    tracing::info!("  Version:  {VERSION}");
+    tracing::info!("Starting {}", options.called.name());
+    tracing::info!("  Version:  {}", options.called.version());
     let mut signals = Signals::new().map_err(ServeError::Runtime)?;
     let tls = options.tls.as_ref().map(Tls::load).transpose()?.map(Arc::new);
     tls.iter().flat_map(|tls| &tls.warnings).for_each(|warning| tracing::warn!("{warning}"));
-    let (data, meta, id) = open_data(&options)?;
+    let Opened { data, meta, id, _unkept } = data::open(&options)?;
     tracing::info!("  Name:     {}", options.name.as_deref().unwrap_or(&id));
     tracing::info!("  ID:       {id}");
     let (capture, recovered) = open_capture(&options, &data)?;
@@ -119,6 +120,7 @@ async fn serve(
     let (api, requests) = Api::new();
     let shared = Arc::new(Shared {
         server_name: options.name.clone().unwrap_or_else(|| id.clone()),
+        jetstream: options.jetstream,
         domain: Domain::new(&options.domain),
         max_payload: options.limits.max_payload,
         runtime: replay_runtime,
@@ -156,10 +158,7 @@ async fn serve(
         options,
     });
     server.monitor.config.loaded(reload.as_ref().map(|reload| reload.digest.clone()).unwrap_or_default());
-    tokio::task::block_in_place(|| server.accounts.all().iter().for_each(restore::all));
-    server.accounts.all().iter().for_each(copy::start_all);
-    let positions = server.accounts.global.jetstream.positions.clone();
-    start_thread("sublog-consumers", move || positions.run())?;
+    start_consumers(&server)?;
     let monitor = monitor::start(&server).await?;
     let mut notices =
         Notices::write(&server.options, address, monitor, server.websocket.as_ref().map(|port| port.address), None)?;
@@ -198,6 +197,14 @@ async fn serve(
     Ok(())
 }
 
+/// Makes the consumers there were, and goes on with what copies other streams.
+fn start_consumers(server: &Server) -> Result<(), ServeError> {
+    tokio::task::block_in_place(|| server.accounts.all().iter().for_each(restore::all));
+    server.accounts.all().iter().for_each(copy::start_all);
+    let positions = server.accounts.global.jetstream.positions.clone();
+    start_thread("sublog-consumers", move || positions.run())
+}
+
 fn tell_ports(server: &Server) {
     tracing::info!("Listening for client connections on {}:{}", server.options.host, server.address.port());
     tell_websocket(server);
@@ -207,30 +214,12 @@ fn tell_ports(server: &Server) {
     tracing::info!("Server is ready");
 }
 
-/// Takes the data directory, what is kept of small things in it, and the server's identity.
-fn open_data(options: &ServerOptions) -> Result<(Arc<DataDir>, Arc<Meta>, String), ServeError> {
-    let data = DataDir::open(&options.store_dir)?;
-    let meta = Meta::open(&data.meta())?.with_reserve(Arc::clone(data.reserve()));
-    let id = match meta.identity()? {
-        Some(identity) => identity.id,
-        None => {
-            let id = new_identity();
-            meta.put_identity(&ServerIdentity { id: id.clone(), created_ns: clock::unix_ns() })?;
-            id
-        }
-    };
-    Ok((Arc::new(data), Arc::new(meta), id))
-}
+type Recording = (Capture, Option<Recovered>);
 
-/// A public key of the kind that names servers. Nothing is signed with it, so the private half is not kept.
-fn new_identity() -> String {
-    nkeys::KeyPair::new_server().public_key()
-}
-
-type Opened = (Capture, Option<Recovered>);
-
-fn open_capture(options: &ServerOptions, data: &DataDir) -> Result<Opened, ServeError> {
-    tracing::info!("  Store Directory:  \"{}\"", data.root().display());
+fn open_capture(options: &ServerOptions, data: &DataDir) -> Result<Recording, ServeError> {
+    if options.capture.enabled || options.jetstream {
+        tracing::info!("  Store Directory:  \"{}\"", data.root().display());
+    }
     if options.capture.enabled && options.accounts.all.keys().any(|name| *name != options.accounts.captured) {
         tracing::info!("  Recording what is published in account '{}', and in no other", options.accounts.captured);
     }

@@ -51,7 +51,7 @@ impl Notices {
                 let scheme = if port.tls.is_some() { "wss" } else { "ws" };
                 ports.insert("websocket".to_owned(), serde_json::json!([format!("{scheme}://{address}")]));
             }
-            self.file(dir.join(format!("{}_{pid}.ports", program())), &ports.to_string())?;
+            self.file(dir.join(format!("{}_{pid}.ports", options.called.name())), &ports.to_string())?;
         }
         Ok(())
     }
@@ -67,13 +67,6 @@ impl Notices {
         let mut outdated = std::mem::replace(old, self);
         outdated.0.retain(|path| !old.0.contains(path));
     }
-}
-
-/// What the ports file is named after: programs that start a nats-server look for one of that name.
-fn program() -> &'static str {
-    let name = std::env::args_os().next().map(PathBuf::from);
-    let is_nats = name.as_deref().and_then(|path| path.file_name()).is_some_and(|name| name == "nats-server");
-    if is_nats { "nats-server" } else { "sublog" }
 }
 
 impl Drop for Notices {

@@ -111,7 +111,7 @@ impl<'a> About<'a> {
             ver: NATS_VERSION,
             tags: current.tags.clone(),
             metadata: current.metadata.clone(),
-            jetstream: true,
+            jetstream: server.options.jetstream,
             flags: 0,
             seq: server.sys_answers.fetch_add(1, Ordering::Relaxed) + 1,
             time: rfc3339::format(clock::unix_ns()),

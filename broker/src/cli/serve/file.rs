@@ -32,6 +32,9 @@ pub(super) fn read(path: &Path) -> Result<Read, UsageError> {
     let mut draft = Draft::default();
     draft.server.tls = settings.tls().map(Into::into);
     draft.server.websocket = settings.websocket();
+    draft.has_own_block = settings.has("sublog");
+    // A block that says nothing else asks for it.
+    draft.jetstream = settings.has("jetstream").then_some(true);
     let mut wrong = settings.refusals.clone();
     let honoured = settings.honoured();
     wrong.extend(apply(&honoured, &mut draft));
@@ -94,7 +97,6 @@ const LIKE_FLAGS: &[(&str, &str, As)] = &[
     ("authorization.token", "auth", As::Text),
     ("store_dir", "sd", As::Text),
     ("jetstream.store_dir", "sd", As::Text),
-    ("sublog.store_dir", "sd", As::Text),
     ("sublog.capture", "capture", As::Text),
     ("sublog.sync", "sync", As::Text),
     ("sublog.compress", "compress", As::Text),
@@ -136,6 +138,7 @@ fn apply(all: &[Honoured<'_>], draft: &mut Draft) -> Vec<Finding> {
     }
     wrong.extend(sync_interval(all, draft));
     wrong.extend(two_monitors(all));
+    wrong.extend(two_folders(all));
     // One trace includes the other, whatever is said of that.
     draft.server.trace |= all.iter().any(|key| key.path == "trace_verbose" && key.node.value == Value::Bool(true));
     wrong
@@ -169,6 +172,19 @@ fn domain_name(value: &Value) -> Result<String, String> {
     }
 }
 
+fn add_tags(value: &Value, tags: &mut Vec<String>) {
+    let nodes: Vec<&Value> = match value {
+        Value::Array(nodes) => nodes.iter().map(|node| &node.value).collect(),
+        one => vec![one],
+    };
+    for tag in nodes.into_iter().filter_map(text) {
+        let tag = tag.trim().to_lowercase();
+        if !tag.is_empty() && !tags.contains(&tag) {
+            tags.push(tag);
+        }
+    }
+}
+
 /// Keys that no flag has, or that mean something else than the flag.
 fn by_itself(key: &Honoured<'_>, draft: &mut Draft) -> Result<(), String> {
     let value = &key.node.value;
@@ -189,6 +205,18 @@ fn by_itself(key: &Honoured<'_>, draft: &mut Draft) -> Result<(), String> {
             let (host, port) = address(value)?;
             draft.server.monitor_host = host;
             flags::set(FLAGS, "ms", &port.to_string(), draft)
+        }
+        ("jetstream" | "jetstream.enabled", Value::Bool(is)) => {
+            draft.jetstream = Some(*is);
+            Ok(())
+        }
+        ("jetstream", Value::Str(word)) => {
+            draft.jetstream = Some(word.to_ascii_lowercase().starts_with("enable"));
+            Ok(())
+        }
+        ("sublog.store_dir", Value::Str(path)) if !path.is_empty() => {
+            draft.own_store_dir = Some(path.into());
+            Ok(())
         }
         ("allow_non_tls", Value::Bool(is)) => {
             draft.server.allow_non_tls = *is;
@@ -225,17 +253,7 @@ fn by_itself(key: &Honoured<'_>, draft: &mut Draft) -> Result<(), String> {
             Ok(())
         }
         ("server_tags", _) => {
-            let nodes: Vec<&Value> = match value {
-                Value::Array(nodes) => nodes.iter().map(|node| &node.value).collect(),
-                one => vec![one],
-            };
-            let tags = &mut draft.server.tags;
-            for tag in nodes.into_iter().filter_map(text) {
-                let tag = tag.trim().to_lowercase();
-                if !tag.is_empty() && !tags.contains(&tag) {
-                    tags.push(tag);
-                }
-            }
+            add_tags(value, &mut draft.server.tags);
             Ok(())
         }
         ("server_metadata", Value::Map(map)) => {
@@ -253,8 +271,8 @@ fn by_itself(key: &Honoured<'_>, draft: &mut Draft) -> Result<(), String> {
             draft.auth_timeout_given = true;
             Ok(())
         }
-        // Read when all others are, and what only switches on what is on anyway.
-        ("sublog.sync_interval" | "trace_verbose" | "jetstream", _) => Ok(()),
+        // Read when all others are.
+        ("sublog.sync_interval" | "trace_verbose", _) => Ok(()),
         // Read as a whole.
         (path, _) if path.starts_with("tls.") || path.starts_with("websocket.") => Ok(()),
         // Read as a whole, see `users`.
@@ -272,6 +290,14 @@ fn two_monitors(all: &[Honoured<'_>]) -> Option<Finding> {
     let (plain, secure) = (is(["http", "http_port"])?, is(["https", "https_port"])?);
     let text = format!("{} and {} at {} exclude each other", secure.path, plain.path, plain.at);
     Some(Finding { at: secure.at.clone(), text })
+}
+
+/// There is one place for everything.
+fn two_folders(all: &[Honoured<'_>]) -> Option<Finding> {
+    let own = all.iter().find(|key| key.path == "sublog.store_dir")?;
+    let other = all.iter().find(|key| ["store_dir", "jetstream.store_dir"].contains(&key.path.as_str()))?;
+    let text = format!("{} says the same as {} at {}: keep one of them", own.path, other.path, other.at);
+    Some(Finding { at: own.at.clone(), text })
 }
 
 fn text(value: &Value) -> Option<&str> {

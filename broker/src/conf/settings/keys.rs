@@ -16,7 +16,7 @@ pub use security::{AUTHORIZATION, PERMISSIONS, TLS, USER};
 use super::schema::Kind::{
     Address, Bool, BoolMap, Duration, Each, Int, Named, OneOf, Port, Size, Text, TextMap, Texts, Word,
 };
-use super::schema::Now::{Honoured, Ignored, Partly, Refused};
+use super::schema::Now::{Honoured, Ignored, Refused};
 use super::schema::{Block, Key, Kind, key};
 
 pub(super) const NO_OCSP: &str = "nobody is asked whether certificates are revoked yet";
@@ -115,7 +115,7 @@ pub static TOP: Block = Block {
         key(
             &["jetstream"],
             OneOf(&[Bool, Word(&["enabled", "enable", "disabled", "disable"]), Kind::Block(&JETSTREAM)]),
-            Partly("streams and consumers are served whatever it says, and only its store_dir and domain take effect"),
+            Honoured,
         ),
         key(&["default_js_domain"], TextMap, Ignored("there are no domains yet")),
         // Other servers and other protocols: their ports stay closed.

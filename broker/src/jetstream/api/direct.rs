@@ -212,9 +212,14 @@ impl Direct<'_> {
 
     /// A message with where it comes from in its headers.
     fn message(&mut self, found: &Record, batch: Option<&Batch>) {
-        // The block as it is, without the empty line at its end.
-        let own = found.headers.strip_suffix(b"\r\n").filter(|own| own.starts_with(VERSION));
-        let mut out = own.map_or_else(|| [VERSION, b"\r\n"].concat(), <[u8]>::to_vec);
+        // The block as it is, without the empty line at its end; ours before its own, since readers take the first of a name,
+        // and a publisher may have written some of these names.
+        let own = found.headers.strip_suffix(b"\r\n").filter(|own| own.starts_with(VERSION)).unwrap_or_default();
+        let (first_line, own) = match memchr::memchr(b'\n', own) {
+            Some(end) => own.split_at_checked(end + 1).unwrap_or_default(),
+            None => (&b""[..], &b""[..]),
+        };
+        let mut out = if first_line.is_empty() { [VERSION, b"\r\n"].concat() } else { first_line.to_vec() };
         let mut line = |key: &str, value: &[u8]| {
             out.extend_from_slice(key.as_bytes());
             out.extend_from_slice(b": ");
@@ -231,6 +236,7 @@ impl Direct<'_> {
             line("Nats-Num-Pending", batch.pending.to_string().as_bytes());
             line("Nats-Last-Sequence", batch.last_seq.to_string().as_bytes());
         }
+        out.extend_from_slice(own);
         out.extend_from_slice(b"\r\n");
         let header_len = out.len();
         out.extend_from_slice(&found.payload);

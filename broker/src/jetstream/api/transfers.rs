@@ -35,7 +35,8 @@ fn begin_snapshot(
     }
     let declared = account.jetstream.get(name).ok_or_else(ApiError::stream_not_found)?;
     let asked = SnapshotRequest::parse(request.body(), Unknown::Ignore)?;
-    if !backup::is_deliverable(account, name, &asked.deliver_subject) {
+    let to = &asked.deliver_subject;
+    if !backup::is_deliverable(account, name, to) || !request.may_have_delivered(to.as_bytes(), "") {
         return Err(ApiError::snapshot_deliver_subject_invalid());
     }
     if declared.config.storage == StorageType::Memory {

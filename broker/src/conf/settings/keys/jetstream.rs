@@ -11,7 +11,7 @@ const NO_CIPHER: &str = "what is recorded would not be encrypted";
 pub static JETSTREAM: Block = Block {
     name: "jetstream",
     keys: &[
-        key(&["enabled", "enable"], Bool, Ignored(NO_LIMITS)),
+        key(&["enabled", "enable"], Bool, Honoured),
         key(&["store_dir", "store", "storedir"], Text, Honoured),
         key(
             &["sync_interval", "sync"],

@@ -4,7 +4,7 @@ use super::NO_OCSP;
 use crate::conf::settings::schema::Kind::{
     Block as Inner, Blocks, Bool, Int, List, Number, OneOf, Seconds, Text, Texts,
 };
-use crate::conf::settings::schema::Now::{Honoured, Refused};
+use crate::conf::settings::schema::Now::{Honoured, Ignored, Refused};
 use crate::conf::settings::schema::{Block, Kind, key};
 
 const NO_CALLOUT: &str = "no other service is asked about users yet";
@@ -85,7 +85,7 @@ pub static TLS: Block = Block {
         key(&["verify_cert_and_check_known_urls"], Bool, Honoured),
         key(&["timeout"], Seconds, Honoured),
         key(&["cipher_suites"], List(&Text), Honoured),
-        key(&["allow_insecure_cipher_suites"], Bool, Honoured),
+        key(&["allow_insecure_cipher_suites"], Bool, Ignored("suites that are not safe are left out")),
         key(&["curve_preferences"], List(&Text), Honoured),
         key(&["min_version"], OneOf(&[Text, Number]), Honoured),
         key(&["handshake_first", "first", "immediate"], OneOf(&[Bool, Text]), Honoured),

@@ -1,0 +1,68 @@
+//! Every published advisory about nats-server that could have been about this server: a test of what went wrong there.
+//!
+//! `SECURITY.md` has the table of them, with the names of the tests, of which some stand elsewhere; `document` holds it to that.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests report by panicking")]
+
+mod document;
+mod identity;
+mod model;
+mod names;
+mod numbers;
+mod permissions;
+mod secrets;
+mod strings;
+
+use sublog_tests::{RawClient, TestServer};
+use tempfile::TempDir;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_sublog-under-test");
+
+/// A server with a configuration.
+struct Configured {
+    server: TestServer,
+    _folder: TempDir,
+}
+
+impl Configured {
+    fn start(text: &str) -> Self {
+        Self::start_with(text, &[])
+    }
+
+    fn start_with(text: &str, args: &[&str]) -> Self {
+        let folder = TempDir::with_prefix("sublog-advisories-").unwrap();
+        let path = folder.path().join("server.conf");
+        std::fs::write(&path, text).unwrap();
+        let mut all = vec!["-c", path.to_str().unwrap()];
+        all.extend(args);
+        let server = TestServer::start(BINARY, &all);
+        Self { server, _folder: folder }
+    }
+
+    /// A quiet client with headers, as this user, whose password is its name and `p`.
+    fn user(&self, name: &str) -> RawClient {
+        let mut client = self.server.raw();
+        client.hello(&format!(
+            r#"{{"verbose":false,"headers":true,"no_responders":true,"sublog_replay_status":true,"user":"{name}","pass":"{name}p"}}"#
+        ));
+        client
+    }
+}
+
+/// The answer to a request; messages for others are passed over.
+fn request(client: &mut RawClient, inbox: &str, subject: &str, body: &[u8]) -> sublog_tests::Message {
+    client.subscribe(inbox, "request");
+    client.send(format!("PUB {subject} {inbox} {}\r\n", body.len()));
+    client.send(body);
+    client.send("\r\n");
+    loop {
+        match client.next() {
+            sublog_tests::Seen::Message(message) if message.sid == "request" => {
+                client.send("UNSUB request\r\n");
+                return message;
+            }
+            sublog_tests::Seen::Message(_) => {}
+            other => panic!("{other:?} instead of an answer to {subject}"),
+        }
+    }
+}
