@@ -2,9 +2,11 @@
 
 use std::future::Future;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use super::connection::secure::TlsFiles;
 use super::connection::{ClientError, Target};
 use super::url::{self, Credentials};
 use super::{EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, output, values};
@@ -16,7 +18,7 @@ const INTERRUPT_GRACE: Duration = Duration::from_secs(1);
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Server")]
 pub(crate) struct Access {
-    /// Address: [nats://][user:password@]host[:port], or several with commas
+    /// Address: [nats://|tls://][user:password@]host[:port], or several with commas
     ///
     /// Without this flag, $NATS_URL, or else 127.0.0.1:4222.
     #[arg(short = 's', long, value_name = "URL")]
@@ -30,6 +32,23 @@ pub(crate) struct Access {
     /// Token
     #[arg(long, conflicts_with_all = ["user", "pass"], value_name = "TOKEN")]
     token: Option<String>,
+    /// File with the seed of an nkey, which signs instead
+    #[arg(long, conflicts_with_all = ["user", "pass", "token"], value_name = "FILE")]
+    nkey: Option<PathBuf>,
+    /// Authorities of the server's certificate; without it those of the system
+    ///
+    /// This, and any of the next three, encrypts the connection, as tls:// does.
+    #[arg(long, value_name = "FILE")]
+    tlscacert: Option<PathBuf>,
+    /// Own certificate
+    #[arg(long, requires = "tlskey", value_name = "FILE")]
+    tlscert: Option<PathBuf>,
+    /// Its private key
+    #[arg(long, requires = "tlscert", value_name = "FILE")]
+    tlskey: Option<PathBuf>,
+    /// Encrypt before the server says anything (handshake_first)
+    #[arg(long)]
+    tlsfirst: bool,
     /// How long the server may take for any single answer
     #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = patience)]
     timeout: Duration,
@@ -53,7 +72,9 @@ impl Access {
             _ => Credentials::None,
         };
         let urls = url::parse_list(&text).map_err(Failure::Usage)?;
-        Ok(Target { urls, credentials, timeout: self.timeout })
+        let own = self.tlscert.clone().zip(self.tlskey.clone());
+        let tls = TlsFiles { ca: self.tlscacert.clone(), own, first: self.tlsfirst };
+        Ok(Target { urls, credentials, nkey: self.nkey.clone(), tls, timeout: self.timeout })
     }
 }
 

@@ -5,11 +5,14 @@
 //! and it reads while it writes, so that neither side can block the other.
 
 mod error;
+mod hello;
+pub(crate) mod secure;
 
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Serialize;
+use base64::Engine as _;
 use sublog_protocol::decode::{self, Message, ServerOp, ServerStep};
 use sublog_protocol::encode;
 use sublog_protocol::headers::Headers;
@@ -21,6 +24,8 @@ use tokio::time::timeout;
 pub(crate) use error::ClientError;
 
 use super::url::{Credentials, ServerUrl};
+use hello::Hello;
+use secure::{Session, TlsFiles};
 
 /// Free room offered to every read, in bytes.
 const READ_BYTES: usize = 128 * 1024;
@@ -36,36 +41,19 @@ pub(crate) struct Target {
     pub(crate) urls: Vec<ServerUrl>,
     /// What to present; overrides what the address says.
     pub(crate) credentials: Credentials,
+    /// Signs what the server asks to have signed: the file of a seed.
+    pub(crate) nkey: Option<PathBuf>,
+    /// How to encrypt.
+    pub(crate) tls: TlsFiles,
     /// How long connecting, or any single answer, may take.
     pub(crate) timeout: Duration,
-}
-
-/// What a client says about itself.
-#[derive(Serialize)]
-struct Hello<'a> {
-    verbose: bool,
-    pedantic: bool,
-    echo: bool,
-    protocol: u8,
-    headers: bool,
-    no_responders: bool,
-    name: &'a str,
-    lang: &'a str,
-    version: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pass: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    auth_token: Option<&'a str>,
-    /// Asks for a status message where a replay's history ends.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    sublog_replay_status: bool,
 }
 
 /// A connection to a server.
 pub(crate) struct Connection {
     stream: TcpStream,
+    /// Its encryption, if it is encrypted.
+    session: Option<Session>,
     peer: String,
     timeout: Duration,
     info: Option<ServerInfo>,
@@ -91,7 +79,8 @@ impl Connection {
                         Credentials::None => &url.credentials,
                         _ => &target.credentials,
                     };
-                    connection.shake_hands(credentials, name, replay_status).await?;
+                    connection.encrypt(target, url).await?;
+                    connection.shake_hands(target, credentials, name, replay_status).await?;
                     return Ok(connection);
                 }
                 Err(error) => outcome = Some(error),
@@ -114,6 +103,7 @@ impl Connection {
         let _ = stream.set_nodelay(true);
         Ok(Self {
             stream,
+            session: None,
             peer,
             timeout: patience,
             info: None,
@@ -126,14 +116,51 @@ impl Connection {
         })
     }
 
-    async fn shake_hands(&mut self, login: &Credentials, name: &str, replay_status: bool) -> Result<(), ClientError> {
+    /// Waits for INFO and encrypts, in the order that was asked for; who asked for encryption gets nothing less.
+    async fn encrypt(&mut self, target: &Target, url: &ServerUrl) -> Result<(), ClientError> {
+        if !target.tls.first {
+            while self.info.is_none() {
+                self.fill("send INFO").await?;
+                self.skip_messages()?;
+            }
+        }
+        let (required, available) = self
+            .info
+            .as_ref()
+            .map_or((false, true), |info| (info.tls_required, info.tls_required || info.tls_available));
+        let asked = url.tls || target.tls.asked();
+        if !asked && !required {
+            return Ok(());
+        }
+        let failed = |peer: &str, reason: String| ClientError::Tls { peer: peer.to_owned(), reason };
+        if !available {
+            return Err(failed(&self.peer, "the server does not encrypt".to_owned()));
+        }
+        self.session = Some(target.tls.session(&url.host).map_err(|reason| failed(&self.peer, reason))?);
+        while self.session.as_ref().is_some_and(|session| session.is_handshaking() || session.wants_write()) {
+            match self.fill("shake hands").await {
+                Err(ClientError::Io { peer, source }) => return Err(failed(&peer, source.to_string())),
+                other => other?,
+            }
+        }
         while self.info.is_none() {
             self.fill("send INFO").await?;
             self.skip_messages()?;
         }
-        if self.info.as_ref().is_some_and(|info| info.tls_required) {
-            return Err(ClientError::Tls { peer: self.peer.clone() });
-        }
+        Ok(())
+    }
+
+    async fn shake_hands(
+        &mut self,
+        target: &Target,
+        login: &Credentials,
+        name: &str,
+        replay_status: bool,
+    ) -> Result<(), ClientError> {
+        let signed = match &target.nkey {
+            None => None,
+            Some(path) => Some(self.sign(path)?),
+        };
         let (user, pass, auth_token) = match login {
             Credentials::None => (None, None, None),
             Credentials::User(user, pass) => (Some(user.as_str()), Some(pass.as_str()), None),
@@ -152,6 +179,9 @@ impl Connection {
             user,
             pass,
             auth_token,
+            nkey: signed.as_ref().map(|(key, _)| key.as_str()),
+            sig: signed.as_ref().map(|(_, signature)| signature.as_str()),
+            tls_required: self.session.is_some(),
             sublog_replay_status: replay_status,
         };
         self.output.extend_from_slice(b"CONNECT ");
@@ -159,10 +189,22 @@ impl Connection {
         self.output.extend_from_slice(encode::CRLF);
         match self.flush().await {
             Err(ClientError::Server { peer, text }) if text.starts_with("Authorization") => {
-                Err(ClientError::Credentials { peer, text, given: *login != Credentials::None })
+                Err(ClientError::Credentials { peer, text, given: *login != Credentials::None || signed.is_some() })
             }
             other => other,
         }
+    }
+
+    /// The public key of a seed, and its signature of what the server gave.
+    fn sign(&self, path: &std::path::Path) -> Result<(String, String), ClientError> {
+        let failed = |reason: String| ClientError::Nkey { peer: self.peer.clone(), reason };
+        let pair = secure::nkey(path).map_err(failed)?;
+        let nonce = self.info.as_ref().map(|info| info.nonce.as_str()).unwrap_or_default();
+        if nonce.is_empty() {
+            return Err(failed("it asks nobody to sign".to_owned()));
+        }
+        let signature = pair.sign(nonce.as_bytes()).map_err(|error| failed(error.to_string()))?;
+        Ok((pair.public_key(), base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(signature)))
     }
 
     /// What the server said about itself.
@@ -299,21 +341,31 @@ impl Connection {
         self.input.drain(..self.start);
         self.start = 0;
         loop {
-            let writing = self.sent < self.output.len();
+            let sealed = self.session.as_ref().is_some_and(Session::wants_write);
+            let writing = sealed || self.sent < self.output.len();
             let interest = if writing { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
             let ready = self.stream.ready(interest).await.map_err(|error| self.broken(error))?;
             let mut moved = false;
             if ready.is_readable() {
                 self.input.reserve(READ_BYTES);
-                match self.stream.try_read_buf(&mut self.input) {
-                    Ok(0) => return Err(ClientError::Closed { peer: self.peer.clone() }),
+                let read = match &mut self.session {
+                    None => self.stream.try_read_buf(&mut self.input).map(|read| read > 0),
+                    Some(session) => session.read(&self.stream, &mut self.input),
+                };
+                match read {
+                    Ok(false) => return Err(ClientError::Closed { peer: self.peer.clone() }),
                     Ok(_) => moved = true,
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     Err(error) => return Err(self.broken(error)),
                 }
             }
             if writing && ready.is_writable() {
-                match self.stream.try_write(self.output.get(self.sent..).unwrap_or_default()) {
+                let open = self.output.get(self.sent..).unwrap_or_default();
+                let written = match &mut self.session {
+                    None => self.stream.try_write(open),
+                    Some(session) => session.write(&self.stream, open),
+                };
+                match written {
                     Ok(written) => {
                         self.sent += written;
                         moved = true;

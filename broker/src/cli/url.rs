@@ -13,6 +13,8 @@ pub(crate) struct ServerUrl {
     pub(crate) port: u16,
     /// What stands before the `@`.
     pub(crate) credentials: Credentials,
+    /// It begins with `tls://`.
+    pub(crate) tls: bool,
 }
 
 /// What a client presents.
@@ -48,11 +50,12 @@ pub(crate) fn parse_list(text: &str) -> Result<Vec<ServerUrl>, String> {
 }
 
 fn parse(text: &str) -> Result<ServerUrl, String> {
-    let rest = match text.split_once("://") {
-        None => text,
-        Some(("nats", rest)) => rest,
-        Some((scheme @ ("tls" | "ws" | "wss"), _)) => {
-            return Err(format!("{scheme}:// is not supported by this command, only nats://"));
+    let (rest, tls) = match text.split_once("://") {
+        None => (text, false),
+        Some(("nats", rest)) => (rest, false),
+        Some(("tls", rest)) => (rest, true),
+        Some((scheme @ ("ws" | "wss"), _)) => {
+            return Err(format!("{scheme}:// is not supported by this command, only nats:// and tls://"));
         }
         Some(_) => return Err("the server's address does not begin with nats://".to_owned()),
     };
@@ -78,7 +81,7 @@ fn parse(text: &str) -> Result<ServerUrl, String> {
         None => CLIENT_PORT,
         Some(port) => port.parse().ok().filter(|port| *port != 0).ok_or("the server's port is not 1 to 65535")?,
     };
-    Ok(ServerUrl { host: host.to_owned(), port, credentials })
+    Ok(ServerUrl { host: host.to_owned(), port, credentials, tls })
 }
 
 /// Resolves `%41` escapes, with which a password may hold `@`, `:` and `/`.
@@ -133,7 +136,7 @@ mod tests {
             "",
             ",",
             "http://u:s3cret@h",
-            "tls://u:s3cret@h",
+            "ws://u:s3cret@h",
             "u:s3cret@h:0",
             "u:s3cret@h:x",
             "u:s3cret@",

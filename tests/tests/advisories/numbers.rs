@@ -205,3 +205,81 @@ fn configurations_at_the_ends_of_numbers() {
         client.sync();
     }
 }
+
+/// Any words behind the name of a page: each is answered, and the next one as well.
+#[test]
+fn pages_of_monitoring_with_any_words() {
+    use std::io::{Read as _, Write as _};
+    let configured = Configured::start_with("http: '127.0.0.1:-1'", &[]);
+    let address = configured.server.monitor_address();
+    let mut random = sublog_tests::Random::new(20_261_130);
+    let words: &[&[u8]] = &[
+        b"offset=",
+        b"limit=",
+        b"subs=",
+        b"acc=",
+        b"cid=",
+        b"state=",
+        b"sort=",
+        b"auth=",
+        b"user=",
+        b"mqtt_client=",
+        b"filter_subject=",
+        b"test=",
+        b"&",
+        b"=",
+        b"%",
+        b"%zz",
+        b"%00",
+        b"%ff",
+        b"%2e%2e",
+        b"+",
+        b"1",
+        b"-1",
+        b"true",
+        b"detail",
+        b"99999999999999999999",
+        b"$G",
+        b"a.>",
+        b"\xc3\xa4",
+        b"\xff",
+        b"\"",
+        b"<script>",
+        b"//",
+        b"..",
+        b"?",
+    ];
+    let pages = [
+        "varz",
+        "connz",
+        "subsz",
+        "jsz",
+        "accountz",
+        "accstatz",
+        "healthz",
+        "streamz",
+        "ipqueuesz",
+        "raftz",
+        "",
+        "../x",
+        "connz/connz",
+    ];
+    for _ in 0..1000 {
+        let mut pick = |len: usize| usize::try_from(random.below(len as u64)).unwrap();
+        let mut request = format!("GET /{}?", pages[pick(pages.len())]).into_bytes();
+        for _ in 0..pick(12) {
+            request.extend_from_slice(words[pick(words.len())]);
+        }
+        request.extend_from_slice(b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(sublog_tests::clock::PATIENCE)).unwrap();
+        stream.write_all(&request).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let line = String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_owned();
+        let known =
+            ["200", "301", "307", "400", "404"].iter().any(|status| line.starts_with(&format!("HTTP/1.1 {status}")));
+        assert!(known, "{:?}: {line}", request.escape_ascii().to_string());
+    }
+    assert_eq!(http::get(address, "/healthz").0, 200);
+}

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests report by panicking")]
 
+mod commands;
 mod handshake;
 mod monitor;
 mod official;

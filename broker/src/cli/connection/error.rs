@@ -53,14 +53,24 @@ pub(crate) enum ClientError {
         /// What arrived.
         reason: String,
     },
-    /// The server insists on TLS.
-    #[error("{peer} requires TLS, which this command does not speak")]
+    /// The connection cannot be encrypted as it should be.
+    #[error("cannot encrypt the connection to {peer}: {reason}")]
     Tls {
         /// Address of the server.
         peer: String,
+        /// Why.
+        reason: String,
+    },
+    /// There is nothing to sign, or nothing to sign it with.
+    #[error("cannot sign for {peer}: {reason}")]
+    Nkey {
+        /// Address of the server.
+        peer: String,
+        /// Why.
+        reason: String,
     },
     /// The server wants other credentials.
-    #[error("{peer} refused {}: {text}", if *.given { "the credentials" } else { "a client without credentials (--user and --pass, or --token)" })]
+    #[error("{peer} refused {}: {text}", if *.given { "the credentials" } else { "a client without credentials (--user and --pass, --token, or --nkey)" })]
     Credentials {
         /// Address of the server.
         peer: String,

@@ -1,0 +1,9 @@
+//! Any bytes as a configuration.
+
+#![no_main]
+
+#[path = "../../broker/tests/fuzzed/checks.rs"]
+#[allow(dead_code, reason = "one file of checks serves all targets")]
+mod checks;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| checks::configuration(data));
