@@ -1,6 +1,6 @@
 //! How much a stream keeps, and what gives way.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sublog_tests::clock;
 
 use crate::{Asking, server};
@@ -90,4 +90,31 @@ fn a_sealed_stream_is_only_read() {
     js.refused("s", &[], "x", 10109, "invalid operation on sealed stream");
     assert_eq!(crate::error(&js.api("STREAM.PURGE.S", json!(null))).0, 10109);
     assert_eq!(js.api("STREAM.MSG.GET.S", json!({ "seq": 1 }))["message"]["data"], "eA==");
+}
+
+#[test]
+fn bytes_are_counted_as_nats_server_counts_them() {
+    let server = server(&[]);
+    let mut js = Asking::new(&server);
+    for (storage, each) in [("file", 30), ("memory", 16)] {
+        let subject = format!("b.{storage}");
+        let most = 3 * (each + subject.len() + 10);
+        let config = |discard: &str| {
+            let subjects = json!([subject]);
+            json!({ "name": "B", "subjects": subjects, "storage": storage, "max_bytes": most, "discard": discard })
+        };
+        js.create(config("old"));
+        for n in 1..=3_u64 {
+            js.stored(&subject, &[], "ten bytes.", n);
+            let bytes = js.api("STREAM.INFO.B", Value::Null)["state"]["bytes"].as_u64();
+            assert_eq!(bytes, Some(n * (each + subject.len() + 10) as u64), "{storage}");
+        }
+        // The limit is reached, to the byte: the oldest goes for one more.
+        js.stored(&subject, &[], "ten bytes.", 4);
+        let state = js.api("STREAM.INFO.B", Value::Null)["state"].take();
+        assert_eq!((&state["first_seq"], &state["bytes"]), (&json!(2), &json!(most)), "{storage}");
+        js.api("STREAM.UPDATE.B", config("new"));
+        js.refused(&subject, &[], "ten bytes.", 10077, "maximum bytes exceeded");
+        js.api("STREAM.DELETE.B", Value::Null);
+    }
 }
