@@ -153,11 +153,7 @@ async fn serve(
         reloads: AtomicU64::new(0),
         options,
     });
-    let enabled = server.accounts.all().into_iter().filter(|account| account.jetstream.is_enabled());
-    let enabled: Vec<Arc<str>> = enabled.map(|account| account.name.clone()).collect();
-    for folder in place::unserved(&data, enabled.iter().map(|name| &**name)) {
-        tracing::warn!("Streams in accounts/{folder} are not served: they are of no account that has JetStream now");
-    }
+    server.accounts.tell_unserved();
     server.monitor.config.loaded(reload.as_ref().map(|reload| reload.digest.clone()).unwrap_or_default());
     tokio::task::block_in_place(|| server.accounts.all().iter().for_each(restore::all));
     server.accounts.all().iter().for_each(copy::start_all);
