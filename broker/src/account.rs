@@ -28,7 +28,7 @@ use crate::jetstream::api::Api;
 use crate::jetstream::consumer::positions::Positions;
 use crate::jetstream::domain::Domain;
 use crate::jetstream::streams::Streams;
-use crate::jetstream::streams::place::Stores;
+use crate::jetstream::streams::place::{self, Stores};
 use crate::router::Router;
 
 /// What all accounts need of their server.
@@ -284,6 +284,17 @@ impl Accounts {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Arc<Account>> {
         if name == GLOBAL_ACCOUNT { Some(self.global.clone()) } else { self.by_name.read().get(name).cloned() }
+    }
+
+    /// Tells of streams that nobody can reach.
+    pub fn tell_unserved(&self) {
+        let accounts = self.all();
+        let enabled = accounts.iter().filter(|account| account.jetstream.is_enabled()).map(|account| &*account.name);
+        for folder in place::unserved(&self.maker.stores.data, enabled) {
+            tracing::warn!(
+                "Streams in accounts/{folder} are not served: they are of no account that has JetStream now"
+            );
+        }
     }
 
     /// The account from which the server is watched, if there is one.

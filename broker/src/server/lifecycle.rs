@@ -157,6 +157,7 @@ async fn serve(
         reloads: AtomicU64::new(0),
         options,
     });
+    server.accounts.tell_unserved();
     server.monitor.config.loaded(reload.as_ref().map(|reload| reload.digest.clone()).unwrap_or_default());
     start_consumers(&server)?;
     let monitor = monitor::start(&server).await?;

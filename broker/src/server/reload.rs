@@ -319,7 +319,7 @@ fn look_again(server: &Server, old: &Auth, new: &Auth) {
         };
         if client.account() != grant.account() {
             // What it has subscribed to is where it was; it will find its new place when it comes again.
-            client.close(CloseReason::AuthenticationFailure);
+            client.close(CloseReason::ClientClosed);
             continue;
         }
         if client.access.grant() != grant {

@@ -99,3 +99,30 @@ fn the_api_can_be_imported() {
     assert!(made.get("error").is_none(), "{made}");
     assert_eq!(ask(&mut d, "$JS.API.CONSUMER.MSG.NEXT.S.C", "").text(), "1");
 }
+
+/// Sublog's own: what an account had is kept while no configuration speaks of it.
+#[test]
+fn streams_wait_for_their_account() {
+    if std::env::var_os("SUBLOG_BINARY").is_some() {
+        return;
+    }
+    let mut configured = Configured::start(TWO);
+    let mut a = configured.user("a");
+    let made = api(&mut a, "STREAM.CREATE.S", &json!({"name": "S", "subjects": ["s.>"]}));
+    assert!(made.get("error").is_none(), "{made}");
+    assert_eq!(serde_json::from_slice::<Value>(&ask(&mut a, "s.x", "1").payload).unwrap()["seq"], 1);
+    configured.server.stop();
+    std::fs::write(&configured.path, "accounts { OTHER { users: [ { user: a, password: a } ], jetstream: enabled } }")
+        .unwrap();
+    configured.server.restart();
+    let said = configured.server.log_has("are not served").unwrap();
+    assert!(said.contains("accounts/a-"), "{said}");
+    let mut other = configured.user("a");
+    assert_eq!(api(&mut other, "STREAM.INFO.S", &json!({}))["error"]["err_code"], 10059);
+    configured.server.stop();
+    std::fs::write(&configured.path, TWO).unwrap();
+    configured.server.restart();
+    assert!(configured.server.log_has("are not served").is_none());
+    let mut a = configured.user("a");
+    assert_eq!(api(&mut a, "STREAM.INFO.S", &json!({}))["state"]["messages"], 1);
+}

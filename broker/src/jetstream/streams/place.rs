@@ -61,6 +61,15 @@ pub fn of_capture(data: &DataDir, account: &str) -> PathBuf {
     Place::below(data, account).streams().join(CAPTURE)
 }
 
+/// Folders of accounts in which streams are kept that none of these accounts has.
+#[must_use]
+pub fn unserved<'a>(data: &DataDir, accounts: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let known: Vec<String> = accounts.map(folder).collect();
+    let entries = std::fs::read_dir(data.root().join(ACCOUNTS)).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| !known.contains(name)).collect()
+}
+
 /// See the module.
 pub(super) struct Place {
     root: PathBuf,

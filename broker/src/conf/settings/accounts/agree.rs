@@ -157,3 +157,57 @@ fn forms_cycle<'a>(accounts: &'a [Account], import: &'a Import, way: &mut Vec<&'
     way.pop();
     cycle
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conf::Position;
+
+    fn import(service: bool, subject: &str, to: Option<&str>, prefix: Option<&str>) -> Import {
+        Import {
+            at: Position { file: "t".into(), line: 1, column: 1 },
+            account: "A".to_owned(),
+            subject: subject.to_owned(),
+            service,
+            to: to.map(str::to_owned),
+            prefix: prefix.map(str::to_owned),
+            share: false,
+        }
+    }
+
+    /// What is imported, how it is called here, and what becomes of one subject on its way.
+    #[test]
+    fn subjects_become_those_of_the_other_side() {
+        for (service, there, to, prefix, here, from, expected) in [
+            (false, "a.*", None, None, "a.*", "a.x", None),
+            (false, "a.*", Some("a.*"), None, "a.*", "a.x", None),
+            (false, "a.>", None, Some("p.q."), "p.q.a.>", "a.x.y", Some("p.q.a.x.y")),
+            (false, "a.*.*", Some("$2.b.$1"), None, "*.b.*", "a.x.y", Some("y.b.x")),
+            (false, "a.*.*", Some("b.*.*"), None, "b.*.*", "a.x.y", Some("b.x.y")),
+            (false, "a.*.*", Some("a.$2.$1"), None, "a.*.*", "a.x.y", Some("a.y.x")),
+            (false, "a.*", Some("b.{{wildcard(1)}}"), None, "b.*", "a.x", Some("b.x")),
+            (false, "a", Some("b"), None, "b", "a", Some("b")),
+            (true, "svc", Some("mine.svc"), None, "mine.svc", "mine.svc", Some("svc")),
+            (true, "v.*.*", Some("w.$2.$1"), None, "w.*.*", "w.two.one", Some("v.one.two")),
+            (true, "v.>", Some("w.>"), None, "w.>", "w.a.b", Some("v.a.b")),
+        ] {
+            let (filter, transform) = subjects(&import(service, there, to, prefix)).unwrap();
+            assert_eq!(filter, here, "{there} {to:?}");
+            let made = transform.map(|it| String::from_utf8(it.apply(from.as_bytes(), 0).unwrap()).unwrap());
+            assert_eq!(made.as_deref(), expected, "{there} {to:?}");
+        }
+        for (service, there, to, prefix) in [
+            (false, "a.*", Some("b"), None),
+            (false, "a.*", Some("b.$2"), None),
+            (false, "a.*.*", Some("b.$1.$1"), None),
+            (false, "a.>", Some("b"), None),
+            (false, "a..b", None, None),
+            (false, "a", None, Some("p.*")),
+            (true, "a.*", Some("b"), None),
+            (true, "a", Some("b.*"), None),
+        ] {
+            let error = subjects(&import(service, there, to, prefix)).unwrap_err();
+            assert!(error.starts_with("Error adding "), "{there} {to:?}: {error}");
+        }
+    }
+}
