@@ -117,6 +117,9 @@ fn many_logs_are_cheap() {
         assert_few(before);
         assert!(logs.iter().all(|(log, _)| rounds_of(log).len() as u64 == round + 1));
         assert_few(before);
+        // The index of what is written to needs the file as well.
+        assert!(logs.iter().all(|(log, _)| log.subject_state(b"many").unwrap().unwrap().count == round + 1));
+        assert_few(before);
     }
     let segment = data.stream("log7").join("00000000000000000001.seg");
     assert_eq!(std::fs::metadata(&segment).unwrap().len(), 16 << 10);

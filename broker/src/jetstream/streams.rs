@@ -29,6 +29,8 @@ use crate::router::Router;
 
 /// Threads of the pool that writes streams' logs; there are more while disks let them wait.
 const POOL_THREADS: usize = 2;
+/// Streams opened at the same time at the start. They wait for the disk most of the time.
+const OPENED_AT_ONCE: usize = 8;
 /// What a deleted stream's folder is called until it is gone. No stream's name has a dot.
 const DELETED: &str = ".deleted";
 /// Folder of streams that are not kept over a restart: files that nobody syncs, which the system holds in memory as long
@@ -83,14 +85,35 @@ impl Streams {
     /// Opens all streams that were declared. One that cannot be opened is there all the same, and says why.
     pub fn open(&self, router: &Router) {
         self.tidy();
+        self.reopen_all(router);
+    }
+
+    /// Opens what was declared, several at a time: after a crash each log waits for the disk more than once.
+    fn reopen_all(&self, router: &Router) {
+        let mut definitions = Vec::new();
         for definition in self.meta.definitions() {
             match definition {
-                Ok(definition) => self.reopen(&definition, router),
+                Ok(definition) => definitions.push(definition),
                 Err(error) => {
-                    tracing::error!("A stream's definition cannot be read, the stream is left alone: {error}")
+                    tracing::error!("A stream's definition cannot be read, the stream is left alone: {error}");
                 }
             }
         }
+        let at_once = definitions.len().min(OPENED_AT_ONCE);
+        let left = Mutex::new(definitions.into_iter());
+        let next = || left.lock().next();
+        let open = || {
+            while let Some(definition) = next() {
+                self.reopen(&definition, router);
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..at_once {
+                // Those that the system does not give are done without.
+                let _ = std::thread::Builder::new().name("sublog-open".to_owned()).spawn_scoped(scope, open);
+            }
+            open();
+        });
     }
 
     /// Ends deletions that a crash interrupted, and removes what was kept in memory only.

@@ -155,7 +155,9 @@ pub(super) fn page(server: &Server, options: &Options) -> Health {
         streams.retain(|stream| stream.name == options.stream);
     }
     let problems: Vec<Problem> = streams.iter().flat_map(problems).collect();
-    let streams = streams.into_iter().map(|stream| Stream {
+    // Of many, those that matter.
+    streams.sort_by_key(|stream| stream.damaged_ranges == 0 && stream.read_faults == 0);
+    let streams = streams.into_iter().take(api::STREAMS_SHOWN_MAX).map(|stream| Stream {
         name: stream.name,
         damaged_ranges: stream.damaged_ranges,
         read_faults: stream.read_faults,

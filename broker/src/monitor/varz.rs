@@ -221,6 +221,8 @@ struct Ours {
     commits: u64,
     tls_handshakes: u64,
     tls_resumed: u64,
+    streams_total: usize,
+    /// The first of them by name; `/streamz` has all.
     streams: Vec<api::StreamState>,
 }
 
@@ -309,7 +311,8 @@ pub(super) fn page(server: &Server) -> Varz {
             commits: streams.iter().map(|stream| stream.commits).sum(),
             tls_handshakes: stats.handshakes.load(Ordering::Relaxed),
             tls_resumed: stats.resumed.load(Ordering::Relaxed),
-            streams,
+            streams_total: streams.len(),
+            streams: streams.into_iter().take(api::STREAMS_SHOWN_MAX).collect(),
         },
     }
 }

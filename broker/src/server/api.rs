@@ -57,6 +57,8 @@ pub struct ConsumerState {
     pub standing: Standing,
 }
 
+/// Streams that pages show which are not about streams, and are asked for every few seconds.
+pub const STREAMS_SHOWN_MAX: usize = 256;
 /// Consumers of one stream that are shown.
 const CONSUMERS_SHOWN_MAX: usize = 256;
 
@@ -138,12 +140,17 @@ pub fn streams(server: &Server) -> Vec<StreamState> {
 #[must_use]
 pub fn streams_with_consumers(server: &Server) -> Vec<StreamState> {
     let mut all = streams(server);
-    for state in &mut all {
+    add_consumers(server, &mut all);
+    all
+}
+
+/// Fills in the consumers. May wait for a disk.
+pub fn add_consumers(server: &Server, streams: &mut [StreamState]) {
+    for state in streams {
         let Some(stream) = server.jetstream.stream(&state.name) else { continue };
         let shown = stream.consumers.all().into_iter().take(CONSUMERS_SHOWN_MAX);
         state.consumers = shown.map(|consumer| consumer_state(info::listed(server, &consumer))).collect();
     }
-    all
 }
 
 fn consumer_state(info: ConsumerInfo) -> ConsumerState {

@@ -56,7 +56,7 @@ impl Unkept {
         sweep(&base);
         let mut random = [0_u8; 8];
         getrandom::fill(&mut random).map_err(|error| ServeError::Runtime(io::Error::other(error)))?;
-        let path = base.join(format!("{UNKEPT}{}-{:016x}", std::process::id(), u64::from_ne_bytes(random)));
+        let path = base.join(format!("{UNKEPT}{}-{:016x}", std::process::id(), u64::from_le_bytes(random)));
         // Nobody else's, and not there yet: others may write into the folder around it.
         use std::os::unix::fs::DirBuilderExt as _;
         let made = std::fs::DirBuilder::new().mode(0o700).create(&path);

@@ -18,7 +18,7 @@ use crate::options::LogOptions;
 use crate::segment::Segment;
 use crate::shared::Shared;
 use crate::sync::atomic::Ordering;
-use crate::walk::{Cursor, Step};
+use crate::walk::{Bounds, Cursor, Step};
 
 /// So many times [`LogOptions::index_piece_subjects`] records of fewer subjects become a piece as well.
 const PIECE_RECORDS_EACH: u64 = 8;
@@ -60,11 +60,22 @@ impl Seen {
     }
 }
 
+/// How far one reading of the open segment went.
+enum Read {
+    ToTheEnd,
+    /// There is as much as a piece is to have.
+    APiece,
+    /// There may be more.
+    Enough,
+}
+
 /// The open segment as far as it was read.
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) segment: Arc<Segment>,
-    pub(super) view: View,
+    /// Offset up to which the file was read; 0 before the first time. No map of it is kept here: each of thousands of logs
+    /// would have one for good.
+    read_to: u64,
     cursor: Cursor,
     pub(super) pieces: Pieces,
     /// What is behind the last piece.
@@ -77,7 +88,7 @@ impl Open {
     fn new(segment: &Arc<Segment>) -> Self {
         Self {
             segment: Arc::clone(segment),
-            view: View::copied(Bytes::new()),
+            read_to: 0,
             cursor: Cursor::new(crate::format::SEGMENT_HEADER_BYTES, segment.first_seq),
             pieces: Pieces::default(),
             active: Arc::new(Active::new(segment.first_seq)),
@@ -85,23 +96,48 @@ impl Open {
         }
     }
 
+    /// The file, as far as it was read.
+    pub(super) fn view(&self) -> Result<View, IndexError> {
+        if self.read_to == 0 {
+            return Ok(View::copied(Bytes::new()));
+        }
+        Ok(self.segment.view(self.read_to).map_err(ReadError::from)?)
+    }
+
     /// Reads some of what the segment got since the last time, into pieces of so many subjects; `false` if there is more.
-    fn read_on(&mut self, piece: u64, mut noted: Option<&mut BTreeSet<Vec<u8>>>) -> Result<bool, IndexError> {
+    fn read_on(&mut self, piece: u64, noted: Option<&mut BTreeSet<Vec<u8>>>) -> Result<bool, IndexError> {
         let bounds = self.segment.bounds();
         if self.cursor.expected() >= bounds.next_seq {
             return Ok(true);
         }
-        // What turned blank under the last steps is blank in a piece, and the next map may know nothing of it.
-        self.incomplete |= self.view.was_read().is_err();
-        self.view = self.segment.view(bounds.limit).map_err(ReadError::from)?;
+        self.read_to = bounds.limit;
+        let view = self.view()?;
+        let read = self.read_records(&view.bytes, &bounds, piece, noted);
+        // What turned blank under these steps is missing, and the next map may know nothing of it.
+        self.incomplete |= view.was_read().is_err();
+        match read? {
+            Read::ToTheEnd => return Ok(true),
+            Read::APiece => self.end_piece()?,
+            Read::Enough => {}
+        }
+        Ok(false)
+    }
+
+    fn read_records(
+        &mut self,
+        file: &Bytes,
+        bounds: &Bounds,
+        piece: u64,
+        mut noted: Option<&mut BTreeSet<Vec<u8>>>,
+    ) -> Result<Read, IndexError> {
         // A question that is being answered keeps what it has.
         let active = Arc::make_mut(&mut self.active);
-        let file = &self.view.bytes;
-        let mut left = READ_AT_ONCE;
-        while left > 0 && active.subjects() < piece && active.records() < piece.saturating_mul(PIECE_RECORDS_EACH) {
-            match self.cursor.step(file, &bounds) {
+        for _ in 0..READ_AT_ONCE {
+            if active.subjects() >= piece || active.records() >= piece.saturating_mul(PIECE_RECORDS_EACH) {
+                return Ok(Read::APiece);
+            }
+            match self.cursor.step(file, bounds) {
                 Step::Record { seq, record } => {
-                    left -= 1;
                     let Some(parts) = crate::format::record::parts(record) else { continue };
                     let at = offset_in(file, parts.subject).ok_or(IndexError::Active(ActiveError::Full))?;
                     active.push(file, seq, at, parts.subject)?;
@@ -112,13 +148,10 @@ impl Open {
                 }
                 // Readers report it; the index does not speak of it.
                 Step::Lost { .. } => self.incomplete = true,
-                Step::End => return Ok(true),
+                Step::End => return Ok(Read::ToTheEnd),
             }
         }
-        if left > 0 {
-            self.end_piece()?;
-        }
-        Ok(false)
+        Ok(Read::Enough)
     }
 
     /// Makes a piece of what is behind the last one.
@@ -127,6 +160,7 @@ impl Open {
         if active.records() == 0 {
             return Ok(());
         }
+        let view = self.view()?;
         let (first_seq, next_seq) = (active.first_seq(), active.next_seq());
         let source = Source { first_seq, next_seq, nonce: self.segment.nonce };
         let mut bytes = Vec::new();
@@ -135,9 +169,10 @@ impl Open {
             Ok(())
         };
         let mut writer = PartWriter::new(write, 0, vec![source], active.subjects())?;
-        active.write_into(&self.view.bytes, &mut writer)?;
+        active.write_into(&view.bytes, &mut writer)?;
         writer.finish()?;
         let piece = Part::open_resident(Bytes::from(bytes.into_boxed_slice()))?;
+        self.incomplete |= view.was_read().is_err();
         Arc::make_mut(&mut self.pieces).push(Arc::new(piece));
         self.active = Arc::new(Active::new(next_seq));
         Ok(())
@@ -181,14 +216,14 @@ impl Shared {
             }
             // It was sealed, and has been read to its end now.
             open.end_piece()?;
-            let Some(Open { segment, view, pieces, incomplete, .. }) = memory.open.take() else { continue };
+            let Some(Open { segment, pieces, incomplete, .. }) = memory.open.take() else { continue };
             let i = segments.partition_point(|other| other.first_seq <= segment.first_seq);
             memory.open = segments.get(i).map(Open::new);
             // Of one that could not be read whole, or is gone, a part is made from its file if somebody needs it.
             let there = |waiting: &Waiting| segments.iter().any(|segment| Arc::ptr_eq(segment, &waiting.segment));
             let mut waiting: Vec<Waiting> = memory.waiting.iter().filter(|waiting| there(waiting)).cloned().collect();
             let sealed = Waiting { segment, pieces };
-            if !incomplete && view.was_read().is_ok() && !sealed.pieces.is_empty() && there(&sealed) {
+            if !incomplete && !sealed.pieces.is_empty() && there(&sealed) {
                 waiting.push(sealed);
             }
             let late = waiting.first().filter(|_| waiting.len() > WAITING_MAX).map(|late| Arc::clone(&late.segment));

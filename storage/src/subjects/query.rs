@@ -140,10 +140,11 @@ impl Shared {
         let segments = self.segments();
         let last = segments.last().ok_or(IndexError::Building { segments_left: 0 })?;
         let open = memory.open.as_ref().filter(|open| Arc::ptr_eq(&open.segment, last));
-        Ok(open.map(|open| Asked {
+        let Some(open) = open else { return Ok(None) };
+        Ok(Some(Asked {
             removed,
             active: Arc::clone(&open.active),
-            view: open.view.clone(),
+            view: open.view()?,
             seen: Seen {
                 waiting: Arc::clone(&memory.waiting),
                 pieces: Arc::clone(&open.pieces),

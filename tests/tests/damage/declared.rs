@@ -113,3 +113,35 @@ fn every_declared_stream_is_read_for_damage_and_told_of_by_name() {
     });
     server.stop();
 }
+
+/// Maps of segments that the server has.
+fn maps(server: &TestServer) -> usize {
+    let maps = std::fs::read_to_string(format!("/proc/{}/maps", server.pid())).unwrap();
+    maps.lines().filter(|line| line.contains(".seg")).count()
+}
+
+#[test]
+fn a_deleted_stream_leaves_no_map_behind() {
+    let mut server = server(&["--capture", "off"]);
+    let mut client = server.client();
+    client.subscribe("answers.create", "1");
+    client.sync();
+    for i in 0..20 {
+        create(&mut client, &format!("GONE{i}"));
+        client.publish(&format!("GONE{i}.x"), b"one");
+    }
+    client.sync();
+    // Maintenance has come by each of them, and reading them for damage knows of each.
+    clock::until("maps of all segments", || (maps(&server) >= 20).then_some(()));
+    clock::until("one pass over each", || {
+        (0..20).all(|i| state(&server, &format!("GONE{i}"))["scrub"]["passes"].as_u64() >= Some(1)).then_some(())
+    });
+    for i in 0..20 {
+        let mut out = Vec::new();
+        encode::publish(&mut out, format!("$JS.API.STREAM.DELETE.GONE{i}").as_bytes(), Some(b"answers.create"), b"");
+        client.send(out);
+        assert!(client.message().text().contains("\"success\":true"));
+    }
+    clock::until("no maps of them", || (maps(&server) == 0).then_some(()));
+    server.stop();
+}

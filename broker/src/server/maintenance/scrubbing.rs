@@ -4,7 +4,7 @@
 //! Who is due longest goes on, so that no log waits for another's end; only so many passes are under way at once, since each holds
 //! a buffer. A log that has nothing sealed costs a look once in an interval.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -59,20 +59,33 @@ impl Scrubbing {
         }
     }
 
-    /// Takes up streams that are new. Those that are gone say so themselves: their logs are closed.
+    /// Takes up streams that are new, and lets go of those that are gone: a log that is remembered here keeps its maps and its
+    /// memory, and is not due for days.
     fn look(&mut self, server: &Server, now: Duration) {
         let changes = Some(server.jetstream.streams.changes());
         if std::mem::replace(&mut self.changes, changes) == changes {
             return;
         }
+        let mut there = HashSet::new();
         if let Some(log) = server.capture.log() {
+            there.insert(0);
             self.take_up(0, CAPTURE, log, now);
         }
         for declared in server.jetstream.streams.all() {
             if let Some(log) = declared.stream.log() {
+                there.insert(declared.stream.id);
                 self.take_up(declared.stream.id, &declared.config.name, log.log(), now);
             }
         }
+        let Self { logs, due, running, .. } = self;
+        logs.retain(|id, log| {
+            let stays = there.contains(id);
+            if !stays {
+                due.remove(&(log.due, *id));
+                running.remove(id);
+            }
+            stays
+        });
     }
 
     fn take_up(&mut self, id: u64, name: &str, log: &Log, now: Duration) {
