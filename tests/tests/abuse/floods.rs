@@ -113,12 +113,8 @@ fn documents_of_the_api_without_measure() {
     ] {
         for bomb in &bombs {
             client.send(format!("PUB $JS.API.{operation} _INBOX.a {}\r\n{bomb}\r\n", bomb.len()));
-            loop {
-                match client.next() {
-                    Seen::Message(_) => break,
-                    other => panic!("{operation}: {other:?}"),
-                }
-            }
+            let seen = client.next();
+            assert!(matches!(seen, Seen::Message(_)), "{operation}: {seen:?}");
             client.send("PUB $JS.API.STREAM.DELETE.A _INBOX.a 0\r\n\r\n");
             client.message();
         }
