@@ -62,7 +62,6 @@ fn every_flag_reaches_its_option() {
         ("--sd=d", |s| s.server.store_dir.as_os_str() == "d"),
         ("--store_dir d", |s| s.server.store_dir.as_os_str() == "d"),
         ("-js=false", |s| !s.server.jetstream),
-        ("--jetstream -js=false", |s| !s.server.jetstream),
         ("--capture off", |s| !s.server.capture.enabled),
         ("--capture=off --capture=on", |s| s.server.capture.enabled),
         ("--sync os", |s| s.server.capture.sync == SyncMode::Os),

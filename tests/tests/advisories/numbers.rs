@@ -89,16 +89,14 @@ fn pages_of_monitoring_at_the_ends_of_numbers() {
     client.sync();
 }
 
-/// 29: every number of a configuration at -1, 0 and its ends, and values of other kinds in its place.
-#[test]
-fn configurations_at_the_ends_of_numbers() {
-    let configured = Configured::start_with("", &["--sync", "os"]);
-    let mut client = configured.server.client();
-    let api = |client: &mut sublog_tests::RawClient, operation: &str, body: &Value| -> Value {
-        let answer = request(client, "_INBOX.n", &format!("$JS.API.{operation}"), body.to_string().as_bytes());
-        serde_json::from_slice(&answer.payload).unwrap()
-    };
-    let values = [
+fn api(client: &mut sublog_tests::RawClient, operation: &str, body: &Value) -> Value {
+    let answer = request(client, "_INBOX.n", &format!("$JS.API.{operation}"), body.to_string().as_bytes());
+    serde_json::from_slice(&answer.payload).unwrap()
+}
+
+/// Numbers at their ends, and values of other kinds in their place.
+fn values() -> Vec<Value> {
+    vec![
         json!(-1),
         json!(0),
         json!(1),
@@ -112,7 +110,15 @@ fn configurations_at_the_ends_of_numbers() {
         json!({}),
         json!("x"),
         json!([null]),
-    ];
+    ]
+}
+
+/// 29: every number of a stream's configuration.
+#[test]
+fn configurations_at_the_ends_of_numbers() {
+    let configured = Configured::start_with("", &["--sync", "os"]);
+    let mut client = configured.server.client();
+    let values = values();
     let stream = [
         "max_consumers",
         "max_msgs",
@@ -152,6 +158,14 @@ fn configurations_at_the_ends_of_numbers() {
         }
     }
     assert!(made > 40, "{made}");
+}
+
+/// 29: the same of consumers, and of requests for messages.
+#[test]
+fn consumers_at_the_ends_of_numbers() {
+    let configured = Configured::start_with("", &["--sync", "os"]);
+    let mut client = configured.server.client();
+    let values = values();
     api(&mut client, "STREAM.CREATE.N", &json!({ "name": "N", "subjects": ["n.>"], "max_msgs": 100 }));
     let consumer = [
         "ack_wait",

@@ -3,7 +3,7 @@
 //! `document` holds `docs/compatibility.md` to what a server does with each of them: nothing in that table is written by hand.
 //! `names` is about the program under the name of nats-server.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests report by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests report by panicking")]
 
 mod document;
 mod flags;

@@ -19,8 +19,10 @@ fn start() -> Running {
     Running::start(&binary(), folder, &["-c", "t.conf"], &[]).unwrap()
 }
 
-/// A signal as it is sent, and the word for it.
-const SIGNALS: &[(&str, Signal, &str, fn(Running) -> &'static str)] = &[
+/// A signal as it is sent, the word for it, and what is seen of a server that got it.
+type Row = (&'static str, Signal, &'static str, fn(Running) -> &'static str);
+
+const SIGNALS: &[Row] = &[
     ("KILL", Signal::KILL, "stop", |mut server| {
         use std::os::unix::process::ExitStatusExt as _;
         assert_eq!(server.ended().signal(), Some(9));

@@ -206,16 +206,8 @@ fn by_itself(key: &Honoured<'_>, draft: &mut Draft) -> Result<(), String> {
             draft.server.monitor_host = host;
             flags::set(FLAGS, "ms", &port.to_string(), draft)
         }
-        ("jetstream" | "jetstream.enabled", Value::Bool(is)) => {
-            draft.jetstream = Some(*is);
-            Ok(())
-        }
-        ("jetstream", Value::Str(word)) => {
-            draft.jetstream = Some(word.to_ascii_lowercase().starts_with("enable"));
-            Ok(())
-        }
-        ("sublog.store_dir", Value::Str(path)) if !path.is_empty() => {
-            draft.own_store_dir = Some(path.into());
+        ("jetstream" | "jetstream.enabled" | "sublog.store_dir", _) => {
+            what_is_kept(key, draft);
             Ok(())
         }
         ("allow_non_tls", Value::Bool(is)) => {
@@ -281,6 +273,18 @@ fn by_itself(key: &Honoured<'_>, draft: &mut Draft) -> Result<(), String> {
         ("accounts" | "system_account" | "no_system_account" | "mappings" | "sublog.capture_account", _) => Ok(()),
         (path, _) if path.starts_with("authorization.default_permissions") => Ok(()),
         _ => Err("has no effect in this server".to_owned()),
+    }
+}
+
+/// Whether there are streams, and our own word for where.
+fn what_is_kept(key: &Honoured<'_>, draft: &mut Draft) {
+    match &key.node.value {
+        Value::Bool(is) => draft.jetstream = Some(*is),
+        Value::Str(path) if key.path == "sublog.store_dir" => {
+            draft.own_store_dir = Some(path.into()).filter(|_| !path.is_empty());
+        }
+        Value::Str(word) => draft.jetstream = Some(word.to_ascii_lowercase().starts_with("enable")),
+        _ => {}
     }
 }
 
