@@ -55,6 +55,20 @@ fn api(client: &mut RawClient, inbox: &str, operation: &str, body: &Value) -> Va
     serde_json::from_slice(&answer.payload).unwrap()
 }
 
+/// What a consumer has to do, and why it does not.
+fn consumer_info(client: &mut RawClient, names: &str) -> Value {
+    let header = "NATS/1.0\r\nSublog-Info: 1\r\n\r\n";
+    client.subscribe("_INBOX.all.i", "info");
+    client.send(format!("HPUB $JS.API.CONSUMER.INFO.{names} _INBOX.all.i {0} {0}\r\n{header}\r\n", header.len()));
+    loop {
+        let message = client.message();
+        if message.sid == "info" {
+            client.send("UNSUB info\r\n");
+            return serde_json::from_slice(&message.payload).unwrap();
+        }
+    }
+}
+
 /// One user's life.
 struct Case<'c> {
     user: &'c User,
@@ -155,7 +169,7 @@ impl Case<'_> {
         // Its answer is not waited for: the user may not listen there, or not ask. What it has sent is.
         self.flush();
         clock::until("the consumer's deliveries", || {
-            let info = api(all, "_INBOX.all.i", &format!("CONSUMER.INFO.{stream}.{consumer}"), &json!({}));
+            let info = consumer_info(all, &format!("{stream}.{consumer}"));
             let idle = info["error"].is_object() || info["num_pending"] == 0 || info["sublog"]["stalled"].is_string();
             self.flush();
             idle.then_some(())

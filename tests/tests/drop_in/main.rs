@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests report by panicking")]
 
+mod accounts;
 mod document;
 mod flags;
 mod keys;

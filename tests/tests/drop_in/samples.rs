@@ -5,6 +5,8 @@ use std::path::Path;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use sublog_broker::conf::settings::{Block, Kind};
 
+use crate::accounts;
+
 /// Flags of every server, but for those that would hide what a key says.
 pub(crate) const FLAGS: &[(&str, &str)] =
     &[("-a", "127.0.0.1"), ("-p", "-1"), ("-m", "-1"), ("-sd", "data"), ("--ports_file_dir", "ports")];
@@ -87,6 +89,8 @@ fn around(path: &str) -> (String, &'static str, &'static str) {
         "tls" => ("tls { ".to_owned(), PAIR, " }"),
         "tls.certs" => ("tls { certs: [ { ".to_owned(), PAIR, " } ] }"),
         "websocket" => ("websocket { ".to_owned(), "port: -1, no_tls: true", " }"),
+        "mappings" => ("mappings { a: [ { ".to_owned(), "destination: b", " } ] }"),
+        path if path.starts_with("accounts") => accounts::around(path),
         path => {
             let blocks: Vec<&str> = path.split('.').collect();
             (
@@ -100,6 +104,9 @@ fn around(path: &str) -> (String, &'static str, &'static str) {
 
 /// Keys that need a certain value, others beside them, or others in their place: what stands in the block with the key, and without.
 fn special(path: &str, name: &str) -> Option<(String, String)> {
+    if let Some(found) = accounts::special(path, name) {
+        return Some(found);
+    }
     let with = |value: &str| Some((format!("{name}: {value}"), String::new()));
     let instead = |with: String, without: &str| Some((with, without.to_owned()));
     let users = format!("users: [ {{ {USER} }} ]");
@@ -191,8 +198,9 @@ pub(crate) fn sample(path: &str, key: &str, name: &str, kind: &Kind) -> Sample {
         let own = format!("{name}: {}", value(kind));
         if beside.is_empty() { (own, String::new()) } else { (format!("{own}, {beside}"), beside.to_owned()) }
     });
-    // A block that has nothing in it is none.
-    let block = |text: String| if text.is_empty() && !path.is_empty() { text } else { format!("{open}{text}{close}") };
+    // A block that has nothing in it is none, but where others stand around it.
+    let alone = !path.is_empty() && !path.starts_with("accounts");
+    let block = |text: String| if text.is_empty() && alone { text } else { format!("{open}{text}{close}") };
     let without = match path.starts_with("authorization.default_permissions") {
         true => format!("authorization {{ users: [ {{ {USER} }} ] }}"),
         false => block(without),
