@@ -35,8 +35,8 @@ pub(crate) fn special(path: &str, name: &str) -> Option<(String, String)> {
             instead(format!("{name}: A {there}"), &format!("capture: true {there}"))
         }
         "mappings" => with("{ a: b }"),
-        "mappings.destination" => instead(format!("{name}: c"), "destination: b"),
-        "mappings.weight" => instead(format!("{name}: 50%, destination: b"), "destination: b"),
+        "mappings.destination" => instead(format!("{name}: c, weight: 50%"), "destination: b, weight: 50%"),
+        "mappings.weight" => instead(format!("{name}: 40%, destination: b"), "weight: 50%, destination: b"),
         "accounts.users" => with("[ { user: u, password: p } ]"),
         "accounts.imports" => with(&format!("[ {{ {STREAM} }} ]")),
         "accounts.exports" => with("[ { stream: e } ]"),
