@@ -1,13 +1,13 @@
 //! What is written for each key of an account, and what has to stand beside it.
 
 /// An account from which others may take something.
-const B: &str = "B { exports: [ { stream: x }, { stream: xx }, { service: y } ] } C { exports: [ { stream: x } ] }";
+const B: &str = "B { exports: [ { stream: x }, { stream: xx }, { service: y } ] }, C { exports: [ { stream: x } ] }";
 const STREAM: &str = "stream { account: B, subject: x }";
 const SERVICE: &str = "service { account: B, subject: y }";
 
 /// What stands around the keys of a block.
 pub(crate) fn around(path: &str) -> (String, &'static str, &'static str) {
-    let open = |inside: &str| format!("accounts {{ {B} A {{ {inside}");
+    let open = |inside: &str| format!("accounts {{ {B}, A {{ {inside}");
     match path {
         "accounts.limits" => (open("limits { "), "", " } } }"),
         "accounts.jetstream" => (open("jetstream { "), "", " } } }"),
@@ -31,7 +31,7 @@ pub(crate) fn special(path: &str, name: &str) -> Option<(String, String)> {
         }
         // The block around it ends where that of the accounts begins.
         "sublog.capture_account" => {
-            let there = "} accounts { A: { jetstream: true }";
+            let there = "}, accounts { A: { jetstream: true }";
             instead(format!("{name}: A {there}"), &format!("capture: true {there}"))
         }
         "mappings" => with("{ a: b }"),
