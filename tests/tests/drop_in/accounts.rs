@@ -35,8 +35,9 @@ pub(crate) fn special(path: &str, name: &str) -> Option<(String, String)> {
             instead(format!("{name}: A {there}"), &format!("capture: true {there}"))
         }
         "mappings" => with("{ a: b }"),
-        "mappings.destination" => instead(format!("{name}: c, weight: 50%"), "destination: b, weight: 50%"),
-        "mappings.weight" => instead(format!("{name}: 40%, destination: b"), "weight: 50%, destination: b"),
+        // All or none: what is left to chance is seen at times.
+        "mappings.destination" => instead(format!("{name}: c, weight: 100%"), "destination: b, weight: 100%"),
+        "mappings.weight" => instead(format!("{name}: 0%, destination: b"), "weight: 100%, destination: b"),
         "accounts.users" => with("[ { user: u, password: p } ]"),
         "accounts.imports" => with(&format!("[ {{ {STREAM} }} ]")),
         "accounts.exports" => with("[ { stream: e } ]"),

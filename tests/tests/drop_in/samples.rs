@@ -89,7 +89,7 @@ fn around(path: &str) -> (String, &'static str, &'static str) {
         "tls" => ("tls { ".to_owned(), PAIR, " }"),
         "tls.certs" => ("tls { certs: [ { ".to_owned(), PAIR, " } ] }"),
         "websocket" => ("websocket { ".to_owned(), "port: -1, no_tls: true", " }"),
-        "mappings" => ("mappings { a: [ { ".to_owned(), "destination: b, weight: 50%", " } ] }"),
+        "mappings" => ("mappings { a: [ { ".to_owned(), "destination: b, weight: 100%", " } ] }"),
         path if path.starts_with("accounts") => accounts::around(path),
         path => {
             let blocks: Vec<&str> = path.split('.').collect();

@@ -117,7 +117,7 @@ pub static TOP: Block = Block {
             OneOf(&[Bool, Word(&["enabled", "enable", "disabled", "disable"]), Kind::Block(&JETSTREAM)]),
             Honoured,
         ),
-        key(&["default_js_domain"], TextMap, Ignored("there are no domains yet")),
+        key(&["default_js_domain"], TextMap, Ignored("an account has the domain of jetstream, or none")),
         // Other servers and other protocols: their ports stay closed.
         key(&["cluster"], Kind::Block(&CLUSTER), Ignored(ALONE)),
         key(&["gateway"], Kind::Block(&GATEWAY), Ignored(ALONE)),
