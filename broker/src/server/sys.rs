@@ -31,6 +31,8 @@ pub struct About<'a> {
     name: &'a str,
     host: &'a str,
     id: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    domain: &'a str,
     ver: &'a str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tags: Vec<String>,
@@ -108,6 +110,7 @@ impl<'a> About<'a> {
             name: server.name(),
             host: &server.options.host,
             id: &server.id,
+            domain: server.shared.domain.name(),
             ver: NATS_VERSION,
             tags: current.tags.clone(),
             metadata: current.metadata.clone(),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sublog_tests::RawClient;
 
-use crate::{Configured, ask, is_nobody};
+use crate::{ask, is_nobody, start};
 
 const WATCHED: &str = r#"
 jetstream: enabled
@@ -15,7 +15,7 @@ accounts {
 
 #[test]
 fn pages_show_accounts() {
-    let configured = Configured::start(WATCHED);
+    let configured = start(WATCHED);
     let (_a, _sys) = (configured.user("a"), configured.user("sys"));
     let page = |path: &str| configured.server.monitor(path);
     assert_eq!(page("/varz")["system_account"], "$SYS");
@@ -44,7 +44,7 @@ fn asked(client: &mut RawClient, subject: &str, body: &Value) -> Value {
 
 #[test]
 fn the_server_is_asked_from_the_system_account() {
-    let configured = Configured::start(WATCHED);
+    let configured = start(WATCHED);
     let (mut a, mut sys) = (configured.user("a"), configured.user("sys"));
     a.send("SUB x 1\r\n");
     a.sync();
@@ -97,8 +97,18 @@ fn the_server_is_asked_from_the_system_account() {
 }
 
 #[test]
+fn a_server_is_asked_by_its_domain() {
+    let configured = start(&WATCHED.replace("jetstream: enabled\naccounts", "jetstream { domain: hub }\naccounts"));
+    let mut sys = configured.user("sys");
+    let stats = asked(&mut sys, "$SYS.REQ.SERVER.PING", &json!({"domain": "hub"}));
+    assert_eq!(stats["server"]["domain"], "hub", "{stats}");
+    sys.send("SUB _INBOX.d 5\r\nPUB $SYS.REQ.SERVER.PING _INBOX.d 18\r\n{\"domain\":\"other\"}\r\n");
+    sys.expect_nothing();
+}
+
+#[test]
 fn other_accounts_ask_about_themselves_alone() {
-    let configured = Configured::start(WATCHED);
+    let configured = start(WATCHED);
     let (mut a, _sys) = (configured.user("a"), configured.user("sys"));
     let own = asked(&mut a, "$SYS.REQ.SERVER.PING.CONNZ", &json!({"acc": "$SYS"}));
     assert_eq!(own["data"]["num_connections"], 1, "{own}");
@@ -112,7 +122,7 @@ fn other_accounts_ask_about_themselves_alone() {
 
 #[test]
 fn who_comes_and_goes_is_told() {
-    let configured = Configured::start(WATCHED);
+    let configured = start(WATCHED);
     let mut sys = configured.user("sys");
     sys.send("SUB $SYS.ACCOUNT.A.> 1\r\nSUB $SYS.SERVER.*.CLIENT.AUTH.ERR 2\r\nSUB $SYS.SERVER.*.STATSZ 3\r\n");
     sys.sync();

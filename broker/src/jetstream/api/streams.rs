@@ -126,7 +126,6 @@ pub(super) fn info(account: &Arc<Account>, name: &str, body: &[u8]) -> Result<St
         found.page = Page::new(total, asked.offset, SUBJECTS_MAX);
         found.info.state.subjects = subjects;
     }
-    found.info.cluster =
-        Some(ClusterInfo { leader: account.shared.server_name.as_str().to_owned(), ..ClusterInfo::default() });
+    found.info.cluster = Some(ClusterInfo { leader: account.shared.server_name.clone(), ..ClusterInfo::default() });
     Ok(found)
 }

@@ -35,9 +35,9 @@ impl Filter {
         let tags = &server.current().tags;
         fits(&self.server_name, server.name())
             && fits(&self.host, &server.options.host)
-            // This server is in no cluster and has no domain.
+            // This server is in no cluster.
             && self.cluster.is_empty()
-            && self.domain.is_empty()
+            && (self.domain.is_empty() || self.domain == server.shared.domain.name())
             && self.tags.iter().all(|tag| tags.contains(&tag.to_lowercase()))
     }
 }
