@@ -131,40 +131,54 @@ mod tests {
         (path, content)
     }
 
+    /// Reads all of a file in several ways; which pages were in the cache before that, and after. `None`: this file system keeps
+    /// what it is told to let go of.
+    fn pages_around_reading(direct: bool) -> Option<(Vec<bool>, Vec<bool>)> {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, content) = file(dir.path());
+        let (file, medium) = open(&path).unwrap();
+        let plain = File::open(&path).unwrap();
+        fadvise(&plain, 0, None, Advice::Random).unwrap();
+        if !direct {
+            medium.give_up_direct(&file).unwrap();
+        }
+        // Two pages are in use by others.
+        for page in [3_u64, 11] {
+            plain.read_exact_at(&mut [0; 100], page * 4096).unwrap();
+        }
+        let before = cached_pages(&plain);
+        if before.iter().filter(|&&c| c).count() != 2 {
+            return None;
+        }
+        let mut aligned = AlignedBuf::new(content.len().next_multiple_of(BLOCK_BYTES));
+        let n = medium.read_at(&file, aligned.bytes_mut(), 0).unwrap();
+        assert!(n == content.len() && aligned.bytes()[..n] == content);
+        for (offset, len) in [(1, 3), (4095, 2), (4096, 4096), (777, 50_000), (content.len() - 5, 100)] {
+            let mut buf = vec![0; len];
+            let n = medium.read_at(&file, &mut buf, offset as u64).unwrap();
+            assert_eq!(n, len.min(content.len() - offset));
+            assert!(buf[..n] == content[offset..offset + n], "{len} at {offset}");
+        }
+        assert_eq!(medium.read_at(&file, &mut [0; 10], content.len() as u64).unwrap(), 0);
+        Some((before, cached_pages(&plain)))
+    }
+
     #[test]
     fn reads_what_is_there_and_leaves_the_cache_alone() {
         for direct in [true, false] {
-            let dir = tempfile::tempdir().unwrap();
-            let (path, content) = file(dir.path());
-            let (file, medium) = open(&path).unwrap();
-            let plain = File::open(&path).unwrap();
-            fadvise(&plain, 0, None, Advice::Random).unwrap();
-            if !direct {
-                medium.give_up_direct(&file).unwrap();
+            // A page that the system is busy with it does not let go of when it is asked: then once more.
+            let mut seen = Vec::new();
+            while seen.len() < 5 {
+                let Some((before, after)) = pages_around_reading(direct) else {
+                    println!("SKIPPED: this file system keeps what it is told to let go of");
+                    return;
+                };
+                if before == after {
+                    break;
+                }
+                seen.push((before, after));
             }
-            // Two pages are in use by others.
-            for page in [3_u64, 11] {
-                plain.read_exact_at(&mut [0; 100], page * 4096).unwrap();
-            }
-            let before = cached_pages(&plain);
-            if before.iter().filter(|&&c| c).count() != 2 {
-                println!("SKIPPED: this file system keeps what it is told to let go of");
-                return;
-            }
-            let mut aligned = AlignedBuf::new(content.len().next_multiple_of(BLOCK_BYTES));
-            let n = medium.read_at(&file, aligned.bytes_mut(), 0).unwrap();
-            assert!(n == content.len() && aligned.bytes()[..n] == content);
-            for (offset, len) in [(1, 3), (4095, 2), (4096, 4096), (777, 50_000), (content.len() - 5, 100)] {
-                let mut buf = vec![0; len];
-                let n = medium.read_at(&file, &mut buf, offset as u64).unwrap();
-                assert_eq!(n, len.min(content.len() - offset));
-                assert!(buf[..n] == content[offset..offset + n], "{len} at {offset}");
-            }
-            assert_eq!(medium.read_at(&file, &mut [0; 10], content.len() as u64).unwrap(), 0);
-            // A page that the system is busy with it does not let go of when it is asked.
-            let after = cached_pages(&plain);
-            let changed = after.iter().zip(&before).filter(|(after, before)| after != before).count();
-            assert!(changed <= 1 && after.len() == before.len(), "direct: {direct}: {before:?}, then {after:?}");
+            assert!(seen.len() < 5, "direct: {direct}: {seen:?}");
         }
     }
 }
