@@ -12,11 +12,13 @@
 
 pub mod client;
 pub mod clock;
+pub mod configured;
 pub mod content;
 pub mod http;
 pub mod random;
 pub mod server;
 
 pub use client::{Message, RawClient, Seen};
+pub use configured::Configured;
 pub use random::Random;
 pub use server::TestServer;

@@ -1,6 +1,8 @@
 //! Subjects of one account are not those of another.
 
-use crate::{Configured, ask, is_nobody};
+use sublog_tests::Configured;
+
+use crate::{ask, is_nobody, start};
 
 const TWO: &str = r#"
 accounts {
@@ -12,7 +14,7 @@ authorization { users: [ { user: g, password: g } ] }
 
 #[test]
 fn nothing_crosses() {
-    let configured = Configured::start(TWO);
+    let configured = start(TWO);
     let (mut a, mut b, mut g) = (configured.user("a"), configured.user("b"), configured.user("g"));
     let mut a2 = configured.user("a2");
     for client in [&mut a, &mut a2, &mut g] {
@@ -38,7 +40,7 @@ fn nothing_crosses() {
 
 #[test]
 fn nobody_answers_from_another_account() {
-    let configured = Configured::start(TWO);
+    let configured = start(TWO);
     let (mut a, mut g) = (configured.user("a"), configured.user("g"));
     a.send("SUB svc 1\r\n");
     a.sync();
@@ -47,7 +49,7 @@ fn nobody_answers_from_another_account() {
 
 #[test]
 fn users_learn_where_they_are() {
-    let configured = Configured::start(&format!("{TWO}\nno_auth_user: a"));
+    let configured = start(&format!("{TWO}\nno_auth_user: a"));
     for (name, account) in [("a", "A"), ("b", "B"), ("g", "$G")] {
         let mut client = configured.user(name);
         if name != "b" {
@@ -74,7 +76,7 @@ fn a_replay_is_of_the_account_that_is_recorded() {
     }
     let in_a = format!("{TWO}\nsublog {{ capture_account: A }}");
     for (text, recorded, others) in [(TWO, "g", ["a", "b"]), (in_a.as_str(), "a", ["g", "b"])] {
-        let mut configured = Configured::start(text);
+        let mut configured = start(text);
         for name in [recorded, others[0]] {
             let mut client = configured.user(name);
             client.publish("may.x", format!("of {name}"));
@@ -109,7 +111,7 @@ fn a_replay_is_of_the_account_that_is_recorded() {
 
 #[test]
 fn whoever_picks_an_account_is_refused() {
-    let configured = Configured::start(TWO);
+    let configured = start(TWO);
     for picked in [r#""account":"B""#, r#""new_account":true"#] {
         let mut client = configured.server.raw();
         client.send(format!("CONNECT {{\"user\":\"a\",\"pass\":\"a\",{picked}}}\r\nPING\r\n"));
@@ -121,7 +123,7 @@ fn whoever_picks_an_account_is_refused() {
 #[test]
 fn a_system_account_does_not_open_what_was_closed() {
     let system = r#"accounts { $SYS { users: [ { user: sys, password: sys } ] } }"#;
-    let open = Configured::start(system);
+    let open = start(system);
     let mut anybody = open.server.raw();
     anybody.send("CONNECT {\"verbose\":false}\r\n");
     anybody.sync();
@@ -131,7 +133,7 @@ fn a_system_account_does_not_open_what_was_closed() {
         r#"accounts { $SYS { users: [ { user: sys, password: sys } ] }, A { users: [ { user: u, password: u } ] } }"#,
     ] {
         let text = if auth.starts_with("accounts") { auth.to_owned() } else { format!("{system}\n{auth}") };
-        let closed = Configured::start(&text);
+        let closed = start(&text);
         let mut anybody = closed.server.raw();
         anybody.send("CONNECT {\"verbose\":false}\r\nPING\r\n");
         anybody.expect_err("Authorization Violation");

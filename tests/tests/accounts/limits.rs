@@ -1,10 +1,10 @@
 //! Bounds of an account.
 
-use crate::{Configured, hello};
+use crate::{hello, start};
 
 #[test]
 fn connections_subscriptions_and_payloads_are_bounded() {
-    let configured = Configured::start(
+    let configured = start(
         r#"accounts { A { users: [ { user: a, password: a } ], limits { max_connections: 2, max_subscriptions: 1, max_payload: 4 } },
                       B { users: [ { user: b, password: b } ] } }"#,
     );

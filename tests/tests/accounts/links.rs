@@ -1,6 +1,6 @@
 //! Exports and imports, and mappings.
 
-use crate::{Configured, ask, is_nobody};
+use crate::{ask, is_nobody, start};
 
 const STREAMS: &str = r#"
 accounts {
@@ -23,7 +23,7 @@ accounts {
 
 #[test]
 fn streams_come_under_the_names_they_were_imported_by() {
-    let configured = Configured::start(STREAMS);
+    let configured = start(STREAMS);
     let (mut a, mut b, mut c) = (configured.user("a"), configured.user("b"), configured.user("c"));
     b.send("SUB > 1\r\nSUB orders.1 2\r\nSUB from.a.deep.x.> 3\r\nSUB mine 4\r\n");
     c.send("SUB in.7.> 1\r\nSUB orders.* 2\r\nSUB in.* 3\r\n");
@@ -66,7 +66,7 @@ fn streams_come_under_the_names_they_were_imported_by() {
 
 #[test]
 fn groups_and_limits_of_importers_hold() {
-    let configured = Configured::start(STREAMS);
+    let configured = start(STREAMS);
     let (mut a, mut b) = (configured.user("a"), configured.user("b"));
     let mut b2 = configured.user("b");
     b.send("SUB orders.* q 1\r\nSUB orders.* 2\r\nUNSUB 2 3\r\n");
@@ -104,7 +104,7 @@ accounts {
 
 #[test]
 fn services_answer_across_accounts() {
-    let configured = Configured::start(SERVICES);
+    let configured = start(SERVICES);
     let (mut a, mut b, mut c) = (configured.user("a"), configured.user("b"), configured.user("c"));
     // Nobody is there yet.
     assert!(is_nobody(&ask(&mut b, "help.me", "x")));
@@ -152,7 +152,7 @@ fn services_answer_across_accounts() {
 
 #[test]
 fn messages_go_where_mappings_say() {
-    let configured = Configured::start(
+    let configured = start(
         r#"
 mappings { top: over }
 authorization { users: [ { user: g, password: g } ] }

@@ -14,47 +14,10 @@ mod reload;
 mod streams;
 mod system;
 
-use std::path::PathBuf;
+use sublog_tests::{Configured, RawClient};
 
-use sublog_tests::{RawClient, TestServer};
-use tempfile::TempDir;
-
-/// A server with a configuration file that a test may change.
-struct Configured {
-    server: TestServer,
-    path: PathBuf,
-    _folder: TempDir,
-}
-
-impl Configured {
-    fn start(text: &str) -> Self {
-        let folder = TempDir::with_prefix("sublog-accounts-").unwrap();
-        let path = folder.path().join("server.conf");
-        std::fs::write(&path, text).unwrap();
-        let server =
-            TestServer::start(env!("CARGO_BIN_EXE_sublog-under-test"), &["-c", path.to_str().unwrap(), "-m", "-1"]);
-        Self { server, path, _folder: folder }
-    }
-
-    /// HUP, up to what the server says of it.
-    fn reload(&mut self, text: &str) {
-        self.reload_until(text, "Reloaded server configuration");
-    }
-
-    fn reload_until(&mut self, text: &str, said: &str) {
-        std::fs::write(&self.path, text).unwrap();
-        let count = |server: &TestServer| server.log().iter().filter(|line| line.contains(said)).count();
-        let before = count(&self.server);
-        self.server.signal(rustix::process::Signal::HUP);
-        sublog_tests::clock::until("the reload", || (count(&self.server) > before).then_some(()));
-    }
-
-    /// A quiet client with headers, as this user.
-    fn user(&self, name: &str) -> RawClient {
-        let mut client = self.server.raw();
-        client.hello(&hello(name));
-        client
-    }
+fn start(text: &str) -> Configured {
+    Configured::start(env!("CARGO_BIN_EXE_sublog-under-test"), hello, text, &["-m", "-1"])
 }
 
 /// The CONNECT of a user, whose password is its name.

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use sublog_protocol::subject;
 use sublog_tests::Random;
 
-use crate::Configured;
+use crate::start;
 
 const ROUNDS: u64 = 6;
 
@@ -76,7 +76,7 @@ fn nothing_comes_that_was_not_imported() {
             text.push_str("] }\n");
         }
         text.push('}');
-        let configured = Configured::start(&text);
+        let configured = start(&text);
         let mut clients: Vec<_> = (0..count).map(|at| configured.user(&format!("u{at}"))).collect();
         let mut filters: Vec<Vec<String>> = Vec::new();
         for client in &mut clients {

@@ -1,6 +1,6 @@
 //! HUP: accounts that come, go and take other things from each other.
 
-use crate::{Configured, hello};
+use crate::{hello, start};
 
 const BEFORE: &str = r#"
 jetstream: enabled
@@ -12,7 +12,7 @@ accounts {
 
 #[test]
 fn accounts_and_links_change_while_clients_stay() {
-    let mut configured = Configured::start(BEFORE);
+    let mut configured = start(BEFORE);
     let (mut a, mut b) = (configured.user("a"), configured.user("b"));
     b.send("SUB x.> 1\r\nSUB new 2\r\n");
     b.sync();
@@ -59,7 +59,7 @@ fn accounts_and_links_change_while_clients_stay() {
 #[test]
 fn an_account_with_streams_stays() {
     let with = BEFORE.replace("A { users", "A { jetstream: enabled, users");
-    let mut configured = Configured::start(BEFORE);
+    let mut configured = start(BEFORE);
     configured.reload(&with);
     let mut a = configured.user("a");
     let made = crate::ask(&mut a, "$JS.API.STREAM.CREATE.S", r#"{"name":"S","subjects":["s"]}"#);

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sublog_tests::RawClient;
 
-use crate::{Configured, ask, is_nobody};
+use crate::{ask, is_nobody, start};
 
 const TWO: &str = r#"
 jetstream: enabled
@@ -23,7 +23,7 @@ fn api(client: &mut RawClient, operation: &str, body: &Value) -> Value {
 
 #[test]
 fn streams_of_equal_names_hold_what_their_accounts_hold() {
-    let mut configured = Configured::start(TWO);
+    let mut configured = start(TWO);
     let (mut a, mut b) = (configured.user("a"), configured.user("b"));
     for (client, text) in [(&mut a, "of a"), (&mut b, "of b")] {
         let made = api(client, "STREAM.CREATE.S", &json!({"name": "S", "subjects": ["s.>"]}));
@@ -53,7 +53,7 @@ fn streams_of_equal_names_hold_what_their_accounts_hold() {
 
 #[test]
 fn an_account_without_streams_says_so() {
-    let configured = Configured::start(TWO);
+    let configured = start(TWO);
     let mut c = configured.user("c");
     for operation in [
         "INFO",
@@ -82,7 +82,7 @@ fn an_account_without_streams_says_so() {
 
 #[test]
 fn the_api_can_be_imported() {
-    let configured = Configured::start(TWO);
+    let configured = start(TWO);
     let (mut a, mut d) = (configured.user("a"), configured.user("d"));
     let made = api(&mut d, "STREAM.CREATE.S", &json!({"name": "S", "subjects": ["s.>"]}));
     assert!(made.get("error").is_none(), "{made}");
@@ -106,7 +106,7 @@ fn streams_wait_for_their_account() {
     if std::env::var_os("SUBLOG_BINARY").is_some() {
         return;
     }
-    let mut configured = Configured::start(TWO);
+    let mut configured = start(TWO);
     let mut a = configured.user("a");
     let made = api(&mut a, "STREAM.CREATE.S", &json!({"name": "S", "subjects": ["s.>"]}));
     assert!(made.get("error").is_none(), "{made}");

@@ -1,8 +1,8 @@
 //! Who somebody is: rows 2, 3, 4, 5, 8 and 10.
 
-use sublog_tests::{RawClient, Seen};
+use sublog_tests::{Configured, RawClient, Seen};
 
-use crate::Configured;
+use crate::{start, start_with};
 
 /// What an anonymous client hears that begins with these words.
 fn first_words(configured: &Configured, words: &str) -> String {
@@ -48,7 +48,7 @@ fn no_combination_of_blocks_lets_strangers_in() {
             for order in
                 [format!("authorization {{ {block} }}\n{other}\n"), format!("{other}\nauthorization {{ {block} }}\n")]
             {
-                let configured = Configured::start_with(&order, &["--capture", "off"]);
+                let configured = start_with(&order, &["--capture", "off"]);
                 for words in [
                     "PING\r\n",
                     "CONNECT {}\r\nPING\r\n",
@@ -65,7 +65,7 @@ fn no_combination_of_blocks_lets_strangers_in() {
 /// 2: what a client says beside its credentials is no credential, and chooses no account.
 #[test]
 fn nothing_in_connect_but_credentials_makes_somebody() {
-    let configured = Configured::start(
+    let configured = start(
         "authorization { users: [ { user: u, password: up }, { user: admin, password: adminp, permissions { publish: \">\" } } ] }",
     );
     for more in [
@@ -98,7 +98,7 @@ fn nothing_in_connect_but_credentials_makes_somebody() {
 #[test]
 fn whoever_needs_no_connect_is_held_to_the_bounds_of_that_user() {
     let users = "{ user: guest, password: guestp, permissions { publish: \"open\", subscribe: \"open\" }, allowed_connection_types: [STANDARD] }, { user: u, password: up }";
-    let configured = Configured::start(&format!(
+    let configured = start(&format!(
         "authorization {{ users: [ {users} ] }}, no_auth_user: guest, websocket {{ listen: '127.0.0.1:-1', no_tls: true }}"
     ));
     for first in ["", "CONNECT {\"verbose\":false}\r\n"] {
@@ -149,7 +149,7 @@ fn over_websocket(port: u16, words: &str) -> String {
 fn a_user_of_a_certificate_does_not_come_in_by_name() {
     let (folder, pair) = certificate();
     let ca = folder.path().join("c.pem");
-    let configured = Configured::start(&format!(
+    let configured = start(&format!(
         "authorization {{ users: [ {{ user: \"CN=alice\" }}, {{ user: u, password: up }} ] }}
          tls {{ {pair}, ca_file: '{}', verify_and_map: true }}, allow_non_tls: true
          websocket {{ listen: '127.0.0.1:-1', no_tls: true }}",
@@ -189,9 +189,9 @@ fn encryption_by_flag_is_that_of_the_file() {
     let (folder, pair) = certificate();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let block = "cipher_suites: [TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256], min_version: \"1.3\", timeout: 7";
-    let by_file = Configured::start_with(&format!("tls {{ {pair}, {block} }}, http: '127.0.0.1:-1'"), &[]);
+    let by_file = start_with(&format!("tls {{ {pair}, {block} }}, http: '127.0.0.1:-1'"), &[]);
     // The flags name the files, the rest of the block stays.
-    let by_flag = Configured::start_with(
+    let by_flag = start_with(
         &format!("tls {{ {pair}, {block} }}, http: '127.0.0.1:-1'"),
         &["--tls", "--tlscert", &path("c.pem"), "--tlskey", &path("k.pem")],
     );
@@ -201,10 +201,7 @@ fn encryption_by_flag_is_that_of_the_file() {
         assert!(!accepts_tls12(configured.server.address()), "the oldest version was lost");
     }
     // And it is not the files alone that keep that client out.
-    let open = Configured::start_with(
-        "http: '127.0.0.1:-1'",
-        &["--tls", "--tlscert", &path("c.pem"), "--tlskey", &path("k.pem")],
-    );
+    let open = start_with("http: '127.0.0.1:-1'", &["--tls", "--tlscert", &path("c.pem"), "--tlskey", &path("k.pem")]);
     assert!(accepts_tls12(open.server.address()));
 }
 
@@ -232,7 +229,7 @@ fn accepts_tls12(address: std::net::SocketAddr) -> bool {
 /// Not to be confused with what a client may be told before it is anybody.
 #[test]
 fn info_tells_strangers_nothing_of_users() {
-    let configured = Configured::start("authorization { users: [ { user: c4nary, password: c4naryp } ] }");
+    let configured = start("authorization { users: [ { user: c4nary, password: c4naryp } ] }");
     let client = RawClient::connect(configured.server.address());
     assert!(!client.info.to_string().contains("c4nary"));
     assert_eq!(client.info["auth_required"], true);

@@ -13,40 +13,23 @@ mod permissions;
 mod secrets;
 mod strings;
 
-use sublog_tests::{RawClient, TestServer};
-use tempfile::TempDir;
+use sublog_tests::{Configured, RawClient};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_sublog-under-test");
 
-/// A server with a configuration.
-struct Configured {
-    server: TestServer,
-    _folder: TempDir,
+fn start(text: &str) -> Configured {
+    start_with(text, &[])
 }
 
-impl Configured {
-    fn start(text: &str) -> Self {
-        Self::start_with(text, &[])
-    }
+fn start_with(text: &str, args: &[&str]) -> Configured {
+    Configured::start(BINARY, hello, text, args)
+}
 
-    fn start_with(text: &str, args: &[&str]) -> Self {
-        let folder = TempDir::with_prefix("sublog-advisories-").unwrap();
-        let path = folder.path().join("server.conf");
-        std::fs::write(&path, text).unwrap();
-        let mut all = vec!["-c", path.to_str().unwrap()];
-        all.extend(args);
-        let server = TestServer::start(BINARY, &all);
-        Self { server, _folder: folder }
-    }
-
-    /// A quiet client with headers, as this user, whose password is its name and `p`.
-    fn user(&self, name: &str) -> RawClient {
-        let mut client = self.server.raw();
-        client.hello(&format!(
-            r#"{{"verbose":false,"headers":true,"no_responders":true,"sublog_replay_status":true,"user":"{name}","pass":"{name}p"}}"#
-        ));
-        client
-    }
+/// The CONNECT of a user, with headers; its password is its name and `p`.
+fn hello(name: &str) -> String {
+    format!(
+        r#"{{"verbose":false,"headers":true,"no_responders":true,"sublog_replay_status":true,"user":"{name}","pass":"{name}p"}}"#
+    )
 }
 
 /// The answer to a request; messages for others are passed over.

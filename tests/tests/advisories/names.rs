@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{Configured, request};
+use crate::{request, start};
 
 /// Names as somebody would try them.
 fn names() -> Vec<String> {
@@ -106,7 +106,7 @@ fn names_do_not_lead_out_of_the_data_directory() {
 /// 22: the name in the body is not another one than that in the subject, of which permissions speak.
 #[test]
 fn the_name_in_the_subject_is_the_one_in_the_body() {
-    let configured = Configured::start(
+    let configured = start(
         "authorization { users: [
            { user: one, password: onep, permissions { publish: [\"$JS.API.*.*.ONE\", \"$JS.API.CONSUMER.*.ONE.>\", \"$JS.API.CONSUMER.CREATE.ONE\", \"$JS.API.CONSUMER.DURABLE.CREATE.ONE.*\"], subscribe: \"_INBOX.>\" } }
            { user: all, password: allp } ] }",
@@ -152,7 +152,7 @@ fn the_name_in_the_subject_is_the_one_in_the_body() {
 /// 21 and 5ac26a8: chunks of a backup, and deliveries, go nowhere that the caller could not publish to, or that the server serves.
 #[test]
 fn the_server_publishes_where_the_caller_may() {
-    let configured = Configured::start(
+    let configured = start(
         "authorization { users: [
            { user: js, password: jsp, permissions { publish: \"$JS.API.>\", subscribe: \"_INBOX.>\" } }
            { user: all, password: allp } ] }",

@@ -3,12 +3,12 @@
 use serde_json::{Value, json};
 use sublog_tests::{Seen, http};
 
-use crate::{Configured, request};
+use crate::{request, start_with};
 
 /// 1: sizes that do not fit, that are negative, that contradict each other.
 #[test]
 fn sizes_of_messages_at_the_ends_of_numbers() {
-    let configured = Configured::start_with("", &["--capture", "off"]);
+    let configured = start_with("", &["--capture", "off"]);
     let mut bystander = configured.server.client();
     let sizes = [
         "2147483647",
@@ -62,7 +62,7 @@ fn sizes_of_messages_at_the_ends_of_numbers() {
 /// 6: pages of the monitoring endpoints.
 #[test]
 fn pages_of_monitoring_at_the_ends_of_numbers() {
-    let configured = Configured::start_with("http: '127.0.0.1:-1'", &[]);
+    let configured = start_with("http: '127.0.0.1:-1'", &[]);
     let mut client = configured.server.client();
     client.subscribe("a", "1");
     client.sync();
@@ -116,7 +116,7 @@ fn values() -> Vec<Value> {
 /// 29: every number of a stream's configuration.
 #[test]
 fn configurations_at_the_ends_of_numbers() {
-    let configured = Configured::start_with("", &["--sync", "os"]);
+    let configured = start_with("", &["--sync", "os"]);
     let mut client = configured.server.client();
     let values = values();
     let stream = [
@@ -163,7 +163,7 @@ fn configurations_at_the_ends_of_numbers() {
 /// 29: the same of consumers, and of requests for messages.
 #[test]
 fn consumers_at_the_ends_of_numbers() {
-    let configured = Configured::start_with("", &["--sync", "os"]);
+    let configured = start_with("", &["--sync", "os"]);
     let mut client = configured.server.client();
     let values = values();
     api(&mut client, "STREAM.CREATE.N", &json!({ "name": "N", "subjects": ["n.>"], "max_msgs": 100 }));
@@ -224,7 +224,7 @@ fn consumers_at_the_ends_of_numbers() {
 #[test]
 fn pages_of_monitoring_with_any_words() {
     use std::io::{Read as _, Write as _};
-    let configured = Configured::start_with("http: '127.0.0.1:-1'", &[]);
+    let configured = start_with("http: '127.0.0.1:-1'", &[]);
     let address = configured.server.monitor_address();
     let mut random = sublog_tests::Random::new(20_261_130);
     let words: &[&[u8]] = &[

@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use sublog_tests::{Message, Random, RawClient, clock};
+use sublog_tests::{Configured, Message, Random, RawClient, clock};
 
 use crate::model::{self, Lists};
-use crate::{Configured, request};
+use crate::{request, start_with};
 
 struct User {
     name: String,
@@ -34,7 +34,7 @@ fn users(random: &mut Random, count: usize) -> Vec<User> {
         .collect()
 }
 
-fn start(users: &[User]) -> Configured {
+fn start_for(users: &[User]) -> Configured {
     let listed: String = users
         .iter()
         .map(|User { name, publish, subscribe }| {
@@ -44,10 +44,7 @@ fn start(users: &[User]) -> Configured {
             )
         })
         .collect();
-    Configured::start_with(
-        &format!("authorization {{ users: [ {{ user: all, password: allp }}\n{listed} ] }}"),
-        &["--sync", "os"],
-    )
+    start_with(&format!("authorization {{ users: [ {{ user: all, password: allp }}\n{listed} ] }}"), &["--sync", "os"])
 }
 
 fn api(client: &mut RawClient, inbox: &str, operation: &str, body: &Value) -> Value {
@@ -185,7 +182,7 @@ fn delivered_is_allowed_on_every_way() {
     let mut random =
         Random::new(std::env::var("SUBLOG_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(20_261_130));
     let users = users(&mut random, cases);
-    let configured = start(&users);
+    let configured = start_for(&users);
     let mut all = configured.user("all");
     for stream in [
         json!({ "name": "S", "subjects": ["s", "s.>"], "max_msgs_per_subject": 1, "republish": { "src": ">", "dest": "r.>" } }),

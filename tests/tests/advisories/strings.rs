@@ -3,12 +3,12 @@
 use serde_json::{Value, json};
 use sublog_tests::Seen;
 
-use crate::{Configured, request};
+use crate::{request, start, start_with};
 
 /// 386e1ea: nothing that a client says makes the server say lines that it did not mean.
 #[test]
 fn what_is_said_again_forges_no_lines() {
-    let configured = Configured::start_with("http: '127.0.0.1:-1'", &["-DV"]);
+    let configured = start_with("http: '127.0.0.1:-1'", &["-DV"]);
     let mut listener = configured.server.client();
     listener.subscribe(">", "1");
     listener.sync();
@@ -47,7 +47,7 @@ fn what_is_said_again_forges_no_lines() {
 /// The same by way of streams: what stands in definitions, and comes back in answers, advisories and subjects of acks.
 #[test]
 fn definitions_forge_no_lines() {
-    let configured = Configured::start_with("", &["--sync", "os"]);
+    let configured = start_with("", &["--sync", "os"]);
     let mut client = configured.server.client();
     let mut api = |operation: &str, body: &Value| -> Value {
         let answer = request(&mut client, "_INBOX.f", &format!("$JS.API.{operation}"), body.to_string().as_bytes());
@@ -79,8 +79,7 @@ fn definitions_forge_no_lines() {
 /// 25 and 26: headers that only the server writes count for nothing when a client writes them.
 #[test]
 fn headers_of_the_server_cannot_be_forged() {
-    let configured =
-        Configured::start("authorization { users: [ { user: u, password: up }, { user: all, password: allp } ] }");
+    let configured = start("authorization { users: [ { user: u, password: up }, { user: all, password: allp } ] }");
     let mut all = configured.user("all");
     for stream in [
         json!({ "name": "S", "subjects": ["s.>"], "allow_direct": true }),

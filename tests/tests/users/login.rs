@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sublog_tests::clock;
 
-use crate::{Configured, answer};
+use crate::{answer, start};
 
 const VIOLATION: &str = "Authorization Violation";
 
@@ -16,7 +16,7 @@ fn connect(user: &str, password: &str) -> String {
 fn passwords_as_bcrypt_hashes() {
     let hash = bcrypt::hash("right", 4).unwrap();
     let tail = &hash[4..];
-    let configured = Configured::start(&format!(
+    let configured = start(&format!(
         r#"authorization {{
              timeout: 10
              users: [
@@ -43,7 +43,7 @@ fn passwords_as_bcrypt_hashes() {
 #[test]
 fn a_connection_a_message_is_cheap_once_the_password_is_known() {
     let hash = bcrypt::hash("right", 12).unwrap();
-    let configured = Configured::start(&format!("authorization {{ user: u, password: '{hash}', timeout: 60 }}"));
+    let configured = start(&format!("authorization {{ user: u, password: '{hash}', timeout: 60 }}"));
     let start = clock::now();
     assert_eq!(answer(&configured.server, &connect("u", "right")), "PONG");
     let first = start.elapsed();
@@ -67,7 +67,7 @@ fn nothing_is_done_before_the_password_is_checked() {
     let text = format!(
         "authorization {{ users: [ {{ user: u, password: '{hash}' }}, {{ user: w, password: wp }} ], timeout: 10 }}"
     );
-    let configured = Configured::start(&text);
+    let configured = start(&text);
     let mut witness = configured.user("w");
     witness.subscribe("x", "1");
     witness.sync();
@@ -88,8 +88,7 @@ fn nothing_is_done_before_the_password_is_checked() {
 fn signatures_of_a_nonce() {
     let key = nkeys::KeyPair::new_user();
     let name = key.public_key();
-    let configured =
-        Configured::start(&format!("authorization {{ users: [ {{ nkey: {name} }}, {{ user: u, password: up }} ] }}"));
+    let configured = start(&format!("authorization {{ users: [ {{ nkey: {name} }}, {{ user: u, password: up }} ] }}"));
     let sign = |nonce: &str, standard: bool| {
         use data_encoding::{BASE64, BASE64URL_NOPAD};
         let signature = key.sign(nonce.as_bytes()).unwrap();
@@ -112,13 +111,13 @@ fn signatures_of_a_nonce() {
     }
     assert_eq!(answer(&configured.server, &connect("u", "up")), "PONG");
     // Nobody else is given anything to sign.
-    let plain = Configured::start("authorization { users: [ {user: u, password: up} ] }");
+    let plain = start("authorization { users: [ {user: u, password: up} ] }");
     assert!(plain.server.raw().info.get("nonce").is_none());
 }
 
 #[test]
 fn who_does_not_say_who_it_is() {
-    let configured = Configured::start(
+    let configured = start(
         r#"no_auth_user: open
            authorization { users: [
              { user: open, password: hidden, permissions { publish: "in", subscribe: "out" } }
@@ -154,7 +153,7 @@ fn kinds_of_connections_and_empty_lists() {
         "authorization { users: [ {user: w, password: wp, allowed_connection_types: [WEBSOCKET, MQTT]} ] }",
         "authorization { users: [ {user: w, password: wp, connection_types: WEBSOCKET} ] }\nno_auth_user: w",
     ] {
-        let configured = Configured::start(text);
+        let configured = start(text);
         assert_eq!(answer(&configured.server, "{}"), VIOLATION, "{text}");
         assert_eq!(answer(&configured.server, &connect("w", "wp")), VIOLATION, "{text}");
         let mut client = configured.server.raw();
@@ -163,15 +162,14 @@ fn kinds_of_connections_and_empty_lists() {
         client.expect_err(VIOLATION);
         client.expect_closed();
     }
-    let configured = Configured::start(
-        "authorization { users: [ {user: w, password: wp, connection_types: [WEBSOCKET, STANDARD]} ] }",
-    );
+    let configured =
+        start("authorization { users: [ {user: w, password: wp, connection_types: [WEBSOCKET, STANDARD]} ] }");
     assert_eq!(answer(&configured.server, &connect("w", "wp")), "PONG");
 }
 
 #[test]
 fn the_account_is_nothing_a_client_chooses() {
-    let configured = Configured::start("authorization { users: [ {user: u, password: up} ] }");
+    let configured = start("authorization { users: [ {user: u, password: up} ] }");
     for more in [r#""account":"$SYS""#, r#""new_account":true"#] {
         let connect = format!(r#"{{"user":"u","pass":"up",{more}}}"#);
         assert_eq!(answer(&configured.server, &connect), VIOLATION, "{connect}");
@@ -180,7 +178,7 @@ fn the_account_is_nothing_a_client_chooses() {
 
 #[test]
 fn time_to_say_who_one_is() {
-    let configured = Configured::start("authorization { users: [ {user: u, password: up} ], timeout: 0.3 }");
+    let configured = start("authorization { users: [ {user: u, password: up} ], timeout: 0.3 }");
     let mut client = configured.server.raw();
     let start = clock::now();
     client.expect_err("Authentication Timeout");

@@ -1,10 +1,10 @@
 //! Permissions: the words for what is not allowed, their place before the PONG, and that nothing gets through.
 
-use crate::{Configured, hello};
+use crate::{hello, start};
 
 #[test]
 fn publishing() {
-    let configured = Configured::start(
+    let configured = start(
         r#"authorization { users: [
              { user: p, password: pp, permissions { publish: { allow: ["in.>", "one"], deny: "in.secret" } } }
              { user: all, password: allp }
@@ -43,9 +43,8 @@ fn publishing() {
 
 #[test]
 fn verbose_and_pedantic_clients() {
-    let configured = Configured::start(
-        "authorization { users: [ { user: p, password: pp, permissions { publish: x, subscribe: y } } ] }",
-    );
+    let configured =
+        start("authorization { users: [ { user: p, password: pp, permissions { publish: x, subscribe: y } } ] }");
     let mut client = configured.server.raw();
     client.send("CONNECT {\"user\":\"p\",\"pass\":\"pp\",\"pedantic\":false}\r\nPUB z 1\r\na\r\nPUB x 1\r\na\r\nSUB z 1\r\nSUB y q 2\r\nPING\r\n");
     let seen: Vec<String> = (0..6).map(|_| format!("{:?}", client.next())).collect();
@@ -64,7 +63,7 @@ fn verbose_and_pedantic_clients() {
 
 #[test]
 fn subscriptions_and_queue_groups() {
-    let configured = Configured::start(
+    let configured = start(
         r#"authorization { users: [
              { user: q, password: qp, permissions { subscribe: ["foo.> v1", "foo.bar", "z.>"] } }
              { user: d, password: dp, permissions { subscribe: { deny: ["foo.*", "bar.> dev.*"] } } }
@@ -104,7 +103,7 @@ fn subscriptions_and_queue_groups() {
 
 #[test]
 fn answers_to_requests() {
-    let configured = Configured::start(
+    let configured = start(
         r#"authorization { users: [
              { user: one, password: onep, permissions { subscribe: "req.>", allow_responses: true } }
              { user: two, password: twop, permissions { subscribe: "two", publish: "extra", allow_responses { max: 2, expires: "2s" } } }
@@ -143,7 +142,7 @@ fn answers_to_requests() {
 
 #[test]
 fn replays_are_held_to_the_subject_inside_and_outside() {
-    let configured = Configured::start(
+    let configured = start(
         r#"authorization { users: [
              { user: both, password: bothp, permissions { subscribe: { allow: ["$REPLAY.>", "a.>"], deny: "a.secret" } } }
              { user: live, password: livep, permissions { subscribe: ["a.>"] } }
@@ -183,7 +182,7 @@ fn replays_are_held_to_the_subject_inside_and_outside() {
 /// The server publishes nothing for a user where the user may not be.
 #[test]
 fn requests_to_the_server_have_their_answers_where_the_user_may_be() {
-    let configured = Configured::start(
+    let configured = start(
         r#"authorization { users: [
              { user: js, password: jsp, permissions { publish: "$JS.API.>", subscribe: ["_INBOX.>", "work g"] } }
              { user: pub, password: pubp, permissions { publish: ["$JS.API.>", "jobs"], subscribe: "_INBOX.>" } }
@@ -232,7 +231,7 @@ fn requests_to_the_server_have_their_answers_where_the_user_may_be() {
 
 #[test]
 fn who_am_i() {
-    let configured = Configured::start(
+    let configured = start(
         r#"authorization { users: [
              { user: q, password: qp, permissions {
                  publish: { deny: "no.>" }, subscribe: ["foo.> v1", "foo.bar", "in"], allow_responses: true } }
@@ -247,7 +246,7 @@ fn who_am_i() {
         answer["data"].clone()
     };
     assert_eq!(ask("all"), serde_json::json!({"user": "all", "account": "$G", "account_name": "$G"}));
-    let configured = Configured::start(
+    let configured = start(
         r#"authorization { users: [ { user: q, password: qp, permissions {
              publish: { allow: "$SYS.REQ.USER.INFO", deny: "no.>" }, subscribe: ["foo.> v1", "foo.bar", "in"],
              allow_responses: true } } ] }"#,
@@ -268,7 +267,7 @@ fn who_am_i() {
 /// Somebody else from the second CONNECT on: what it may no longer have is taken away.
 #[test]
 fn another_user_on_the_same_connection() {
-    let configured = Configured::start(
+    let configured = start(
         r#"authorization { users: [
              { user: less, password: lessp, permissions { subscribe: "a.>", publish: "a.>" } }
              { user: all, password: allp }

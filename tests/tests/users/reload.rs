@@ -1,6 +1,6 @@
 //! HUP: users that are gone, other passwords, other permissions.
 
-use crate::{Configured, answer};
+use crate::{answer, start};
 
 const BEFORE: &str = r#"authorization { users: [
   { user: same, password: samep }
@@ -12,7 +12,7 @@ const BEFORE: &str = r#"authorization { users: [
 
 #[test]
 fn users_take_effect_and_connections_that_may_not_be_are_closed() {
-    let mut configured = Configured::start(BEFORE);
+    let mut configured = start(BEFORE);
     let mut clients: Vec<_> = ["same", "gone", "pass", "less", "more"].map(|name| configured.user(name)).into();
     clients[3].send("SUB foo.* 1\r\nSUB foo.a q 2\r\nSUB keep 3\r\nPUB x 1\r\na\r\n");
     clients[4].send("PUB y 1\r\na\r\n");
@@ -65,7 +65,7 @@ fn a_password_that_was_right_is_not_remembered_over_a_reload() {
         format!("authorization {{ users: [ {{ user: u, password: '{}' }} ] }}", bcrypt::hash(password, 4).unwrap())
     };
     let connect = |password: &str| format!(r#"{{"verbose":false,"user":"u","pass":"{password}"}}"#);
-    let mut configured = Configured::start(&text("one"));
+    let mut configured = start(&text("one"));
     let mut client = configured.server.raw();
     client.hello(&connect("one"));
     configured.reload(&text("two"));
@@ -77,7 +77,7 @@ fn a_password_that_was_right_is_not_remembered_over_a_reload() {
 
 #[test]
 fn from_a_server_for_everybody_to_one_with_users_and_back() {
-    let mut configured = Configured::start("debug: false");
+    let mut configured = start("debug: false");
     let mut stranger = configured.server.client();
     let mut silent = configured.server.raw();
     silent.send("SUB a 1\r\n");

@@ -1,6 +1,6 @@
 //! What proves who somebody is stands in no log, on no monitoring page and in no error.
 
-use crate::Configured;
+use crate::start_with;
 
 const PLAIN: &str = "c4nary-plain";
 const HASHED: &str = "c4nary-hashed";
@@ -19,7 +19,7 @@ fn secrets_are_shown_nowhere() {
          ] }}",
         key.public_key()
     );
-    let mut configured = Configured::start_with(&text, &["-DV"]);
+    let mut configured = start_with(&text, &["-DV"]);
     let mut signatures = Vec::new();
     let mut clients = Vec::new();
     for connect in [
