@@ -25,6 +25,7 @@ use crate::config::CaptureOptions;
 use crate::config::accounts::{AccountOptions, AccountsOptions};
 use crate::jetstream::JetStream;
 use crate::jetstream::api::Api;
+use crate::jetstream::config::Limits;
 use crate::jetstream::consumer::positions::Positions;
 use crate::jetstream::domain::Domain;
 use crate::jetstream::streams::Streams;
@@ -128,7 +129,7 @@ impl Account {
     pub fn new(name: &str, jetstream: JetStream, capture: Capture, shared: Arc<Shared>) -> Arc<Self> {
         Arc::new(Self {
             name: name.into(),
-            router: Router::new(shared.domain.clone()),
+            router: Router::default(),
             jetstream,
             capture,
             senders: Senders::default(),
@@ -266,7 +267,8 @@ impl Accounts {
             *account.links.write() = Arc::new(links);
             let streams = own.jetstream.clone();
             let enabled = account.shared.jetstream && (streams.is_some() || &*account.name == GLOBAL_ACCOUNT);
-            account.jetstream.streams.limit(streams.map(|limits| limits.each).unwrap_or_default());
+            let each = streams.map(|limits| limits.each).unwrap_or_default();
+            account.jetstream.streams.limit(Limits { domain: account.shared.domain.clone(), ..each });
             *account.options.write() = own;
             if enabled && !account.jetstream.is_enabled() {
                 account.jetstream.streams.open(&account.router);

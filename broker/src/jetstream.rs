@@ -170,7 +170,7 @@ pub fn take(
     permissions: Option<&Arc<Permissions>>,
     heard: &mut Heard,
 ) -> Option<bool> {
-    if let Some(subject) = account.router.domain.plain(message.subject) {
+    if let Some(subject) = account.shared.domain.plain(message.subject) {
         return take(account, client, &Publish { subject: &subject, ..*message }, permissions, heard);
     }
     if message.subject.starts_with(b"$JS.") && !account.shared.jetstream {

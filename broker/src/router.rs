@@ -21,7 +21,6 @@ use sublog_protocol::subject;
 use crate::account::Account;
 use crate::account::links::Link;
 use crate::client::Client;
-use crate::jetstream::domain::Domain;
 use crate::jetstream::stream::Stream;
 use trie::{Matches, Member, Trie};
 
@@ -107,8 +106,6 @@ pub struct Router {
     pub sinks: sinks::Sinks,
     /// Who wants to know about subscriptions.
     pub interest: interest::Interest,
-    /// Under which name requests come as well.
-    pub domain: Domain,
 }
 
 impl Default for Router {
@@ -123,16 +120,7 @@ impl Default for Router {
             batches: batches::Batches::default(),
             sinks: sinks::Sinks::default(),
             interest: interest::Interest::default(),
-            domain: Domain::default(),
         }
-    }
-}
-
-impl Router {
-    /// Of a server with this domain.
-    #[must_use]
-    pub fn new(domain: Domain) -> Self {
-        Self { domain, ..Self::default() }
     }
 }
 

@@ -54,7 +54,7 @@ pub fn answers(account: &Account, subject: &[u8]) -> bool {
     subject.starts_with(b"$")
         && (subject == sys::USER_INFO
             || sys::is_request(account, subject)
-            || account.router.domain.is_addressed(subject)
+            || account.shared.domain.is_addressed(subject)
             || prefixes.iter().any(|prefix| subject.starts_with(prefix)))
 }
 
@@ -232,7 +232,7 @@ impl Server {
             port: address.port(),
             headers: true,
             jetstream: self.options.jetstream,
-            domain: self.accounts.global.router.domain.name().to_owned(),
+            domain: self.shared.domain.name().to_owned(),
             api_lvl: jetstream::API_LEVEL.cast_signed(),
             auth_required: current.auth.asks(client.websocket.is_some()),
             nonce: if client.ready.load(Ordering::Relaxed) {

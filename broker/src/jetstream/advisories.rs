@@ -122,7 +122,7 @@ fn head(account: &Account, kind: &str) -> Head {
         kind: format!("io.nats.jetstream.{kind}"),
         id: id.chars().take(22).collect(),
         timestamp: Time::from_ns(clock::unix_ns()),
-        domain: account.router.domain.name().to_owned(),
+        domain: account.shared.domain.name().to_owned(),
     }
 }
 

@@ -240,7 +240,7 @@ pub(super) fn acknowledge(account: &Arc<Account>, stream: &Arc<Stream>, waits: S
                     text.clear();
                     match &result {
                         Ok(()) => {
-                            let domain = account.router.domain.name();
+                            let domain = account.shared.domain.name();
                             write_ack(&mut text, &stream.name, domain, base + entry.number, entry.note.as_deref());
                         }
                         Err(error) => text = refusal(&stream, &store_failed(&AppendError::Failed(error.clone()))),

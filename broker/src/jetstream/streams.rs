@@ -75,11 +75,6 @@ impl Streams {
         self.limits.read().clone()
     }
 
-    /// The same, in the domain that the router knows.
-    fn limits_at(&self, router: &Router) -> Limits {
-        Limits { domain: router.domain.clone(), ..self.limits() }
-    }
-
     /// Sets what streams and consumers may be from now on.
     pub fn limit(&self, limits: Limits) {
         *self.limits.write() = limits;
@@ -275,7 +270,7 @@ impl Streams {
         let name = config.name.clone();
         let near = self.beside(&config);
         let existing = near.iter().map(|declared| &*declared.config);
-        let config = match definition::requested(config)?.create(&self.limits_at(router), pedantic, existing)? {
+        let config = match definition::requested(config)?.create(&self.limits(), pedantic, existing)? {
             Creation::There => return Ok((self.get(&name).ok_or_else(ApiError::stream_not_found)?, false)),
             Creation::New(config) => *config,
         };
@@ -317,7 +312,7 @@ impl Streams {
         let existing = near.iter().map(|declared| &*declared.config);
         let consumers: Vec<_> = found.stream.consumers.all().into_iter().map(|it| (it.clone(), it.config())).collect();
         let consumers = consumers.iter().map(|(consumer, config)| (&*consumer.name, &**config));
-        let config = found.config.update(config, &self.limits_at(router), pedantic, existing, consumers)?;
+        let config = found.config.update(config, &self.limits(), pedantic, existing, consumers)?;
         definition::check_update(&found.config, &config)?;
         self.keep(&config, found.created_ns).map_err(ApiError::stream_update)?;
         found.stream.set_config(&config);

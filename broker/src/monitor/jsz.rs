@@ -144,7 +144,7 @@ impl JetStreamConfig {
             max_memory: -1,
             max_storage: -1,
             store_dir: server.options.store_dir.display().to_string(),
-            domain: server.accounts.global.router.domain.name().to_owned(),
+            domain: server.shared.domain.name().to_owned(),
             sync_interval: if let SyncMode::Interval(interval) = sync { text::ns(interval) } else { 0 },
             sync_always: sync == SyncMode::Always,
             compress_ok: true,

@@ -40,7 +40,7 @@ pub(in crate::jetstream) fn account(account: &Account) -> AccountInfo {
     // The request that asks is one of them.
     AccountInfo {
         usage,
-        domain: account.router.domain.name().to_owned(),
+        domain: account.shared.domain.name().to_owned(),
         api: account.jetstream.stats(),
         ..AccountInfo::default()
     }
@@ -55,7 +55,7 @@ pub(crate) fn stream(account: &Account, declared: &Declared) -> StreamInfo {
             consumer_count: declared.stream.consumers.len(),
             ..declared.stream.log().map_or_else(StreamState::default, |log| state(log.log()))
         },
-        domain: account.router.domain.name().to_owned(),
+        domain: account.shared.domain.name().to_owned(),
         cluster: None,
         mirror: declared.stream.copies.mirror(),
         sources: declared.stream.copies.sources(),

@@ -66,6 +66,6 @@ pub(super) fn restore(account: &Arc<Account>, name: &str, request: &Request, all
 
 fn begin_restore(account: &Arc<Account>, name: &str, request: &Request) -> Result<taking::Restore, ApiError> {
     let asked = RestoreRequest::parse(name, request.body(), Unknown::Ignore)?;
-    let config = account.jetstream.streams.check_restore(asked.config, &account.router.domain)?;
+    let config = account.jetstream.streams.check_restore(asked.config)?;
     taking::prepare(account, config, request.client.clone())
 }

@@ -15,7 +15,6 @@ use crate::clock;
 use crate::jetstream::config::StreamConfig;
 use crate::jetstream::config::stream::StorageType;
 use crate::jetstream::definition;
-use crate::jetstream::domain::Domain;
 use crate::jetstream::errors::ApiError;
 use crate::jetstream::store::StreamLog;
 use crate::router::Router;
@@ -71,10 +70,11 @@ impl Streams {
     ///
     /// # Errors
     /// What the client is told.
-    pub fn check_restore(&self, config: StreamConfig, domain: &Domain) -> Result<StreamConfig, ApiError> {
-        let mut config = definition::requested(config)?.checked(&self.limits(), false)?;
+    pub fn check_restore(&self, config: StreamConfig) -> Result<StreamConfig, ApiError> {
+        let limits = self.limits();
+        let mut config = definition::requested(config)?.checked(&limits, false)?;
         let all = self.all();
-        config.check_copies(all.iter().map(|declared| &*declared.config), domain, false)?;
+        config.check_copies(all.iter().map(|declared| &*declared.config), &limits.domain, false)?;
         if config.num_replicas > 1 {
             return Err(ApiError::stream_replicas_not_supported());
         }
