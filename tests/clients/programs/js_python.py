@@ -196,6 +196,12 @@ async def pushed(nc, js):
     await take("last", 1, "s.>", deliver_policy=DeliverPolicy.LAST)
     await take("flow control", 12, "s.>", flow_control=True, idle_heartbeat=1)
     await take("durable", 12, "s.>", durable="D")
+    # A server sees that nobody listens any more when it comes to it.
+    async def left():
+        while (await js.consumer_info("S", "D")).push_bound:
+            await asyncio.sleep(0.02)
+
+    await asyncio.wait_for(left(), PATIENCE)
     await attempt("the durable", js.consumer_info("S", "D"))
     members = [await js.subscribe("s.>", queue="W", durable="W", manual_ack=True) for _ in range(2)]
     seen = []
