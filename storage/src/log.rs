@@ -2,6 +2,7 @@
 
 mod admit;
 mod closing;
+mod holding;
 mod removal;
 mod skip;
 
@@ -124,6 +125,7 @@ impl Log {
             flights: Mutex::default(),
             subjects: Subjects::load(&*disk_for_index, dir),
             limits_new: AtomicU8::new(LIMITS_REOPENED),
+            held_from: AtomicU64::new(u64::MAX),
             changing_files: Mutex::new(()),
             scrub: Mutex::default(),
         });

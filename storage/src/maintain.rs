@@ -147,7 +147,8 @@ impl Log {
             live > 0 && held - live.min(held) > held / 2
         };
         let unpacked = |segment: &Segment| options.pack.is_some() && !segment.packed && segment.live().0 > 0;
-        let due = |segment: &Segment| !refused.contains(&segment.nonce) && (dead(segment) || unpacked(segment));
+        let may = |segment: &Segment| !refused.contains(&segment.nonce) && !self.is_held(segment);
+        let due = |segment: &Segment| may(segment) && (dead(segment) || unpacked(segment));
         let at = sealed.iter().position(|segment| due(segment))?;
         let first = sealed.get(at)?;
         let mut bytes = 0;
@@ -157,7 +158,7 @@ impl Log {
             let follows = segment.first_seq == next_seq && segment.previous.is_some();
             next_seq = segment.next_seq();
             let small = segment.file_bytes() < options.segment_bytes_max / 8;
-            let joins = due(segment) || small && !refused.contains(&segment.nonce);
+            let joins = due(segment) || small && may(segment);
             follows && joins && (bytes <= options.segment_bytes_max || segment.first_seq == first.first_seq)
         });
         let codec = if first.codec() == Some(Codec::Zstd) { Codec::Zstd } else { options.pack.unwrap_or(Codec::None) };

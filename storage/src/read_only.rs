@@ -60,6 +60,7 @@ impl ReadOnlyLog {
             flights: Mutex::default(),
             subjects: Subjects::default(),
             limits_new: AtomicU8::new(LIMITS_KEPT),
+            held_from: AtomicU64::new(u64::MAX),
             changing_files: Mutex::new(()),
             scrub: Mutex::default(),
         });

@@ -28,6 +28,8 @@ pub struct Reader {
     looked_again_at: u64,
     /// Records past their time are shown too.
     expired_too: bool,
+    /// Removed ones as well, as long as their bytes are there.
+    removed_too: bool,
 }
 
 /// Where a reader is in a segment.
@@ -42,12 +44,18 @@ struct Place {
 
 impl Reader {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, next_seq: 1, place: None, looked_again_at: 0, expired_too: false }
+        Self { shared, next_seq: 1, place: None, looked_again_at: 0, expired_too: false, removed_too: false }
     }
 
     /// Shows records past their time as well, as long as they are not removed: to whoever removes them.
     pub(crate) fn show_expired(&mut self) {
         self.expired_too = true;
+    }
+
+    /// Shows whatever was written and can be read, removed or not.
+    pub(crate) fn show_all(&mut self) {
+        self.expired_too = true;
+        self.removed_too = true;
     }
 
     /// The next read begins with this number, or the first after it that exists.
@@ -111,7 +119,7 @@ impl Reader {
             let ended = match step {
                 Step::Record { seq, record, holder } => {
                     self.next_seq = seq + 1;
-                    if self.shared.is_gone(&place.segment, seq) {
+                    if !self.removed_too && self.shared.is_gone(&place.segment, seq) {
                         self.pass_removed(seq);
                         continue;
                     }
@@ -303,6 +311,15 @@ fn report(shared: &Shared, segment: &Segment, offset: u64, range: LostRange) {
 
 /// First number whose record's time is at or after `ts_ns`.
 pub(crate) fn seek_time(shared: &Arc<Shared>, ts_ns: i64) -> Result<u64, ReadError> {
+    seek(shared, ts_ns, false)
+}
+
+/// The same, also if that record is past its own time.
+pub(crate) fn seek_time_of_all(shared: &Arc<Shared>, ts_ns: i64) -> Result<u64, ReadError> {
+    seek(shared, ts_ns, true)
+}
+
+fn seek(shared: &Arc<Shared>, ts_ns: i64, expired_too: bool) -> Result<u64, ReadError> {
     let segments = shared.segments();
     let from = segments.partition_point(|segment| segment.base_max_ts < ts_ns).saturating_sub(1);
     for segment in segments.iter().skip(from) {
@@ -319,7 +336,7 @@ pub(crate) fn seek_time(shared: &Arc<Shared>, ts_ns: i64) -> Result<u64, ReadErr
         loop {
             match cursor.step(file, &bounds) {
                 Step::Record { seq, record, holder }
-                    if shown(shared, Source { holder, view: &view, faults: 0 }, seq, record, false)
+                    if shown(shared, Source { holder, view: &view, faults: 0 }, seq, record, expired_too)
                         .is_some_and(|found| found.ts_ns >= ts_ns) =>
                 {
                     return Ok(seq);

@@ -60,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) subjects: Subjects,
     /// What of the limits was not enforced yet: one of the `LIMITS_` values.
     pub(crate) limits_new: AtomicU8,
+    /// Records from this number on keep their bytes in their file, removed or not; `u64::MAX`: none.
+    pub(crate) held_from: AtomicU64,
     /// Held while sealed segments are removed or exchanged: one such change at a time, the oldest segment is removed first, and
     /// the log's end waits for it.
     pub(crate) changing_files: Mutex<()>,

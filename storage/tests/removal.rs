@@ -280,3 +280,68 @@ fn what_limits_removed_stays_removed_after_a_close_and_a_power_cut() {
         Life::on(other).assert_holds(&numbers(&[(9, 13)]));
     }
 }
+
+/// Numbers of the records that are still in the files.
+fn written(log: &Log, from_ns: i64) -> BTreeSet<u64> {
+    let mut written = BTreeSet::new();
+    let visited = log.visit_written(from_ns, &mut |record| {
+        written.insert(record.seq);
+        ControlFlow::Continue(())
+    });
+    visited.unwrap();
+    written
+}
+
+#[test]
+fn what_is_held_can_be_read_by_its_owner_after_a_restart_and_by_nobody_else() {
+    let mut life = Life::new();
+    life.append(1000);
+    life.log.hold_from(600);
+    life.remove(&[(1, u64::MAX)]);
+    assert!(life.reclaim() >= 2, "what is not held goes");
+    let first = life.log.oldest_seq();
+    assert!(first > 1 && first <= 600, "{first}");
+    life.assert_holds(&BTreeSet::new());
+    assert_eq!(written(&life.log, 0), numbers(&[(first, 1000)]));
+    let mut life = life.killed();
+    // The new owner holds them before anything else is done.
+    life.log.hold_from(0);
+    assert_eq!(life.reclaim(), 0);
+    life.assert_holds(&BTreeSet::new());
+    assert_eq!(written(&life.log, 0), numbers(&[(first, 1000)]));
+    life.append(5);
+    life.remove(&[(1003, 1003)]);
+    life.assert_holds(&numbers(&[(1001, 1002), (1004, 1005)]));
+    assert_eq!(written(&life.log, 1), BTreeSet::new(), "all were written at 0");
+    let mut life = life.closed();
+    assert_eq!(written(&life.log, 0), numbers(&[(first, 1005)]));
+    life.log.hold_from(u64::MAX);
+    assert!(life.reclaim() >= 2);
+    life.assert_holds(&numbers(&[(1001, 1002), (1004, 1005)]));
+    assert!(written(&life.log, 0).first() > Some(&600));
+}
+
+#[test]
+fn a_segment_that_is_held_is_not_rewritten() {
+    let mut life = Life::new();
+    life.append(1000);
+    life.log.hold_from(1);
+    // Nine of ten go: it would pay.
+    let gone: Vec<_> = (0..100).map(|i| (i * 10 + 1, i * 10 + 9)).collect();
+    life.remove(&gone);
+    let maintain = |life: &mut Life| {
+        let mut rewritten = 0;
+        for _ in 0..50 {
+            rewritten += life.log.maintain().unwrap().segments_rewritten;
+            life.settle();
+        }
+        rewritten
+    };
+    assert_eq!(maintain(&mut life), 0);
+    assert_eq!(written(&life.log, 0).len(), 1000);
+    life.log.hold_from(u64::MAX);
+    assert!(maintain(&mut life) > 0);
+    let kept = written(&life.log, 0).len();
+    assert!(kept < 500, "{kept}");
+    assert_eq!(life.log.state().messages, 100);
+}

@@ -60,6 +60,7 @@ impl StreamConfig {
             discards_new: self.discard == DiscardPolicy::New && limited,
             counts_subjects: self.limits().max_per_subject.is_some() && self.discard == DiscardPolicy::New,
             window_ns: self.duplicate_window,
+            survives: self.storage == StorageType::File,
             ttl: self.allow_msg_ttl,
             marker_seconds: Some(self.subject_delete_marker_ttl / 1_000_000_000).filter(|seconds| *seconds > 0),
             one_per_subject: self.max_msgs_per_subject == 1,

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use sublog_protocol::headers;
-use sublog_storage::{AppendError, LogError, Visit};
+use sublog_storage::{AppendError, LogError};
 
 use self::checks::Rules;
 use self::ingest::Ingest;
@@ -157,28 +157,32 @@ impl Stream {
         self.checks_interest.load(Ordering::Acquire) && !self.consumers.want(subject)
     }
 
-    /// Reads the ids of the newest messages again, those of the window before `now_ns`.
+    /// Reads the ids of the newest messages again, those of the window before `now_ns`, also of messages that are gone.
     pub fn remember_ids(&self, now_ns: i64) {
         let Some(log) = self.log() else { return };
-        let window_ns = self.rules().window_ns;
+        let rules = self.rules();
         let mut ingest = self.ingest.lock();
-        let read = log.log().seek_time(now_ns.saturating_sub(window_ns)).and_then(|first| {
-            let mut reader = log.log().reader();
-            reader.seek(first);
-            reader.visit(usize::MAX, &mut |visit| {
-                if let Visit::Record(record) = visit {
-                    ingest.last_id.clear();
-                    if let Some(id) = headers::get(record.headers, b"Nats-Msg-Id").filter(|id| !id.is_empty()) {
-                        ingest.dedup.add(id, record.seq, record.ts_ns);
-                        ingest.last_id.extend_from_slice(id);
-                    }
-                }
-                ControlFlow::Continue(())
-            })
+        let read = log.log().visit_written(now_ns.saturating_sub(rules.window_ns), &mut |record| {
+            ingest.last_id.clear();
+            if let Some(id) = headers::get(record.headers, b"Nats-Msg-Id").filter(|id| !id.is_empty()) {
+                ingest.dedup.add(id, record.seq, record.ts_ns);
+                ingest.last_id.extend_from_slice(id);
+            }
+            ControlFlow::Continue(())
         });
         if let Err(error) = read {
             tracing::error!(stream = &*self.name, "Message ids cannot be read again, duplicates may be taken: {error}");
         }
+        ingest.hold_ids(log, &rules);
+    }
+
+    /// Forgets ids whose time is over, so that what the log holds because of them can go.
+    pub fn forget_ids(&self, now_ns: i64) {
+        let Some(log) = self.log() else { return };
+        let rules = self.rules();
+        let mut ingest = self.ingest.lock();
+        ingest.dedup.expire(now_ns, rules.window_ns);
+        ingest.hold_ids(log, &rules);
     }
 
     pub(super) fn rules(&self) -> Arc<Rules> {

@@ -192,7 +192,10 @@ impl Streams {
         let reserve = Some(Arc::clone(stores.data.reserve()));
         let options = LogOptions { reserve, ..config.log_options(stores.sync) };
         let opened = StreamLog::open(&config.name, &self.dir(config), options, Some(&stores.pool), &stores.runtime);
-        opened.map(|(log, _)| log)
+        let (log, _) = opened?;
+        // Until its stream has read what it has to know.
+        log.log().hold_from(0);
+        Ok(log)
     }
 
     fn declare(&self, config: StreamConfig, created_ns: i64, log: Result<Arc<StreamLog>, LogError>) -> Declared {

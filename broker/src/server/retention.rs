@@ -78,6 +78,7 @@ impl Round {
             }
             for declared in page {
                 let name = &declared.config.name;
+                declared.stream.forget_ids(clock::unix_ns());
                 if let Some(log) = declared.stream.log() {
                     self.unfinished |= maintain(server, name, log.log(), TURN_MS);
                 }

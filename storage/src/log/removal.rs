@@ -185,7 +185,9 @@ impl Log {
             .iter()
             .take(sealed)
             .filter(|segment| segment.live().0 == 0 && (segment.has_removed() || segment.packed));
-        dead.cloned().collect()
+        let mut dead: Vec<_> = dead.cloned().collect();
+        self.spare_held(&mut dead);
+        dead
     }
 
     /// Takes a segment's file away, for good when it returns.

@@ -53,6 +53,8 @@ impl PartSet {
                 }
                 None => match waiting.iter().find(|waiting| Arc::ptr_eq(&waiting.segment, segment)) {
                     Some(waiting) => cover.parts.extend(waiting.pieces.iter().cloned()),
+                    // Of what is held although all of it was removed nobody asks.
+                    None if segment.live().0 == 0 => {}
                     None => cover.missing.push(Arc::clone(segment)),
                 },
             }

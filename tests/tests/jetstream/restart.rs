@@ -1,6 +1,10 @@
 //! What is there after the server ended, well or not.
 
+use std::fs;
+use std::path::Path;
+
 use serde_json::{Value, json};
+use sublog_tests::clock;
 
 use crate::{Asking, error, server};
 
@@ -110,4 +114,61 @@ fn a_stream_that_cannot_be_opened_is_offline_and_the_server_serves() {
     let expected =
         [("CAPTURE", "ok"), ("A", "offline"), ("B", "ok")].map(|(name, health)| (json!(name), json!(health)));
     assert!(shown.iter().copied().eq(expected.iter().map(|(name, health)| (name, health))), "{shown:?}");
+}
+
+#[test]
+fn a_message_id_is_known_after_a_kill_although_its_message_is_gone() {
+    let mut server = server(&[]);
+    let id = |n: u64| format!("id-{n}");
+    let sent = 6_000_u64;
+    {
+        let mut js = Asking::new(&server);
+        let window = 600_000_000_000_u64;
+        js.create(json!({ "name": "S", "subjects": ["s"], "retention": "workqueue", "duplicate_window": window }));
+        // More than one file of the log has.
+        for n in 1..=sent {
+            js.send("s", &[("Nats-Msg-Id", &id(n))], &[b'x'; 8_000]);
+            if n % 100 == 0 {
+                assert_eq!(js.raw.messages(100).len(), 100);
+            }
+        }
+        js.api("STREAM.PURGE.S", json!({ "keep": 1 }));
+    }
+    server.kill9();
+    server.restart();
+    let mut js = Asking::new(&server);
+    for n in [1, 2, sent / 2, sent - 1, sent] {
+        let ack = js.publish("s", &[("Nats-Msg-Id", &id(n))], "again");
+        assert_eq!((&ack["duplicate"], &ack["seq"]), (&json!(true), &json!(n)), "{ack}");
+    }
+    let info = js.api("STREAM.INFO.S", json!({ "deleted_details": true, "subjects_filter": ">" }));
+    assert_eq!(info["state"]["messages"], json!(1), "{info}");
+    // The last message had an id, whatever became of those before it.
+    let ack = js.publish("s", &[("Nats-Expected-Last-Msg-Id", &id(sent))], "next");
+    assert_eq!(ack["seq"], json!(sent + 1), "{ack}");
+}
+
+#[test]
+fn space_that_was_held_for_message_ids_is_given_back_after_their_window() {
+    let server = server(&[]);
+    let mut js = Asking::new(&server);
+    js.create(json!({ "name": "S", "subjects": ["s"], "duplicate_window": 1_000_000_000 }));
+    for round in 0..60 {
+        for n in 0..100 {
+            js.send("s", &[("Nats-Msg-Id", &format!("{round}-{n}"))], &[b'x'; 8_000]);
+        }
+        js.raw.messages(100);
+    }
+    let before = segments(&server.data().join("streams/S"));
+    assert!(before > 3, "{before}");
+    js.api("STREAM.PURGE.S", Value::Null);
+    let files = || segments(&server.data().join("streams/S"));
+    // Of 48 MB the open file and those that wait for the journal are left.
+    clock::until("the space", || (files() <= 2).then_some(()));
+    assert!(js.publish("s", &[("Nats-Msg-Id", "59-99")], "").get("duplicate").is_none());
+}
+
+fn segments(dir: &Path) -> usize {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    entries.filter(|name| name.ends_with(".seg")).count()
 }

@@ -39,7 +39,10 @@ const PROMISES: [(Promise, &str); 13] = [
     (Promise::SequencesAreUsedOnce, "a sequence has one content for ever"),
     (Promise::Order, "first deliveries of a consumer rise"),
     (Promise::RemovedStaysRemoved, "what was purged or deleted does not come back"),
-    (Promise::IdsAreStoredOnce, "a message id is stored once while its message is there, however often it is sent"),
+    (
+        Promise::IdsAreStoredOnce,
+        "a message id is stored once, however often it is sent and whatever became of its message",
+    ),
     (Promise::Expectations, "expected sequences and keys' values are as they were told"),
     (Promise::Definitions, "streams and consumers are there when created, and not when deleted"),
     (Promise::SettledIsRemoved, "settled work is removed"),
@@ -116,14 +119,6 @@ pub(crate) struct Entry {
     pub(crate) tried: [bool; CONSUMERS_MAX],
     /// By consumer: when that was confirmed.
     settled: [Option<Instant>; CONSUMERS_MAX],
-}
-
-impl Entry {
-    /// Whether it may have left its stream.
-    fn may_be_gone(&self, stream: &str) -> bool {
-        let leaves_settled = matches!(stream, "WQ" | "INT");
-        !matches!(self.removed, Removed::No) || leaves_settled && self.tried.contains(&true)
-    }
 }
 
 #[derive(Default)]
@@ -221,9 +216,6 @@ impl Ledger {
     fn content(&self, stream: &str, seq: u64, hash: u64, acked: bool) -> Entry {
         let (entry, before, elsewhere) = self.book(stream, |book| {
             let elsewhere = book.by_content.insert(hash, seq).filter(|other| *other != seq);
-            // A restart forgets the ids of messages that are no longer there, as it does in nats-server.
-            let elsewhere =
-                elsewhere.filter(|other| !book.entries.get(other).is_some_and(|was| was.may_be_gone(stream)));
             if acked {
                 book.last_acked = book.last_acked.max(seq);
             }

@@ -47,6 +47,8 @@ pub struct Rules {
     pub counts_subjects: bool,
     /// How long message ids are remembered.
     pub window_ns: i64,
+    /// What is taken is there after a restart: then so is what was known of it.
+    pub survives: bool,
     /// Messages may say how long they stay.
     pub ttl: bool,
     /// How long a marker stays in the place of a subject's last message that went because of its time.

@@ -109,6 +109,7 @@ impl Stream {
                 ingest.last_id.extend_from_slice(id);
             }
         }
+        ingest.hold_ids(log, &rules);
         drop(ingest);
         messages.drain(..staged.messages);
         let span = Span { first: appended.first_seq, last: appended.last_seq };

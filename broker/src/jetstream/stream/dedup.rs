@@ -1,6 +1,7 @@
 //! Message ids seen lately, so that a message that is published again is not stored again.
 //!
-//! In memory, bounded in time by the stream's window and in bytes; made again at start from the newest records.
+//! In memory, bounded in time by the stream's window and in bytes; made again at start from the newest records. Those tell
+//! of messages that were removed as well (a work queue's, say): the log holds their bytes for as long as their ids count.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -58,6 +59,11 @@ impl Dedup {
         }
     }
 
+    /// The number of the oldest message whose id is remembered.
+    pub fn oldest_seq(&self) -> Option<u64> {
+        self.seen.front().map(|seen| seen.seq)
+    }
+
     fn forget_oldest(&mut self) {
         let Some(seen) = self.seen.pop_front() else { return };
         self.bytes = self.bytes.saturating_sub(ID_BYTES + seen.id.len());
@@ -84,8 +90,8 @@ mod tests {
         assert_eq!(dedup.find(b"b", 201, 100), None);
         dedup.add(b"b", 7, 210);
         // The first one's time is over; the second's is not.
-        assert_eq!(dedup.find(b"b", 260, 100), Some(7));
+        assert_eq!((dedup.oldest_seq(), dedup.find(b"b", 260, 100)), (Some(7), Some(7)));
         assert_eq!(dedup.find(b"b", 311, 100), None);
-        assert_eq!((dedup.bytes, dedup.by_id.len()), (0, 0));
+        assert_eq!((dedup.bytes, dedup.by_id.len(), dedup.oldest_seq()), (0, 0, None));
     }
 }

@@ -12,7 +12,7 @@ use sublog_storage::{AppendError, Appended, RecordBatch};
 
 use super::Stream;
 use super::atomic::{self, Batches};
-use super::checks::{self, Admitted, Checks, Verdict};
+use super::checks::{self, Admitted, Checks, Rules, Verdict};
 use super::counter::Counters;
 use super::dedup::Dedup;
 use super::flight::{Flights, Subjects};
@@ -62,6 +62,12 @@ impl Ingest {
             self.last_seq = 0;
         }
         self.flights.landed(log.log().readable_seq());
+    }
+
+    /// Keeps the bytes of messages whose ids are remembered, also if they are removed: a restart reads them there.
+    pub(super) fn hold_ids(&self, log: &StreamLog, rules: &Rules) {
+        let oldest = self.dedup.oldest_seq().filter(|_| rules.survives);
+        log.log().hold_from(oldest.unwrap_or(u64::MAX));
     }
 
     pub(super) fn appended(&mut self, appended: Appended, subjects: Subjects) {
@@ -212,6 +218,7 @@ impl Stream {
                 replaced.extend(ended.map(|subject| Replaced { before_seq: seq, subject: Some(subject) }));
             }
         }
+        ingest.hold_ids(log, checks.rules);
         let span = Span { first: appended.first_seq, last: appended.last_seq };
         looked.take(span, replaced, reply, note);
         Ok(Ok(()))
