@@ -112,6 +112,7 @@ impl Log {
             queue: Mutex::new(Queue::new(next_seq)),
             wake: Condvar::new(),
             pooled: OnceLock::new(),
+            own_from: next_seq,
             committed: AtomicU64::new(next_seq - 1),
             readable: AtomicU64::new(next_seq - 1),
             synced: AtomicU64::new(next_seq - 1),

@@ -47,6 +47,7 @@ impl ReadOnlyLog {
             queue: Mutex::new(Queue::new(looked.next_seq)),
             wake: Condvar::new(),
             pooled: OnceLock::new(),
+            own_from: u64::MAX,
             committed: last(),
             readable: last(),
             synced: last(),

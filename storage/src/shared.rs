@@ -40,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) wake: Condvar,
     /// Wakes a committer that is run by a pool.
     pub(crate) pooled: OnceLock<PoolWaker>,
+    /// What this process wrote begins with this number.
+    pub(crate) own_from: u64,
     /// Last acknowledged number.
     pub(crate) committed: AtomicU64,
     /// Last readable number.

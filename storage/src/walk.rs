@@ -191,6 +191,12 @@ impl Cursor {
 
     /// The next record or lost range.
     pub(crate) fn step<'a>(&mut self, file: &'a [u8], bounds: &Bounds) -> Step<'a> {
+        self.step_trusting(file, bounds, u64::MAX)
+    }
+
+    /// The same, but records from number `own_from` on are not checked: this process wrote them a moment ago. For those who
+    /// pass nothing on of what they read.
+    pub(crate) fn step_trusting<'a>(&mut self, file: &'a [u8], bounds: &Bounds, own_from: u64) -> Step<'a> {
         loop {
             if let Some(frame) = &mut self.frame {
                 let seq = frame.header.first_seq + u64::from(frame.i);
@@ -200,7 +206,7 @@ impl Cursor {
                     return lost;
                 }
                 if frame.i < frame.header.count {
-                    return Self::step_in(frame, &mut self.expected, file);
+                    return Self::step_in(frame, &mut self.expected, file, own_from);
                 }
                 self.frame = None;
             }
@@ -216,13 +222,17 @@ impl Cursor {
         }
     }
 
-    fn step_in<'a>(frame: &mut InFrame, expected: &mut u64, file: &'a [u8]) -> Step<'a> {
+    fn step_in<'a>(frame: &mut InFrame, expected: &mut u64, file: &'a [u8], own_from: u64) -> Step<'a> {
         let header = &frame.header;
         let body = header.body(file).unwrap_or_default();
         let directory = header.directory(file).unwrap_or_default();
         let seq = header.first_seq + u64::from(frame.i);
         let offset = (header.body_at() + frame.at) as u64;
-        let (slot, next) = record::slot(body, directory, frame.directory_ok, index(frame.i), frame.at);
+        let (slot, next) = if frame.directory_ok && seq >= own_from {
+            record::slot_unread(body, directory, index(frame.i), frame.at)
+        } else {
+            record::slot(body, directory, frame.directory_ok, index(frame.i), frame.at)
+        };
         frame.i += 1;
         frame.at = next;
         *expected = seq + 1;

@@ -105,14 +105,15 @@ impl Open {
     }
 
     /// Reads some of what the segment got since the last time, into pieces of so many subjects; `false` if there is more.
-    fn read_on(&mut self, piece: u64, noted: Option<&mut BTreeSet<Vec<u8>>>) -> Result<bool, IndexError> {
+    /// What this process wrote, from `own_from` on, is not checked once more: whoever is shown a record checks it.
+    fn read_on(&mut self, limits: (u64, u64), noted: Option<&mut BTreeSet<Vec<u8>>>) -> Result<bool, IndexError> {
         let bounds = self.segment.bounds();
         if self.cursor.expected() >= bounds.next_seq {
             return Ok(true);
         }
         self.read_to = bounds.limit;
         let view = self.view()?;
-        let read = self.read_records(&view.bytes, &bounds, piece, noted);
+        let read = self.read_records(&view.bytes, &bounds, limits, noted);
         // What turned blank under these steps is missing, and the next map may know nothing of it.
         self.incomplete |= view.was_read().is_err();
         match read? {
@@ -127,7 +128,7 @@ impl Open {
         &mut self,
         file: &Bytes,
         bounds: &Bounds,
-        piece: u64,
+        (piece, own_from): (u64, u64),
         mut noted: Option<&mut BTreeSet<Vec<u8>>>,
     ) -> Result<Read, IndexError> {
         // A question that is being answered keeps what it has.
@@ -136,7 +137,7 @@ impl Open {
             if active.subjects() >= piece || active.records() >= piece.saturating_mul(PIECE_RECORDS_EACH) {
                 return Ok(Read::APiece);
             }
-            match self.cursor.step(file, bounds) {
+            match self.cursor.step_trusting(file, bounds, own_from) {
                 Step::Record { seq, record } => {
                     let Some(parts) = crate::format::record::parts(record) else { continue };
                     let at = offset_in(file, parts.subject).ok_or(IndexError::Active(ActiveError::Full))?;
@@ -208,7 +209,7 @@ impl Shared {
             let segments = self.segments();
             let Some(last) = segments.last() else { return Ok(()) };
             let open = memory.open.get_or_insert_with(|| Open::new(last));
-            if !open.read_on(self.options.index_piece_subjects, noted.as_deref_mut())? {
+            if !open.read_on((self.options.index_piece_subjects, self.own_from), noted.as_deref_mut())? {
                 continue;
             }
             if Arc::ptr_eq(&open.segment, last) {
