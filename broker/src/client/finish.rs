@@ -26,12 +26,15 @@ pub(super) async fn finish(server: &Server, client: &Client, reader: Option<&mut
     if !broken {
         client.out.flush(LAST_WORDS).await;
         client.out.farewell(LAST_WORDS, reason).await;
-        client.out.shutdown_socket();
-        if let Some(reader) = reader.filter(|_| reason != CloseReason::ClientClosed) {
-            // Closing with unread bytes resets the connection, and the reset may overtake the last words.
-            let mut sink = [0_u8; 4096];
-            let linger = async { while matches!(reader.read(&mut sink).await, Ok(n) if n > 0) {} };
-            let _ = tokio::time::timeout(LAST_WORDS, linger).await;
+        // A client that has closed its side sends nothing more: below it is told the same.
+        if reason != CloseReason::ClientClosed {
+            client.out.shutdown_socket();
+            if let Some(reader) = reader {
+                // Closing with unread bytes resets the connection, and the reset may overtake the last words.
+                let mut sink = [0_u8; 4096];
+                let linger = async { while matches!(reader.read(&mut sink).await, Ok(n) if n > 0) {} };
+                let _ = tokio::time::timeout(LAST_WORDS, linger).await;
+            }
         }
     }
     client.out.shut();

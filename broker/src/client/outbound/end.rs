@@ -1,5 +1,6 @@
 //! The end of a connection, as its queue sees it: the last bytes leave, or what waits is dropped.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Outbound;
@@ -13,6 +14,10 @@ impl Outbound {
         if let Some(io) = queue.io.take() {
             // The peer may be gone already: then there is nobody to tell.
             let _ = rustix::net::shutdown(socket_of(&io), rustix::net::Shutdown::Both);
+            if let Some(half) = Arc::into_inner(io).and_then(|io| Arc::into_inner(io.socket)) {
+                // Or it would be shut down once more.
+                half.forget();
+            }
         }
         queue.chunks.clear();
         queue.tail.clear();
