@@ -90,8 +90,12 @@ pub const DIRECT_GETS_MAX: usize = 10_000;
 pub const CONSUMER_EVENTS_MAX: usize = 100_000;
 /// Bytes of those events; as above.
 pub const CONSUMER_EVENTS_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Bytes a consumer sends before others have a turn.
-pub const DELIVERY_TURN_BYTES: usize = 256 * 1024;
+/// Bytes a consumer sends before others have a turn: what fits into the processor's cache until it is written.
+pub const DELIVERY_TURN_BYTES: usize = 64 * 1024;
+/// A consumer's clock is read again after so many messages of a turn.
+pub const DELIVERIES_A_CLOCK: u32 = 32;
+/// Memory for a turn's deliveries that a thread keeps for the next one, in bytes.
+pub const DELIVERY_KEEP_BYTES: usize = 256 * 1024;
 /// Bytes of the log that a consumer looks at in one turn.
 pub const DELIVERY_LOOK_BYTES: usize = 1024 * 1024;
 /// A client with more bytes than this waiting for its socket gets no deliveries of consumers until it has caught up.

@@ -16,20 +16,42 @@ pub const PONG: &[u8] = b"PONG\r\n";
 /// The end of a line and of a payload.
 pub const CRLF: &[u8] = b"\r\n";
 
+/// The digits of 0 to 99.
+const PAIRS: &[u8; 200] = b"0001020304050607080910111213141516171819\
+    2021222324252627282930313233343536373839\
+    4041424344454647484950515253545556575859\
+    6061626364656667686970717273747576777879\
+    8081828384858687888990919293949596979899";
+
+/// Most digits of a number.
+pub const DIGITS_MAX: usize = 20;
+
 /// Appends `n` in decimal.
 pub fn decimal(out: &mut Vec<u8>, n: u64) {
-    let mut digits = [0_u8; 20];
-    let mut rest = n;
-    let mut used = 0;
-    for slot in digits.iter_mut().rev() {
-        *slot = b'0' + (rest % 10) as u8;
-        used += 1;
-        rest /= 10;
-        if rest == 0 {
-            break;
+    let mut digits = [0_u8; DIGITS_MAX];
+    let begin = decimal_before(&mut digits, DIGITS_MAX, n);
+    out.extend_from_slice(digits.get(begin..).unwrap_or_default());
+}
+
+/// Writes `n` in decimal so that it ends before `end`, where [`DIGITS_MAX`] bytes or more have to be; where it begins.
+pub fn decimal_before(out: &mut [u8], end: usize, n: u64) -> usize {
+    let (mut rest, mut begin) = (n, end);
+    // Two digits at a time, from the end.
+    while rest >= 10 {
+        begin = begin.saturating_sub(2);
+        let pair = usize::try_from(rest % 100).unwrap_or(0) * 2;
+        if let (Some(to), Some(from)) = (out.get_mut(begin..begin + 2), PAIRS.get(pair..pair + 2)) {
+            to.copy_from_slice(from);
+        }
+        rest /= 100;
+    }
+    if rest > 0 || n == 0 {
+        begin = begin.saturating_sub(1);
+        if let Some(to) = out.get_mut(begin) {
+            *to = b'0' + (rest % 10) as u8;
         }
     }
-    out.extend_from_slice(digits.get(digits.len() - used..).unwrap_or_default());
+    begin
 }
 
 /// Appends the control line of a `MSG`; the caller adds `payload_len` bytes and [`CRLF`].
@@ -160,4 +182,19 @@ fn arguments(out: &mut Vec<u8>, first: &[u8], second: Option<&[u8]>) {
 fn line_bound(subject: &[u8], sid: &[u8], reply: Option<&[u8]>) -> usize {
     const FIXED: usize = "HMSG ".len() + 3 + 2 * 21 + 2 * CRLF.len();
     FIXED + subject.len() + sid.len() + reply.map_or(0, <[u8]>::len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_as_people_do() {
+        let powers = (0..20).map(|n| 10_u64.pow(n)).flat_map(|power| [power - 1, power, power + 1, power / 3]);
+        for n in powers.chain([0, 5, 42, 100, 909, u64::MAX - 1, u64::MAX]).chain(1_000..1_300) {
+            let mut out = b"x".to_vec();
+            decimal(&mut out, n);
+            assert_eq!(String::from_utf8(out).unwrap(), format!("x{n}"));
+        }
+    }
 }

@@ -53,7 +53,8 @@ pub struct LogOptions {
     pub segment_records_max: u64,
     /// Bytes that may wait for the disk before [`crate::AppendError::QueueFull`].
     pub queue_bytes_max: usize,
-    /// Largest body of a commit frame that holds more than one batch, in bytes.
+    /// Largest body of a commit frame that holds more than one batch, in bytes. Who reads one record checks the directory of
+    /// its whole frame, so large frames make that slow, and small ones cost a system call each.
     pub frame_bytes_max: usize,
     /// Mode `Always`, nobody waits: the log is synced this long after a write.
     pub idle_sync: Duration,
@@ -93,7 +94,7 @@ impl Default for LogOptions {
             segment_bytes_max: 128 << 20,
             segment_records_max: 2_000_000,
             queue_bytes_max: 64 << 20,
-            frame_bytes_max: 4 << 20,
+            frame_bytes_max: 256 << 10,
             idle_sync: Duration::from_millis(10),
             gather: Duration::from_millis(2),
             gather_bytes: 256 << 10,

@@ -61,9 +61,16 @@ impl Reader {
     /// The next read begins with this number, or the first after it that exists.
     pub fn seek(&mut self, seq: u64) {
         let seq = seq.max(1);
-        if seq != self.next_seq {
-            self.next_seq = seq;
-            self.place = None;
+        if seq == self.next_seq {
+            return;
+        }
+        self.next_seq = seq;
+        match &mut self.place {
+            // The same file: what is known of it still counts.
+            Some(place) if place.holds(seq) => {
+                place.cursor = place.segment.cursor_at(&place.view.bytes, &place.bounds, seq);
+            }
+            place => *place = None,
         }
     }
 
@@ -237,6 +244,10 @@ impl Reader {
 }
 
 impl Place {
+    fn holds(&self, seq: u64) -> bool {
+        (self.segment.first_seq..self.bounds.next_seq).contains(&seq) && !self.segment.is_superseded()
+    }
+
     /// Looks again how far the segment may be read; `true` if that is further than before.
     fn refresh(&mut self) -> Result<bool, ReadError> {
         let bounds = self.segment.bounds();

@@ -16,8 +16,9 @@ use crate::segment::Segment;
 use crate::shared::Shared;
 use crate::sync::atomic::Ordering;
 
-/// So many segments without a part are made parts of while somebody waits for an answer.
-const BUILT_MEANWHILE_MAX: usize = 2;
+/// Segments without a part are made parts of while somebody waits for an answer, if they are not larger in all, in bytes:
+/// a quarter of a second's work, or a third.
+const BUILT_MEANWHILE_MAX: u64 = 256 << 20;
 /// So often a damaged part is replaced while somebody waits for an answer.
 const ATTEMPTS: usize = 8;
 
@@ -63,7 +64,7 @@ impl Shared {
 
     /// The same, however many parts must be made for it.
     pub(crate) fn ask_all<T>(&self, question: &dyn Fn(&Snapshot<'_>) -> Result<T, PartError>) -> Result<T, IndexError> {
-        self.ask_with(usize::MAX, question)
+        self.ask_with(u64::MAX, question)
     }
 
     /// The same, of all that is held: what has expired counts until it is removed. What a limit removed because of a record
@@ -72,12 +73,12 @@ impl Shared {
         &self,
         question: &dyn Fn(&Snapshot<'_>) -> Result<T, PartError>,
     ) -> Result<T, IndexError> {
-        self.ask_of(usize::MAX, false, question)
+        self.ask_of(u64::MAX, false, question)
     }
 
     fn ask_with<T>(
         &self,
-        built_meanwhile: usize,
+        built_meanwhile: u64,
         question: &dyn Fn(&Snapshot<'_>) -> Result<T, PartError>,
     ) -> Result<T, IndexError> {
         self.ask_of(built_meanwhile, true, question)
@@ -86,7 +87,7 @@ impl Shared {
     /// `hide`: what has expired is as good as removed.
     fn ask_of<T>(
         &self,
-        built_meanwhile: usize,
+        built_meanwhile: u64,
         hide: bool,
         question: &dyn Fn(&Snapshot<'_>) -> Result<T, PartError>,
     ) -> Result<T, IndexError> {
@@ -98,7 +99,7 @@ impl Shared {
         self.ask_raw(BUILT_MEANWHILE_MAX, true, question)
     }
 
-    fn ask_raw<T>(&self, built_meanwhile: usize, hide: bool, question: &Beside<'_, T>) -> Result<T, IndexError> {
+    fn ask_raw<T>(&self, built_meanwhile: u64, hide: bool, question: &Beside<'_, T>) -> Result<T, IndexError> {
         let mut attempts = 0;
         loop {
             self.read_on()?;
@@ -153,8 +154,9 @@ impl Shared {
         }))
     }
 
-    fn make_missing(&self, missing: &[Arc<Segment>], at_most: usize) -> Result<(), IndexError> {
-        if missing.len() > at_most {
+    fn make_missing(&self, missing: &[Arc<Segment>], bytes_max: u64) -> Result<(), IndexError> {
+        let bytes = missing.iter().map(|segment| segment.file_bytes()).fold(0, u64::saturating_add);
+        if bytes > bytes_max {
             return Err(IndexError::Building { segments_left: missing.len() });
         }
         missing.iter().try_for_each(|segment| self.make_part(segment))

@@ -9,8 +9,8 @@ use super::sending::Parcel;
 use super::world::Eyes;
 use super::{Consumer, Core, now};
 use crate::account::Account;
-use crate::jetstream::consumer::machine::{Machine, Record, Step, World};
-use crate::limits::{DELIVERY_LOOK_BYTES, DELIVERY_TURN_BYTES};
+use crate::jetstream::consumer::machine::{Machine, Now, Record, Step, World};
+use crate::limits::{DELIVERIES_A_CLOCK, DELIVERY_LOOK_BYTES, DELIVERY_TURN_BYTES};
 
 /// How messages are sent.
 #[derive(Clone, Copy)]
@@ -30,12 +30,14 @@ enum Offered {
     Again,
 }
 
+#[expect(clippy::too_many_arguments, reason = "what a delivery needs to know")]
 fn offer(
     machine: &mut Machine,
     eyes: &Eyes<'_>,
     record: &RecordRef<'_>,
     num_pending: u64,
     style: Style,
+    now: Now,
     parcel: &mut Parcel,
 ) -> Offered {
     let mark = parcel.copy(record, style.headers_only);
@@ -45,13 +47,13 @@ fn offer(
     }
     let offered =
         Record { stream_seq: record.seq, size: parcel.bytes_since(mark) as u64, time_ns: record.ts_ns, num_pending };
-    match machine.deliver(&offered, eyes, now()) {
+    match machine.deliver(&offered, eyes, now) {
         None => {
             parcel.take_back(mark);
             Offered::Refused
         }
         Some(delivery) => {
-            parcel.deliver(mark, record.seq, &delivery, machine.ack_prefix());
+            parcel.deliver(mark, record.seq, delivery, machine.ack_prefix());
             eyes.memory.sent(record.seq, style.sample_percent);
             while let Some(action) = machine.pop_action() {
                 parcel.actions(action);
@@ -83,7 +85,7 @@ impl Core {
                     && record.seq == stream_seq
                 {
                     let num_pending = eyes.pending(machine.next_seq());
-                    found = Some(offer(machine, &eyes, &record, num_pending, style, parcel));
+                    found = Some(offer(machine, &eyes, &record, num_pending, style, now(), parcel));
                 }
                 ControlFlow::Break(())
             });
@@ -125,10 +127,11 @@ impl Core {
         }
         let eyes = Eyes { account, log, filters, memory };
         let mut again = None;
+        let (mut time, mut offered) = (now(), 0);
         let read = selection.visit(DELIVERY_LOOK_BYTES, &mut |visit| {
             let Visit::Record(record) = visit else { return ControlFlow::Continue(()) };
             let num_pending = eyes.pending(machine.next_seq()).saturating_sub(1);
-            match offer(machine, &eyes, &record, num_pending, style, parcel) {
+            match offer(machine, &eyes, &record, num_pending, style, time, parcel) {
                 Offered::Sent => memory.passed(record.seq),
                 Offered::Refused | Offered::Again => {
                     again = Some(record.seq);
@@ -138,7 +141,11 @@ impl Core {
             if parcel.bytes() >= DELIVERY_TURN_BYTES {
                 return ControlFlow::Break(());
             }
-            let next = machine.next(&eyes, now());
+            offered += 1;
+            if offered % DELIVERIES_A_CLOCK == 0 {
+                time = now();
+            }
+            let next = machine.next(&eyes, time);
             while let Some(action) = machine.pop_action() {
                 parcel.actions(action);
             }

@@ -1,5 +1,6 @@
 //! What a turn sends: gathered while the machine is locked, sent when it is not.
 
+use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use crate::jetstream::advisories;
 use crate::jetstream::consumer::machine::{AckNumbers, Action, Advisory, Delivery, FLOW_CONTROL_BLOCK};
 use crate::jetstream::consumer::{manage, retention};
 use crate::jetstream::stream::Stream;
+use crate::limits::DELIVERY_KEEP_BYTES;
 
 /// One message, as ranges of the parcel's bytes.
 struct Item {
@@ -53,7 +55,24 @@ pub(super) struct Mark {
     payload: usize,
 }
 
+/// What the turns of a thread gather in.
+#[derive(Default)]
+struct Buffers {
+    data: Vec<u8>,
+    items: Vec<Item>,
+}
+
+thread_local! {
+    static SPARE: RefCell<Buffers> = RefCell::default();
+}
+
 impl Parcel {
+    /// An empty one, with the memory that the last one on this thread had.
+    pub(super) fn begin() -> Self {
+        let Buffers { data, items } = SPARE.take();
+        Self { data, items, ..Self::default() }
+    }
+
     /// Bytes gathered so far.
     pub(super) fn bytes(&self) -> usize {
         self.data.len()
@@ -104,7 +123,7 @@ impl Parcel {
     }
 
     /// What was copied last goes there.
-    pub(super) fn deliver(&mut self, mark: Mark, stream_seq: u64, delivery: &Delivery, ack_prefix: &[u8]) {
+    pub(super) fn deliver(&mut self, mark: Mark, stream_seq: u64, delivery: Delivery, ack_prefix: &[u8]) {
         let mut header_len = mark.payload - mark.headers;
         if let Some(pin) = &delivery.pin {
             header_len += self.add_header(mark.headers, header_len, b"Nats-Pin-Id", pin.as_bytes());
@@ -113,7 +132,7 @@ impl Parcel {
         let reply = self.data.len();
         delivery.ack.write(ack_prefix, &mut self.data);
         self.items.push(Item {
-            to: delivery.to.clone(),
+            to: delivery.to,
             subject: mark.begin..mark.headers,
             reply: reply..self.data.len(),
             header_len,
@@ -162,7 +181,13 @@ impl Parcel {
     }
 
     /// Sends everything. `changed`: what is kept of the consumer is not what it was before the turn.
-    pub(super) fn send(self, account: &Arc<Account>, stream: &Arc<Stream>, consumer: &Arc<Consumer>, changed: bool) {
+    pub(super) fn send(
+        mut self,
+        account: &Arc<Account>,
+        stream: &Arc<Stream>,
+        consumer: &Arc<Consumer>,
+        changed: bool,
+    ) {
         if !self.items.is_empty() {
             account.send(|sender| {
                 for item in &self.items {
@@ -174,9 +199,9 @@ impl Parcel {
             });
         }
         if !self.settled.is_empty() {
-            retention::settled(stream, consumer, self.settled);
+            retention::settled(stream, consumer, std::mem::take(&mut self.settled));
         }
-        account.jetstream.positions.changed(account, consumer, changed, self.answers);
+        account.jetstream.positions.changed(account, consumer, changed, std::mem::take(&mut self.answers));
         for advisory in &self.advisories {
             advisories::of_consumer(account, consumer, advisory);
         }
@@ -187,6 +212,11 @@ impl Parcel {
             let (account, consumer) = (account.clone(), consumer.clone());
             // That waits for a disk.
             tokio::task::spawn_blocking(move || manage::delete_unused(&account, &consumer));
+        }
+        self.data.clear();
+        self.items.clear();
+        if self.data.capacity() + self.items.capacity() * size_of::<Item>() <= DELIVERY_KEEP_BYTES {
+            SPARE.set(Buffers { data: self.data, items: self.items });
         }
     }
 }

@@ -31,7 +31,7 @@ pub(super) enum Turn {
 impl Consumer {
     pub(super) fn turn(self: &Arc<Self>, account: &Arc<Account>, stream: &Arc<Stream>) -> Turn {
         let events = self.take_events();
-        let mut parcel = Parcel::default();
+        let mut parcel = Parcel::begin();
         let (turn, changed, dead) = {
             let mut core = self.core.lock();
             core.memory.begin(self.log.log());

@@ -1,8 +1,7 @@
 //! Acks as they travel: the subject that names a delivery, and the body that says what became of it.
 
-use std::io::Write as _;
-
 use memchr::memchr_iter;
+use sublog_protocol::encode::{DIGITS_MAX, decimal_before};
 
 use super::durations;
 
@@ -30,9 +29,20 @@ impl AckNumbers {
     /// Appends the subject: `prefix` is `$JS.ACK.<stream>.<consumer>.`.
     pub fn write(&self, prefix: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(prefix);
-        let Self { deliveries, stream_seq, consumer_seq, time_ns, pending } = self;
-        // Writing to a vector cannot fail.
-        let _ = write!(out, "{deliveries}.{stream_seq}.{consumer_seq}.{time_ns}.{pending}");
+        // From the end, in one piece.
+        let mut numbers = [b'.'; 5 * (DIGITS_MAX + 1)];
+        let mut begin = decimal_before(&mut numbers, 5 * (DIGITS_MAX + 1), self.pending);
+        begin = decimal_before(&mut numbers, begin - 1, self.time_ns.unsigned_abs());
+        if self.time_ns < 0 {
+            begin -= 1;
+            if let Some(sign) = numbers.get_mut(begin) {
+                *sign = b'-';
+            }
+        }
+        for number in [self.consumer_seq, self.stream_seq, self.deliveries] {
+            begin = decimal_before(&mut numbers, begin - 1, number);
+        }
+        out.extend_from_slice(numbers.get(begin..).unwrap_or_default());
     }
 
     /// The length of what [`Self::write`] appends.
