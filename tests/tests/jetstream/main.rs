@@ -14,6 +14,7 @@ mod copies;
 mod counters;
 mod direct;
 mod domains;
+mod fast;
 mod headers;
 mod lifetimes;
 mod limits;

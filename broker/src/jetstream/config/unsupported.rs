@@ -18,7 +18,6 @@ pub const STREAM: &[Feature<StreamConfig>] = &[
     ("republish of a mirror or of sources", |config| {
         config.republish.is_some() && (config.mirror.is_some() || !config.sources.is_empty())
     }),
-    ("allow_batched", |config| config.allow_batched),
 ];
 
 /// Of consumers: what mirrors and sources need of the stream that they copy.

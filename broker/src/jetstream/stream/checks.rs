@@ -59,6 +59,8 @@ pub struct Rules {
     pub counter: bool,
     /// Messages can be published several at once or not at all.
     pub atomic: bool,
+    /// Messages can be published with few acknowledgements.
+    pub batched: bool,
     /// Messages can be published at a later time.
     pub schedules: bool,
     /// Filters of what is stored.
@@ -296,14 +298,18 @@ impl Checks<'_> {
     }
 
     /// Checks what is checked of each message of a batch when it comes.
-    pub(super) fn check_batched(&self, message: &Incoming) -> Result<(), ApiError> {
+    pub(super) fn check_batched(&self, message: &Incoming, is_fast: bool) -> Result<(), ApiError> {
         if self.rules.sealed {
             return Err(ApiError::stream_sealed());
         }
         if self.rules.max_msg_bytes.is_some_and(|max| message.message.len() > max) {
             return Err(ApiError::stream_message_exceeds_maximum());
         }
-        if self.rules.atomic { Ok(()) } else { Err(ApiError::atomic_publish_disabled()) }
+        match is_fast {
+            true if !self.rules.batched => Err(ApiError::batch_publish_disabled()),
+            false if !self.rules.atomic => Err(ApiError::atomic_publish_disabled()),
+            _ => Ok(()),
+        }
     }
 
     /// Only the first message of a batch with its subject, or of all, may replace others.

@@ -124,7 +124,7 @@ impl Stream {
         for (place, rollup, subject) in staged.rollups {
             let seq = appended.first_seq + place;
             let (span, replaced) = (Span { first: seq, last: seq }, vec![Replaced::by(seq, &subject, rollup)]);
-            Rolling { span, replaced, reply: None, note: None }.wait(account, self);
+            Rolling { span, replaced, reply: None, note: None, fast: None }.wait(account, self);
         }
         Ok(span)
     }
