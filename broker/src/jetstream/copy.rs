@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use self::copier::Copier;
+pub(in crate::jetstream) use self::origin::STREAM_SOURCE;
 use self::progress::Progress;
 use super::config::StreamConfig;
 use super::streams::Declared;

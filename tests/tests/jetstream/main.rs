@@ -10,6 +10,7 @@ mod backups;
 mod batches;
 mod capture;
 mod consumers;
+mod copied;
 mod copies;
 mod counters;
 mod direct;

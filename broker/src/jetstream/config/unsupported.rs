@@ -2,7 +2,7 @@
 //!
 //! These are the only two lists: to have a feature is to remove its line.
 
-use super::consumer::{AckPolicy, ConsumerConfig};
+use super::consumer::ConsumerConfig;
 use super::stream::StreamConfig;
 use crate::jetstream::errors::ApiError;
 
@@ -10,22 +10,13 @@ use crate::jetstream::errors::ApiError;
 type Feature<C> = (&'static str, fn(&C) -> bool);
 
 /// Of streams.
-pub const STREAM: &[Feature<StreamConfig>] = &[
-    ("a consumer of a mirror or source", |config| {
-        config.mirror.iter().chain(&config.sources).any(|source| source.consumer.is_some())
-    }),
-    ("sources of a stream with allow_msg_counter", |config| config.allow_msg_counter && !config.sources.is_empty()),
-    ("republish of a mirror or of sources", |config| {
-        config.republish.is_some() && (config.mirror.is_some() || !config.sources.is_empty())
-    }),
-];
+pub const STREAM: &[Feature<StreamConfig>] = &[("a consumer of a mirror or source", |config| {
+    config.mirror.iter().chain(&config.sources).any(|source| source.consumer.is_some())
+})];
 
 /// Of consumers: what mirrors and sources need of the stream that they copy.
-pub const CONSUMER: &[Feature<ConsumerConfig>] = &[
-    ("ack_policy flow_control", |config| config.ack_policy == AckPolicy::FlowControl),
-    ("direct", |config| config.direct),
-    ("sourcing", |config| config.sourcing),
-];
+pub const CONSUMER: &[Feature<ConsumerConfig>] =
+    &[("direct", |config| config.direct), ("sourcing", |config| config.sourcing)];
 
 fn check<C>(features: &[Feature<C>], config: &C) -> Result<(), ApiError> {
     match features.iter().find(|(_, asks)| asks(config)) {

@@ -22,7 +22,7 @@ use sublog_storage::Selection;
 use sublog_storage::index::FilterSet;
 use tokio::sync::Notify;
 
-use super::machine::{AckNumbers, Closing, Machine, MachineConfig, Now, Removal, State, World};
+use super::machine::{AckNumbers, Closing, Machine, MachineConfig, Now, Position, Removal, State, World};
 use super::setup;
 use crate::account::Account;
 use crate::client::Client;
@@ -61,6 +61,8 @@ pub(super) enum Event {
     FlowControl {
         /// Its subject.
         subject: Box<[u8]>,
+        /// How far whoever answers is.
+        kept_up_to: Position,
     },
     /// Messages were removed by somebody.
     Removed {
@@ -89,7 +91,7 @@ impl Event {
         let more = match self {
             Self::Pull { reply, body } => reply.len() + body.len(),
             Self::Ack { body, reply, .. } => reply.as_ref().map_or(0, Bytes::len) + body.len(),
-            Self::FlowControl { subject } => subject.len(),
+            Self::FlowControl { subject, .. } => subject.len(),
             Self::Buried { stream_seqs, .. } => size_of_val(stream_seqs.as_slice()),
             Self::Removed { .. } | Self::NotDelivered { .. } => 0,
         };

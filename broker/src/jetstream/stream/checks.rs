@@ -11,7 +11,7 @@ use sublog_storage::{RecordBatch, RecordTooLarge};
 use super::atomic::{self, Staged};
 use super::counter::{self, Counter};
 use super::ingest::Ingest;
-use super::republish::Republishing;
+use super::republish::{Republishing, Stored};
 use super::rollup::Rollup;
 use super::schedule;
 use super::ttl::{self, Ttl};
@@ -113,6 +113,10 @@ pub(super) struct Admitted<'a> {
 }
 
 impl Admitted<'_> {
+    pub(super) fn stored(&self) -> Stored<'_> {
+        Stored { subject: &self.subject, head: &self.head, payload: &self.payload }
+    }
+
     /// Adds the record.
     pub(super) fn push_to(&self, batch: &mut RecordBatch, now_ns: i64) -> Result<(), RecordTooLarge> {
         match self.expires_at_ns {
@@ -361,7 +365,12 @@ impl Checks<'_> {
     }
 
     /// The counter of a subject; what is in flight counts.
-    fn counter(&self, ingest: &Ingest, subject: &[u8], staged: Option<&Staged>) -> Result<Counter, ApiError> {
+    pub(super) fn counter(
+        &self,
+        ingest: &Ingest,
+        subject: &[u8],
+        staged: Option<&Staged>,
+    ) -> Result<Counter, ApiError> {
         if let Some(counter) = staged.and_then(|staged| staged.counters.get(subject)) {
             return Ok(counter.clone());
         }
@@ -382,7 +391,7 @@ fn unread(error: &read::Unreadable) -> ApiError {
 }
 
 /// A sequence as clients write it; anything else is no sequence at all.
-pub(super) fn number(text: &[u8]) -> Option<u64> {
+pub(in crate::jetstream) fn number(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.trim().parse().ok()
 }
 

@@ -205,7 +205,7 @@ impl Stream {
                 looked.unwanted.push((seq, seq));
             } else if let Some((subject, last_seq, republish)) = copy {
                 let last_seq = seen.get(&*taken.subject).copied().unwrap_or(last_seq);
-                let copy = republish.message(&self.name, taken, seq, now_ns, last_seq);
+                let copy = republish.message(&self.name, &taken.stored(), seq, now_ns, last_seq);
                 looked.republished.push(self.republisher.push(subject, copy));
             }
             seen.insert(&taken.subject, seq);
@@ -221,6 +221,16 @@ impl Stream {
         let span = Span { first: appended.first_seq, last: appended.last_seq };
         looked.take(span, replaced, reply, note);
         Ok(Ok(()))
+    }
+
+    /// Publishes once more what has these tickets, once it is committed.
+    pub(super) fn republish_once(self: &Arc<Self>, account: &Arc<Account>, span: Span, tickets: Vec<u64>) {
+        let Some(log) = self.log().cloned() else { return };
+        let (account, stream, again) = (account.clone(), self.clone(), log.clone());
+        let republish = move |result: Result<(), _>| {
+            again.release(move || stream.republisher.settle(&account, &tickets, result.is_ok()));
+        };
+        log.when_committed(span, Box::new(republish));
     }
 
     /// Where a message is published once more, the number of its subject's last one before it, and how.
@@ -323,11 +333,7 @@ impl Looked {
             log.when_committed(self.span, Box::new(forget));
         }
         if !self.republished.is_empty() {
-            let (account, stream, again, tickets) = (account.clone(), stream.clone(), log.clone(), self.republished);
-            let republish = move |result: Result<(), _>| {
-                again.release(move || stream.republisher.settle(&account, &tickets, result.is_ok()));
-            };
-            log.when_committed(self.span, Box::new(republish));
+            stream.republish_once(account, self.span, self.republished);
         }
         for mut rolling in self.rollups {
             rolling.reply.take_if(|_| silent);
