@@ -135,10 +135,11 @@ impl Asking {
 
     /// Publishes these on `<subject>.<token>`, as one fast batch; its acknowledgement.
     pub(crate) fn fast(&mut self, id: &str, tokens: &[&str]) -> Value {
+        let prefix = self.inbox.replace("pulled", "fast");
+        self.subscribe_as(&format!("{prefix}.>"), "3");
         for (at, token) in tokens.iter().enumerate() {
             let operation = if at + 1 == tokens.len() { 2 } else { at.min(1) };
-            let reply = self.inbox.replace("pulled", &format!("asking.{id}.10.fail.{}.{operation}.$FI", at + 1));
-            self.subscribe_as(&reply, "3");
+            let reply = format!("{prefix}.{id}.10.fail.{}.{operation}.$FI", at + 1);
             self.send(&format!("{}.{token}", self.subject), Some(&reply), &[], b"x");
         }
         loop {
