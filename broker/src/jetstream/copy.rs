@@ -8,6 +8,7 @@
 //! A stream that is not there is looked for again, so it may come later, or be made anew.
 
 mod copier;
+mod lead;
 pub mod log;
 mod origin;
 mod position;

@@ -130,3 +130,113 @@ fn what_comes_from_elsewhere_is_published_once_more() {
         assert_eq!(seqs, (first..first + 297).collect::<Vec<u64>>(), "{subject}");
     }
 }
+
+/// A consumer for copies of a stream.
+fn consumer(js: &mut Asking, stream: &str, name: &str, more: Value) {
+    let mut config = json!({ "durable_name": name, "ack_policy": "flow_control", "deliver_subject": "copies" });
+    config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let made =
+        js.api(&format!("CONSUMER.DURABLE.CREATE.{stream}.{name}"), json!({ "stream_name": stream, "config": config }));
+    assert!(made["error"].is_null(), "{made}");
+}
+
+fn by_consumer(stream: &str, name: &str) -> Value {
+    json!({ "name": stream, "consumer": { "name": name, "deliver_subject": "copies" } })
+}
+
+#[test]
+fn a_work_queue_lets_go_of_what_is_stored_elsewhere() {
+    let mut server = server(&[]);
+    {
+        let mut js = Asking::new(&server);
+        js.create(json!({ "name": "W", "subjects": ["w.*"], "retention": "workqueue" }));
+        consumer(&mut js, "W", "B", json!({ "filter_subject": "w.a" }));
+        for n in 1..=50 {
+            js.stored("w.a", &[], &format!("a {n}"), 2 * n - 1);
+            js.stored("w.b", &[], "b", 2 * n);
+        }
+        js.create(json!({ "name": "T", "sources": [by_consumer("W", "B")], "allow_direct": true }));
+        clock::until("all of them", || (js.state("T")["messages"] == json!(50)).then_some(()));
+        clock::until("the others alone", || (js.state("W")["messages"] == json!(50)).then_some(()));
+        assert_eq!(js.state("W")["subjects"], json!({ "w.b": 50 }));
+        let info = clock::until("what was copied to be acknowledged", || {
+            let info = js.api("CONSUMER.INFO.W.B", Value::Null);
+            (info["ack_floor"]["stream_seq"] == json!(99)).then_some(info)
+        });
+        let numbers = ["num_ack_pending", "num_pending", "push_bound"].map(|field| info[field].clone());
+        assert_eq!(numbers, [json!(0), json!(0), json!(true)], "{info}");
+        assert_eq!(info["delivered"]["consumer_seq"], json!(50), "{info}");
+        let first = js.request("$JS.API.DIRECT.GET.T", &[], br#"{"seq":2}"#);
+        let header = first.header("Nats-Stream-Source").unwrap();
+        assert!(header.starts_with("W:C=b2oh2L6w 3 > > w.a "), "{header}");
+    }
+    // Nothing is lost or doubled by kills.
+    let mut sent = 50;
+    for _ in 0..4 {
+        let mut raw = server.client();
+        for _ in 0..300 {
+            sent += 1;
+            raw.publish("w.a", format!("a {sent}"));
+        }
+        raw.sync();
+        let mut js = Asking::new(&server);
+        let before = js.state("T")["messages"].as_u64().unwrap();
+        clock::until("some copies", || {
+            (js.state("T")["messages"].as_u64().unwrap() >= before.min(sent - 1)).then_some(())
+        });
+        server.kill9();
+        server.restart();
+    }
+    let mut js = Asking::new(&server);
+    clock::until("all of them", || (js.state("T")["messages"] == json!(sent)).then_some(()));
+    clock::until("the others alone", || (js.state("W")["messages"] == json!(50)).then_some(()));
+    for n in [1, 51, 777, sent] {
+        let found = js.request("$JS.API.DIRECT.GET.T", &[], json!({ "seq": n }).to_string().as_bytes());
+        assert_eq!(found.text(), format!("a {n}"), "{found:?}");
+    }
+    assert_eq!(js.state("T")["last_seq"], json!(sent));
+}
+
+#[test]
+fn a_consumer_that_is_copied_is_of_the_right_kind() {
+    let server = server(&[]);
+    let mut js = Asking::new(&server);
+    js.create(json!({ "name": "O", "subjects": ["o.*"] }));
+    for n in 1..=3 {
+        js.stored(if n == 2 { "o.b" } else { "o.a" }, &[], "x", n);
+    }
+    let error = |js: &mut Asking, name: &str| {
+        let info = js.api(&format!("STREAM.INFO.{name}"), Value::Null);
+        let about = if info["mirror"].is_null() { &info["sources"][0] } else { &info["mirror"] };
+        about["error"]["err_code"].as_u64()
+    };
+    consumer(&mut js, "O", "E", json!({ "ack_policy": "explicit" }));
+    js.create(json!({ "name": "S", "sources": [by_consumer("O", "E")] }));
+    assert_eq!(clock::until("an error", || error(&mut js, "S")), 10217);
+    js.create(json!({ "name": "M", "mirror": by_consumer("O", "E") }));
+    assert_eq!(clock::until("an error", || error(&mut js, "M")), 10214);
+    js.create(json!({ "name": "N", "mirror": by_consumer("O", "later") }));
+    assert_eq!(clock::until("an error", || error(&mut js, "N")), 10014);
+    // It may come later, and what it is about is what comes.
+    consumer(&mut js, "O", "later", json!({ "filter_subject": "o.a" }));
+    clock::until("what it selects", || (js.state("N")["messages"] == json!(2)).then_some(()));
+    assert_eq!((&js.state("N")["last_seq"], error(&mut js, "N")), (&json!(3), None));
+    // Paused, nothing comes.
+    let until = json!({ "pause_until": "2100-01-01T00:00:00Z" });
+    assert_eq!(js.api("CONSUMER.PAUSE.O.later", until)["paused"], json!(true));
+    js.stored("o.a", &[], "x", 4);
+    js.create(json!({ "name": "P", "sources": [by_consumer("O", "later")] }));
+    js.create(json!({ "name": "R", "sources": [{ "name": "O" }] }));
+    clock::until("copies for nobody", || (js.state("R")["messages"] == json!(4)).then_some(()));
+    assert_eq!((&js.state("P")["messages"], &js.state("N")["messages"]), (&json!(0), &json!(2)));
+    js.api("CONSUMER.PAUSE.O.later", json!({}));
+    clock::until("what came meanwhile", || (js.state("N")["messages"] == json!(3)).then_some(()));
+    // A second use of it in one stream is none.
+    let transform = json!([{ "src": "o.a", "dest": "p.a" }]);
+    let mut again = by_consumer("O", "later");
+    again["subject_transforms"] = transform;
+    let twice = json!({ "name": "Q", "sources": [by_consumer("O", "later"), again] });
+    assert_eq!(crate::error(&js.api("STREAM.CREATE.Q", twice)).0, 10216);
+    js.api("CONSUMER.DELETE.O.later", Value::Null);
+    assert_eq!(clock::until("an error", || error(&mut js, "N")), 10014);
+}

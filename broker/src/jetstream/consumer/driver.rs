@@ -13,7 +13,7 @@ mod turn;
 mod world;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -123,6 +123,8 @@ pub struct Consumer {
     core: Mutex<Core>,
     /// It outlives the server.
     persists: bool,
+    /// Tasks that copy its messages.
+    pub(in crate::jetstream) copiers: AtomicUsize,
     /// It is in the line of those whose positions are to be written.
     pub(super) dirty: AtomicBool,
     ended: AtomicBool,
@@ -193,6 +195,7 @@ impl Consumer {
             interest: Arc::default(),
             core: Mutex::new(core),
             persists,
+            copiers: AtomicUsize::new(0),
             dirty: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             deleted: AtomicBool::new(false),
@@ -261,6 +264,25 @@ impl Consumer {
     pub fn needs(&self, stream_seq: u64, subject: &[u8]) -> bool {
         let core = self.core.lock();
         core.filters.matches(subject) && core.machine.needs(stream_seq)
+    }
+
+    /// Messages were copied for it; see [`Machine::copied`].
+    pub fn copied(&self, stream_seqs: &[u64]) {
+        let mut core = self.core.lock();
+        core.machine.copied(stream_seqs, now());
+        if !stream_seqs.is_empty() {
+            core.selection = None;
+            core.memory.forget_count();
+            drop(core);
+            self.wake.notify_one();
+        }
+    }
+
+    /// From where on, and which messages, are to be copied for it; see [`Machine::copies_from`].
+    #[must_use]
+    pub fn copies_from(&self) -> Option<(u64, FilterSet)> {
+        let core = self.core.lock();
+        Some((core.machine.copies_from()?, core.filters.clone()))
     }
 
     /// What is to be kept of it; `None` while a turn lasts longer than that.

@@ -11,7 +11,7 @@ use sublog_storage::{RecordBatch, RecordTooLarge};
 use super::atomic::{self, Staged};
 use super::counter::{self, Counter};
 use super::ingest::Ingest;
-use super::republish::{Republishing, Stored};
+use super::republish::Republishing;
 use super::rollup::Rollup;
 use super::schedule;
 use super::ttl::{self, Ttl};
@@ -113,10 +113,6 @@ pub(super) struct Admitted<'a> {
 }
 
 impl Admitted<'_> {
-    pub(super) fn stored(&self) -> Stored<'_> {
-        Stored { subject: &self.subject, head: &self.head, payload: &self.payload }
-    }
-
     /// Adds the record.
     pub(super) fn push_to(&self, batch: &mut RecordBatch, now_ns: i64) -> Result<(), RecordTooLarge> {
         match self.expires_at_ns {

@@ -205,7 +205,7 @@ impl Stream {
                 looked.unwanted.push((seq, seq));
             } else if let Some((subject, last_seq, republish)) = copy {
                 let last_seq = seen.get(&*taken.subject).copied().unwrap_or(last_seq);
-                let copy = republish.message(&self.name, &taken.stored(), seq, now_ns, last_seq);
+                let copy = republish.message(&self.name, &taken.into(), seq, now_ns, last_seq);
                 looked.republished.push(self.republisher.push(subject, copy));
             }
             seen.insert(&taken.subject, seq);

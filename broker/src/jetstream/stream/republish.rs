@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use sublog_protocol::headers::edit;
 use sublog_protocol::subject;
 
+use super::checks::Admitted;
 use crate::account::Account;
 use crate::jetstream::config::stream::Republish;
 use crate::jetstream::config::transform::Transform;
@@ -65,6 +66,12 @@ pub(super) struct Stored<'a> {
     pub(super) subject: &'a [u8],
     pub(super) head: &'a [u8],
     pub(super) payload: &'a [u8],
+}
+
+impl<'a> From<&'a Admitted<'_>> for Stored<'a> {
+    fn from(taken: &'a Admitted<'_>) -> Self {
+        Self { subject: &taken.subject, head: &taken.head, payload: &taken.payload }
+    }
 }
 
 /// Header block and payload.

@@ -68,6 +68,36 @@ impl Machine {
         self.config.ack == AckPolicy::FlowControl && window.is_some_and(|window| window.request().is_none())
     }
 
+    /// From where on the log is read by whoever copies it for this consumer; `None`: not all that is left is behind a number.
+    #[must_use]
+    pub fn copies_from(&self) -> Option<u64> {
+        self.list.is_none().then(|| self.unacked.floor.stream.saturating_add(1))
+    }
+
+    /// Somebody copied these messages from the log, in this order: they are delivered and settled. Without any he says that he
+    /// is there.
+    pub fn copied(&mut self, stream_seqs: &[u64], now: Now) {
+        self.inactivity.restart(now.mono);
+        for &stream_seq in stream_seqs {
+            if self.is_ahead(stream_seq) {
+                self.next_seq = stream_seq.saturating_add(1);
+                self.delivered.consumer += 1;
+                self.delivered.stream = self.delivered.stream.max(stream_seq);
+                self.settled(stream_seq);
+            } else if self.unacked.remove(stream_seq, self.delivered).is_some() {
+                self.settled(stream_seq);
+            }
+        }
+        if stream_seqs.is_empty() {
+            return;
+        }
+        if self.unacked.len() == 0 {
+            self.unacked.floor = self.delivered;
+        }
+        self.last_delivery_ns = Some(now.wall_ns);
+        self.acked(now);
+    }
+
     /// Nothing is delivered until then, in nanoseconds since the epoch; `None` ends a pause.
     pub fn pause(&mut self, until: Option<i64>, now: Now) {
         if self.config.paused_until == until {
