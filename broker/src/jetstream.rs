@@ -64,7 +64,7 @@ pub fn server_level() -> ServerLevel {
 }
 
 /// The level of the API that is here as a whole.
-pub const API_LEVEL: u32 = 2;
+pub const API_LEVEL: u32 = 4;
 
 /// What an account has of all this.
 pub struct JetStream {

@@ -30,9 +30,6 @@ const DIFFERENT: &[(&str, &str)] = &[
     ("consumer/nulls", "null is a missing field wherever it stands"),
     ("consumer/body {\"stream_name\":\"S\",\"config\":{\"name\":\"C\"},\"action\":null}", "null is a missing field"),
     ("consumer/name too long", "nats-server finds out when it makes the folder"),
-    ("stream/batched", UNSUPPORTED),
-    ("update/batched", UNSUPPORTED),
-    ("consumer/flow control acks", UNSUPPORTED),
     ("consumer/push direct", UNSUPPORTED),
     ("consumer/push sourcing", UNSUPPORTED),
 ];

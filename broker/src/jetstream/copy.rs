@@ -8,6 +8,7 @@
 //! A stream that is not there is looked for again, so it may come later, or be made anew.
 
 mod copier;
+mod lead;
 pub mod log;
 mod origin;
 mod position;
@@ -22,6 +23,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use self::copier::Copier;
+pub(in crate::jetstream) use self::origin::STREAM_SOURCE;
 use self::progress::Progress;
 use super::config::StreamConfig;
 use super::streams::Declared;

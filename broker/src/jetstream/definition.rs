@@ -67,6 +67,7 @@ impl StreamConfig {
             ages_ns: Some(self.max_age).filter(|age| *age > 0 && self.ages_by_message()),
             counter: self.allow_msg_counter,
             atomic: self.allow_atomic,
+            batched: self.allow_batched,
             schedules: self.allow_msg_schedules,
             subjects: self.subjects.clone(),
             transform: self.subject_transform.as_ref().and_then(transform),

@@ -14,6 +14,7 @@ use sublog_storage::{AppendError, LogError, RecordBatch, RecordTooLarge};
 use super::errors::ApiError;
 use super::store::Span;
 use super::stream::Stream;
+use super::stream::fast::is_one;
 use super::stream::flight::Subjects;
 use crate::account::Account;
 
@@ -46,6 +47,8 @@ pub enum Note {
         id: Box<str>,
         /// How many, itself among them.
         count: u64,
+        /// It was there already.
+        duplicate: bool,
     },
 }
 
@@ -160,7 +163,7 @@ impl Intake {
     /// No log takes a record of that size.
     pub fn take(&mut self, batch: &mut RecordBatch, now_ns: i64, message: &Publish<'_>) -> Result<(), RecordTooLarge> {
         let (head, payload) = message.message.split_at_checked(message.header_len).unwrap_or((&[], message.message));
-        let asks = !head.is_empty() && memmem::find(head, NATS_HEADER).is_some();
+        let asks = !head.is_empty() && memmem::find(head, NATS_HEADER).is_some() || message.reply.is_some_and(is_one);
         if asks || !self.looked_at.is_empty() || self.stream.looks_at(message.message.len()) {
             self.looked_at.push_back(Incoming {
                 origin: Origin::Client,
@@ -293,7 +296,10 @@ pub(super) fn write_ack(out: &mut Vec<u8>, stream: &str, domain: &str, seq: u64,
             out.extend_from_slice(value.as_bytes());
             out.push(b'"');
         }
-        Some(Note::Batch { id, count }) => {
+        Some(Note::Batch { id, count, duplicate }) => {
+            if *duplicate {
+                out.extend_from_slice(b",\"duplicate\": true");
+            }
             out.extend_from_slice(b",\"batch\":");
             out.extend_from_slice(serde_json::Value::from(&**id).to_string().as_bytes());
             out.extend_from_slice(b",\"count\":");

@@ -5,6 +5,7 @@ pub mod checks;
 pub(in crate::jetstream) mod copied;
 mod counter;
 pub mod dedup;
+pub(in crate::jetstream) mod fast;
 pub mod flight;
 pub mod ingest;
 mod leaving;
@@ -22,6 +23,7 @@ use sublog_protocol::headers;
 use sublog_storage::{AppendError, LogError};
 
 use self::checks::Rules;
+use self::fast::Fast;
 use self::ingest::Ingest;
 use self::leaving::Leaving;
 use self::republish::Republisher;
@@ -47,6 +49,7 @@ pub struct Stream {
     log: Result<Arc<StreamLog>, LogError>,
     rules: RwLock<Arc<Rules>>,
     ingest: Mutex<Ingest>,
+    fast: Fast,
     republisher: Republisher,
     leaving: Leaving,
     /// Messages below this size are taken without being looked at.
@@ -74,6 +77,7 @@ impl Stream {
             log,
             rules: RwLock::default(),
             ingest: Mutex::default(),
+            fast: Fast::default(),
             republisher: Republisher::default(),
             leaving: Leaving::default(),
             plain_below: AtomicUsize::new(0),
@@ -121,6 +125,9 @@ impl Stream {
         let mut none = self.ingest.lock();
         if !rules.atomic {
             none.batches.clear();
+        }
+        if !rules.batched {
+            self.fast.clear();
         }
         self.plain_below.store(rules.plain_below(), Ordering::Relaxed);
         self.silent.store(rules.silent, Ordering::Relaxed);
@@ -226,7 +233,9 @@ impl Stream {
     pub fn is_due(&self) -> bool {
         let rules = self.rules();
         let ticks = rules.schedules || rules.atomic;
-        self.is_expiry_due() || ticks && self.ingest.lock().is_due(clock::unix_ns())
+        self.is_expiry_due()
+            || ticks && self.ingest.lock().is_due(clock::unix_ns())
+            || rules.batched && self.fast.is_due(clock::unix_ns())
     }
 
     /// Does what is due: messages go, are published because they were planned, or wait no longer for the rest of their batch.
@@ -234,6 +243,7 @@ impl Stream {
     pub fn tick(self: &Arc<Self>, account: &Arc<Account>) {
         self.expire(account);
         let now_ns = clock::unix_ns();
+        self.fast.give_up(now_ns);
         let given_up = self.ingest.lock().batches.give_up(now_ns);
         for id in given_up {
             advisories::batch_abandoned(account, &self.name, &id, "timeout");

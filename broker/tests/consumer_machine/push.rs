@@ -3,9 +3,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use sublog_broker::jetstream::consumer::machine::{Action, FLOW_CONTROL_BLOCK, MachineConfig, RateLimit, Stall};
+use sublog_broker::jetstream::consumer::machine::{
+    AckPolicy, Action, FLOW_CONTROL_BLOCK, MachineConfig, Position, RateLimit, Stall,
+};
 
 use crate::support::{MS, Out, SECOND, START, Sim, push_config, seqs, statuses, with_push};
+
+/// What an answer to flow control says that names no message.
+const NOWHERE: Position = Position { consumer: 0, stream: 0 };
 
 fn requests(out: &[Out]) -> Vec<Bytes> {
     let request = |out: &Out| match out {
@@ -67,13 +72,13 @@ fn the_window_grows_with_answers_and_closes_without() {
             "deliver 100 Idle Heartbeat;Nats-Last-Consumer: 2;Nats-Last-Stream: 2;Nats-Consumer-Stalled: {stalled}"
         )]
     );
-    assert!(!sim.machine.flow_control_response(b"$JS.FC.S.C.none"));
+    assert!(!sim.machine.flow_control_response(b"$JS.FC.S.C.none", NOWHERE, sim.now));
     assert_eq!(sim.run(), []);
     let mut reply = asked[0].clone();
     let mut sent = Vec::new();
     for _ in 0..6 {
-        assert!(sim.machine.flow_control_response(&reply));
-        assert!(!sim.machine.flow_control_response(&reply), "it is answered once");
+        assert!(sim.machine.flow_control_response(&reply, NOWHERE, sim.now));
+        assert!(!sim.machine.flow_control_response(&reply, NOWHERE, sim.now), "it is answered once");
         let out = sim.run();
         sent.push(seqs(&out).len());
         reply = requests(&out)[0].clone();
@@ -93,7 +98,7 @@ fn messages_larger_than_the_window_get_through() {
     let mut got = 0;
     while let Some(reply) = requests(&out).first().cloned() {
         got += seqs(&out).len();
-        assert!(sim.machine.flow_control_response(&reply));
+        assert!(sim.machine.flow_control_response(&reply, NOWHERE, sim.now));
         out = sim.run();
     }
     assert_eq!(got + seqs(&out).len(), 20);
@@ -140,7 +145,47 @@ fn the_window_is_as_wide_as_clients_know_it() {
     for (sent, asked_after) in [(3, 2), (4, 2), (8, 3), (14, 5), (29, 10)] {
         let before = out.iter().take_while(|out| matches!(out, Out::Delivery(_))).count();
         assert_eq!((seqs(&out).len(), before), (sent, asked_after));
-        assert!(sim.machine.flow_control_response(&requests(&out)[0]));
+        assert!(sim.machine.flow_control_response(&requests(&out)[0], NOWHERE, sim.now));
         out = sim.run();
     }
+}
+
+#[test]
+fn answers_to_flow_control_may_be_acks() {
+    let push = with_push(|push| (push.flow_control, push.idle_heartbeat) = (true, Some(SECOND)));
+    let (ack, ack_wait) = (AckPolicy::FlowControl, Duration::ZERO);
+    let mut sim = Sim::new(MachineConfig { ack, ack_wait, max_ack_pending: Some(4), report_settled: true, ..push }, 12);
+    sim.machine.interest(true, START);
+    let out = sim.run();
+    let asked = requests(&out);
+    assert_eq!((seqs(&out), asked.len()), (vec![1, 2, 3, 4], 1), "as many are out as may be");
+    // An ack is none, and an answer that is not to this request neither.
+    let Some(Out::Delivery(third)) = out.get(2) else { panic!("{out:?}") };
+    sim.machine.ack(third.ack, b"", Some("to".into()), &sim.stream, sim.now);
+    let at = |consumer, stream| Position { consumer, stream };
+    assert!(!sim.machine.flow_control_response(b"$JS.FC.S.C.none", at(4, 4), sim.now));
+    assert_eq!(sim.run(), []);
+    // A number beyond what was delivered is no answer to anything; the request is gone all the same.
+    assert!(sim.machine.flow_control_response(&asked[0], at(9, 9), sim.now));
+    assert_eq!(sim.run(), []);
+    // Nothing is sent that could be followed by a request: one comes with the heartbeat.
+    let out = sim.after(SECOND);
+    let asked = requests(&out);
+    assert_eq!((statuses(&out).len(), asked.len()), (1, 1), "{out:?}");
+    assert!(sim.machine.flow_control_response(&asked[0], at(3, 3), sim.now));
+    let out = sim.run();
+    let settled: Vec<u64> = out
+        .iter()
+        .filter_map(|out| match out {
+            Out::Action(Action::Settled { stream_seq }) => Some(*stream_seq),
+            _ => None,
+        })
+        .collect();
+    assert_eq!((settled, seqs(&out)), (vec![1, 2, 3], vec![5, 6, 7]));
+    assert_eq!(sim.machine.ack_floor(), at(3, 3));
+    // Nothing is sent again because of the time.
+    assert!(seqs(&sim.after(600 * SECOND)).is_empty());
+    // Somebody who lost something begins behind what he has said.
+    assert_eq!(sim.machine.reset(0), 4);
+    assert_eq!(seqs(&sim.run()), [4, 5, 6, 7]);
 }

@@ -1,6 +1,7 @@
 // JetStream through the @nats-io packages; prints what it sees. Arguments: url, part.
 import { connect, headers } from "@nats-io/transport-node";
 import { AckPolicy, DeliverPolicy, DiscardPolicy, RetentionPolicy, StorageType, jetstream, jetstreamManager } from "@nats-io/jetstream";
+import { startFastIngest } from "@nats-io/jetstream/internal";
 import { Kvm } from "@nats-io/kv";
 import { Objm } from "@nats-io/obj";
 import { Svcm } from "@nats-io/services";
@@ -222,6 +223,30 @@ const parts = {
     await attempt("destroy", () => store.destroy());
   },
 
+  async fast(js, jsm, nc) {
+    await jsm.streams.add({ name: "F", subjects: ["f.*"], allow_batched: true });
+    const begin = (allowGaps, options = {}) => startFastIngest(nc, "f.first", "1", { allowGaps, ...options });
+    const sum = (ack) => ({ ...ack, batch: typeof ack.batch });
+    const batch = await begin(false, { ackInterval: 50 });
+    let behind = 0;
+    for (let n = 2; n <= 2000; n += 1) {
+      const { batchSeq, ackSeq } = await batch.add(`f.${n % 7}`, `${n}`);
+      behind = Math.max(behind, batchSeq - ackSeq);
+    }
+    show("never further behind than two acknowledgements", behind <= 100);
+    await attempt("ping", () => batch.ping().then(({ batchSeq, ackSeq }) => [batchSeq, ackSeq > 1800]));
+    await attempt("last", () => batch.last("f.last", "2001").then(sum));
+    await attempt("after the end", () => batch.add("f.0", "no"));
+    const second = await begin(false);
+    await attempt("end", () => second.end().then(sum));
+    const third = await begin(false);
+    const over = third.done().catch((error) => show("over", error.message));
+    await attempt("wrong last sequence", () => third.last("f.0", "x", { expect: { lastSequence: 1 } }).then(sum));
+    await over;
+    await jsm.streams.add({ name: "P", subjects: ["p"] });
+    await attempt("not batched", () => startFastIngest(nc, "p", "x", { allowGaps: true }));
+    show("state", await jsm.streams.info("F").then(({ state }) => state));
+  },
   async services(js, jsm, nc) {
     const services = new Svcm(nc);
     const service = await services.add({ name: "adder", version: "1.0.0", description: "adds" });

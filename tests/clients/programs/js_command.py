@@ -191,4 +191,13 @@ def bench():
     nats("kv", "info", "BK", only="Values")
 
 
+def batches():
+    quiet = "error"
+    for how in "atomic", "fast":
+        nats("bench", "js", "pub", how, "batched.subject", "--create", "--msgs", "3000", "--size", "64", "--batch", "250", "--no-progress", "--stream", "BATCHED", only=quiet)
+        nats("stream", "state", "BATCHED", only="Messages|Sequence")
+    nats("bench", "js", "pub", "fast", "batched.subject", "--clients", "8", "--max-outstanding-acks", "2", "--msgs", "8000", "--batch", "100", "--no-progress", "--stream", "BATCHED", only=quiet)
+    nats("stream", "state", "BATCHED", only="Messages|Sequence")
+
+
 globals()[PART]()

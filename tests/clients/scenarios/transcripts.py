@@ -60,7 +60,7 @@ def command(part):
     return lambda context, server: [str(context.tools.python), str(toolbox.PROGRAMS / "js_command.py"), context.natscli(), server.url, part]
 
 
-for part in ["streams", "consumers", "buckets", "objects", "backup", "bench"]:
+for part in ["streams", "consumers", "buckets", "objects", "backup", "bench", "batches"]:
     register(f"command_{part}", command(part))
 
 
@@ -73,7 +73,7 @@ def node(part):
     return command
 
 
-for part in ["streams", "consumers", "pausing", "buckets", "objects", "services"]:
+for part in ["streams", "consumers", "pausing", "buckets", "objects", "fast", "services"]:
     register(f"node_{part}", node(part))
 
 

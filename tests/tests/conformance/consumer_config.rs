@@ -103,11 +103,16 @@ pub(crate) const ROWS: &[crate::Row] = &[
         There
     }),
     ("ack_policy: flow_control", |c| {
-        no_policy(
-            c,
-            json!({ "ack_policy": "flow_control", "deliver_subject": "d", "flow_control": true,
-            "idle_heartbeat": SECOND }),
-        )
+        let made = c.stream(json!({}), 3);
+        assert!(made["error"].is_null(), "{made}");
+        let to = format!("to.{}", c.subject);
+        c.subscribe(&to);
+        c.consumer(json!({ "ack_policy": "flow_control", "deliver_subject": to, "max_ack_pending": 2 }));
+        let asks = c.until(|message| message.status() == Some(100));
+        let kept_up = [("Nats-Last-Consumer", "2"), ("Nats-Last-Stream", "2")];
+        c.send(asks.reply.as_deref().unwrap(), None, &kept_up, b"");
+        c.wait("what was settled so", |c| c.consumer_info()["ack_floor"]["stream_seq"] == json!(2));
+        There
     }),
     ("ack_wait", |c| {
         c.stream(json!({}), 1);

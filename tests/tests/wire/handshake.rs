@@ -28,7 +28,7 @@ fn info_holds_what_clients_read_and_fits_old_parsers() {
     assert_eq!(first["proto"], 1);
     assert_eq!(first["headers"], true);
     assert_eq!(first["jetstream"], true);
-    assert_eq!(first["api_lvl"], 2);
+    assert_eq!(first["api_lvl"], 4);
     assert_eq!(first["max_payload"], 1_048_576);
     assert_eq!(first["port"], server.address().port());
     assert_eq!(first["client_ip"], "127.0.0.1");

@@ -13,7 +13,7 @@ mod turn;
 mod world;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,7 +22,7 @@ use sublog_storage::Selection;
 use sublog_storage::index::FilterSet;
 use tokio::sync::Notify;
 
-use super::machine::{AckNumbers, Closing, Machine, MachineConfig, Now, Removal, State, World};
+use super::machine::{AckNumbers, Closing, Machine, MachineConfig, Now, Position, Removal, State, World};
 use super::setup;
 use crate::account::Account;
 use crate::client::Client;
@@ -61,6 +61,8 @@ pub(super) enum Event {
     FlowControl {
         /// Its subject.
         subject: Box<[u8]>,
+        /// How far whoever answers is.
+        kept_up_to: Position,
     },
     /// Messages were removed by somebody.
     Removed {
@@ -89,7 +91,7 @@ impl Event {
         let more = match self {
             Self::Pull { reply, body } => reply.len() + body.len(),
             Self::Ack { body, reply, .. } => reply.as_ref().map_or(0, Bytes::len) + body.len(),
-            Self::FlowControl { subject } => subject.len(),
+            Self::FlowControl { subject, .. } => subject.len(),
             Self::Buried { stream_seqs, .. } => size_of_val(stream_seqs.as_slice()),
             Self::Removed { .. } | Self::NotDelivered { .. } => 0,
         };
@@ -121,6 +123,8 @@ pub struct Consumer {
     core: Mutex<Core>,
     /// It outlives the server.
     persists: bool,
+    /// Tasks that copy its messages.
+    pub(in crate::jetstream) copiers: AtomicUsize,
     /// It is in the line of those whose positions are to be written.
     pub(super) dirty: AtomicBool,
     ended: AtomicBool,
@@ -191,6 +195,7 @@ impl Consumer {
             interest: Arc::default(),
             core: Mutex::new(core),
             persists,
+            copiers: AtomicUsize::new(0),
             dirty: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             deleted: AtomicBool::new(false),
@@ -259,6 +264,25 @@ impl Consumer {
     pub fn needs(&self, stream_seq: u64, subject: &[u8]) -> bool {
         let core = self.core.lock();
         core.filters.matches(subject) && core.machine.needs(stream_seq)
+    }
+
+    /// Messages were copied for it; see [`Machine::copied`].
+    pub fn copied(&self, stream_seqs: &[u64]) {
+        let mut core = self.core.lock();
+        core.machine.copied(stream_seqs, now());
+        if !stream_seqs.is_empty() {
+            core.selection = None;
+            core.memory.forget_count();
+            drop(core);
+            self.wake.notify_one();
+        }
+    }
+
+    /// From where on, and which messages, are to be copied for it; see [`Machine::copies_from`].
+    #[must_use]
+    pub fn copies_from(&self) -> Option<(u64, FilterSet)> {
+        let core = self.core.lock();
+        Some((core.machine.copies_from()?, core.filters.clone()))
     }
 
     /// What is to be kept of it; `None` while a turn lasts longer than that.

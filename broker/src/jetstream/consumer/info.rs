@@ -1,5 +1,6 @@
 //! What is told about a consumer.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::machine::{self, Machine, Stall, World};
@@ -89,7 +90,8 @@ fn describe(consumer: &Consumer, machine: &Machine, world: &dyn World) -> Consum
         num_pending: machine.num_pending(world),
         cluster: None,
         // Asked anew: the machine hears of a subscription that came or went a little later.
-        push_bound: config.is_push() && world.interested(config.deliver_subject.as_bytes()),
+        push_bound: config.is_push()
+            && (consumer.copiers.load(Ordering::Relaxed) > 0 || world.interested(config.deliver_subject.as_bytes())),
         paused: remaining.is_some(),
         pause_remaining: remaining.map_or(0, |left| i64::try_from(left.as_nanos()).unwrap_or(i64::MAX)),
         ts: Time::from_ns(clock::unix_ns()),

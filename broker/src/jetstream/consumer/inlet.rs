@@ -7,9 +7,10 @@ use sublog_protocol::headers;
 
 use super::Consumer;
 use super::driver::Event;
-use super::machine::AckSubject;
+use super::machine::{AckSubject, Position};
 use crate::account::Account;
 use crate::jetstream::config::consumer::AckPolicy;
+use crate::jetstream::stream::checks::number;
 use crate::jetstream::{ACK_PREFIX, FLOW_CONTROL_PREFIX, NEXT_PREFIX, SNAPSHOT_PREFIX, server_level};
 
 /// What a client that asks for more than this server has is told.
@@ -75,13 +76,17 @@ pub fn take(account: &Arc<Account>, message: &Publish<'_>, heard: &mut Heard) ->
     let mut tokens = names.split(|byte| *byte == b'.');
     let consumer = tokens.next().zip(tokens.next()).and_then(|(stream, name)| find(account, stream, name));
     let consumer = consumer.filter(|consumer| consumer.config().flow_control);
-    Some(consumer.is_some_and(|consumer| heard.tell(consumer, Event::FlowControl { subject: message.subject.into() })))
+    let head = message.message.get(..message.header_len).unwrap_or_default();
+    let number = |key: &[u8]| headers::get(head, key).and_then(number).unwrap_or(0);
+    let kept_up_to = Position { consumer: number(b"Nats-Last-Consumer"), stream: number(b"Nats-Last-Stream") };
+    let event = Event::FlowControl { subject: message.subject.into(), kept_up_to };
+    Some(consumer.is_some_and(|consumer| heard.tell(consumer, event)))
 }
 
 fn ack(account: &Account, message: &Publish<'_>, heard: &mut Heard) -> bool {
     let Some(subject) = AckSubject::parse(message.subject) else { return is_shaped(account, message.subject) };
     let Some(consumer) = find(account, subject.stream, subject.consumer) else { return false };
-    if consumer.config().ack_policy == AckPolicy::None {
+    if !takes_acks(&consumer) {
         return false;
     }
     let reply = message.reply.map(Bytes::copy_from_slice);
@@ -92,7 +97,11 @@ fn ack(account: &Account, message: &Publish<'_>, heard: &mut Heard) -> bool {
 fn is_shaped(account: &Account, subject: &[u8]) -> bool {
     let tokens: Vec<&[u8]> = subject.split(|byte| *byte == b'.').collect();
     let &[_, _, stream, name, _, _, _, _, _] = tokens.as_slice() else { return false };
-    find(account, stream, name).is_some_and(|consumer| consumer.config().ack_policy != AckPolicy::None)
+    find(account, stream, name).is_some_and(|consumer| takes_acks(&consumer))
+}
+
+fn takes_acks(consumer: &Consumer) -> bool {
+    matches!(consumer.config().ack_policy, AckPolicy::All | AckPolicy::Explicit)
 }
 
 fn next(account: &Arc<Account>, message: &Publish<'_>, names: &[u8], heard: &mut Heard) -> bool {

@@ -71,7 +71,8 @@ pub fn machine_config(config: &ConsumerConfig, name: &str, stream: &StreamConfig
         ack: match config.ack_policy {
             config::AckPolicy::None => AckPolicy::None,
             config::AckPolicy::All => AckPolicy::All,
-            config::AckPolicy::Explicit | config::AckPolicy::FlowControl => AckPolicy::Explicit,
+            config::AckPolicy::Explicit => AckPolicy::Explicit,
+            config::AckPolicy::FlowControl => AckPolicy::FlowControl,
         },
         ack_wait: span(config.ack_wait).unwrap_or_default(),
         backoff: config.backoff.iter().map(|ns| span(*ns).unwrap_or_default()).collect(),
@@ -81,7 +82,8 @@ pub fn machine_config(config: &ConsumerConfig, name: &str, stream: &StreamConfig
         inactive_threshold: span(config.inactive_threshold).map(|threshold| threshold.saturating_add(jitter)),
         paused_until: config.pause_until.and_then(|until| until.ns()),
         report_settled: stream.retention != RetentionPolicy::Limits,
-        dead_letters: config.ack_policy != config::AckPolicy::None && dead_letter(config, stream).is_some(),
+        dead_letters: matches!(config.ack_policy, config::AckPolicy::All | config::AckPolicy::Explicit)
+            && dead_letter(config, stream).is_some(),
         seed: random(),
     }
 }

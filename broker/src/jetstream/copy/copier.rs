@@ -11,6 +11,7 @@ use sublog_storage::index::{FilterSet, SubjectFilter};
 use sublog_storage::{Record, Selection, Visit};
 use tokio::sync::{oneshot, watch};
 
+use super::lead::Lead;
 use super::origin;
 use super::position::{self, Position};
 use super::progress::Progress;
@@ -43,6 +44,19 @@ pub(super) struct Copier {
     transforms: Vec<Option<Transform>>,
     filters: FilterSet,
     selects: (String, String),
+    label: String,
+}
+
+/// What is read of the other stream.
+struct Way {
+    filters: FilterSet,
+    selection: Selection,
+    /// For which consumer.
+    lead: Option<Lead>,
+    /// What it is about up to here is there already.
+    copied_to: u64,
+    /// What was read, for the consumer.
+    seqs: Vec<u64>,
 }
 
 /// Why a copier stopped following a stream.
@@ -51,6 +65,8 @@ enum Left {
     Over,
     /// To be tried again.
     Failed(ApiError),
+    /// To be tried again at once.
+    Changed,
 }
 
 fn unreadable(error: &Unreadable) -> Left {
@@ -78,7 +94,8 @@ impl Copier {
             FilterSet::new(wanted.iter().filter_map(|one| SubjectFilter::parse(one.as_bytes()).ok()).collect());
         let transforms = source.subject_transforms.iter().map(|one| Transform::new(&one.src, &one.dest).ok().flatten());
         let (transforms, selects) = (transforms.collect(), origin::selects(source));
-        Self { account, target, is_mirror, epoch, transforms, filters, selects, progress }
+        let label = source.label();
+        Self { account, target, is_mirror, epoch, transforms, filters, selects, label, progress }
     }
 
     fn is_over(&self) -> bool {
@@ -121,7 +138,10 @@ impl Copier {
             Ok(begin) => begin,
             Err(error) => return unreadable(&error),
         };
-        let mut selection = log.log().select(self.filters.clone(), from);
+        let mut way = match self.way(origin, log, from) {
+            Ok(way) => way,
+            Err(error) => return Left::Failed(error),
+        };
         let mut readable = log.readable();
         let mut messages = VecDeque::new();
         let mut noted = (was_noted, clock::ticks());
@@ -131,7 +151,18 @@ impl Copier {
                 return if self.is_over() { Left::Over } else { Left::Failed(ApiError::stream_not_found()) };
             }
             readable.mark_unchanged();
-            let read = match self.read(&mut selection, &identity, &mut messages) {
+            if let Some(lead) = &way.lead {
+                match lead.stands(origin) {
+                    Ok(true) => {}
+                    Ok(false) => return Left::Changed,
+                    Err(error) => return Left::Failed(error),
+                }
+                if lead.is_paused() {
+                    self.rest(HEARTBEAT).await;
+                    continue;
+                }
+            }
+            let read = match self.read(&mut way, &identity, &mut messages) {
                 Ok(read) => read,
                 Err(error) => return unreadable(&error),
             };
@@ -139,14 +170,17 @@ impl Copier {
                 let Err(left) = self.write(&mut messages).await else { continue };
                 return left;
             }
-            if let Some(last) = read {
+            if let Some(lead) = &way.lead {
+                tokio::task::block_in_place(|| lead.copied(&way.seqs));
+            }
+            if let Some(last) = read.filter(|last| *last > way.copied_to) {
                 self.progress.copied(last);
                 position.seq = last;
                 position.identity.clone_from(&identity);
                 position.target_seq = self.target.stream.log().map_or(0, |log| log.log().readable_seq());
             }
             self.note(&mut noted, &position, false);
-            match self.lag(log, &selection) {
+            match way.lag(log) {
                 Ok(0) => {
                     self.progress.heard(0);
                     self.wait(&mut readable).await;
@@ -168,13 +202,19 @@ impl Copier {
         }
     }
 
-    /// Messages that are still to be copied.
-    fn lag(&self, log: &StreamLog, selection: &Selection) -> Result<u64, Unreadable> {
-        let (next, last) = (selection.next_seq(), log.log().readable_seq());
-        if next > last {
-            return Ok(0);
-        }
-        Ok(read::or_nothing(log.log().count(&self.filters, next, last))?)
+    /// What to read, of which all before `from` is there already.
+    fn way(&self, origin: &Declared, log: &StreamLog, from: u64) -> Result<Way, ApiError> {
+        let lead = match &self.progress.source.consumer {
+            Some(named) => Some(Lead::find(origin, named, self.is_mirror)?),
+            None => None,
+        };
+        let (first, filters) = match &lead {
+            // What is there and was not settled is settled on the way.
+            Some(lead) => lead.begin()?,
+            None => (from, self.filters.clone()),
+        };
+        let selection = log.log().select(filters.clone(), first);
+        Ok(Way { filters, selection, lead, copied_to: from.saturating_sub(1), seqs: Vec::new() })
     }
 
     /// The number to begin with, and where a source is and was noted to be.
@@ -206,17 +246,19 @@ impl Copier {
     }
 
     /// Reads some messages as they are to be stored; the number of the last of them.
-    fn read(
-        &self,
-        selection: &mut Selection,
-        identity: &str,
-        messages: &mut VecDeque<Copied>,
-    ) -> Result<Option<u64>, Unreadable> {
+    fn read(&self, way: &mut Way, identity: &str, messages: &mut VecDeque<Copied>) -> Result<Option<u64>, Unreadable> {
         let mut last = None;
+        let Way { selection, lead, copied_to, seqs, .. } = way;
+        seqs.clear();
         selection.visit(TURN_BYTES, &mut |visit| {
             if let Visit::Record(record) = visit {
                 last = Some(record.seq);
-                messages.push_back(self.copy(&record.to_record(), identity));
+                if lead.is_some() {
+                    seqs.push(record.seq);
+                }
+                if record.seq > *copied_to {
+                    messages.push_back(self.copy(&record.to_record(), identity));
+                }
             }
             ControlFlow::Continue(())
         })?;
@@ -233,7 +275,7 @@ impl Copier {
             return Copied { seq, ts_ns: record.ts_ns, expires_at_ns, subject, headers, payload };
         }
         let (filters, destinations) = &self.selects;
-        let name = &self.progress.source.name;
+        let name = &self.label;
         let (seq, from) = (record.seq, String::from_utf8_lossy(&record.subject));
         let value = format!("{name} {seq} {filters} {destinations} {from} {identity}");
         let headers = Bytes::from(origin::headers_of_copy(&record.headers, &value));
@@ -274,6 +316,17 @@ impl Copier {
             tracing::warn!(stream = name, "Where a source is cannot be noted: {error}");
         }
         *noted = (position.clone(), clock::ticks());
+    }
+}
+
+impl Way {
+    /// Messages that are still to be copied.
+    fn lag(&self, log: &StreamLog) -> Result<u64, Unreadable> {
+        let (next, last) = (self.selection.next_seq(), log.log().readable_seq());
+        if next > last {
+            return Ok(0);
+        }
+        Ok(read::or_nothing(log.log().count(&self.filters, next, last))?)
     }
 }
 

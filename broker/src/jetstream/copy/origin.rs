@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::jetstream::config::stream::{StreamSource, SubjectTransform};
 
 /// The header.
-pub(super) const STREAM_SOURCE: &[u8] = b"Nats-Stream-Source";
+pub(in crate::jetstream) const STREAM_SOURCE: &[u8] = b"Nats-Stream-Source";
 /// Headers that a copy does not have: the first as a name, the others as what names begin with.
 const LEFT_OUT: [(&[u8], bool); 3] = [(STREAM_SOURCE, false), (b"Nats-Expected-", true), (b"Nats-Batch-", true)];
 const VERSION_LINE: &[u8] = b"NATS/1.0\r\n";

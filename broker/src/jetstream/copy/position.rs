@@ -30,7 +30,7 @@ pub(super) struct Position {
 /// Under which name it is noted. No consumer's name has a blank.
 fn key(source: &StreamSource) -> String {
     let (filters, destinations) = origin::selects(source);
-    format!("source {} {filters} {destinations}", source.name)
+    format!("source {} {filters} {destinations}", source.label())
 }
 
 /// Notes a position; on disk when it returns.
@@ -63,7 +63,7 @@ pub(super) fn find(
             Position { stream_created_ns: created_ns, ..Position::default() }
         }
     };
-    let selects = origin::selects(source);
+    let (selects, label) = (origin::selects(source), source.label());
     let mut found = None;
     log.reader().visit_backward(log.readable_seq(), &mut |visit| {
         let Visit::Record(record) = visit else { return ControlFlow::Continue(()) };
@@ -72,7 +72,7 @@ pub(super) fn find(
         }
         let value = headers::get(record.headers, origin::STREAM_SOURCE).unwrap_or_default();
         let value = String::from_utf8_lossy(value);
-        match origin::parse(&value, &source.name, &selects) {
+        match origin::parse(&value, &label, &selects) {
             None => ControlFlow::Continue(()),
             Some((seq, identity)) => {
                 let (identity, target_seq) = (identity.to_owned(), record.seq);

@@ -15,19 +15,19 @@ use super::Stream;
 use super::checks::{Admitted, Checks, EXPECTED_LAST_ID, Verdict, number};
 use super::counter::Counter;
 use super::ingest::{Ingest, Looked};
-use crate::jetstream::API_LEVEL;
 use crate::jetstream::errors::ApiError;
 use crate::jetstream::publish::{Incoming, Note};
+use crate::jetstream::server_level;
 
 /// The header that says which batch a message belongs to.
 pub(super) const ID: &[u8] = b"Nats-Batch-Id";
 /// The header of the message that ends one: `1`, or `eob` for one that is not stored itself.
 pub(super) const COMMIT: &[u8] = b"Nats-Batch-Commit";
 const SEQUENCE: &[u8] = b"Nats-Batch-Sequence";
-const REQUIRED_LEVEL: &[u8] = b"Nats-Required-Api-Level";
+pub(super) const REQUIRED_LEVEL: &[u8] = b"Nats-Required-Api-Level";
 
 /// Bytes that a batch's id may have.
-const ID_BYTES_MAX: usize = 64;
+pub(super) const ID_BYTES_MAX: usize = 64;
 /// Messages that a batch may have.
 const MESSAGES_MAX: u64 = 1000;
 /// Batches that a stream may have open, and all streams together.
@@ -38,7 +38,7 @@ const BYTES_IN_ALL_MAX: usize = 512 << 20;
 /// Bytes that one may have, so that it fits into a frame.
 const BYTES_MAX: usize = 64 << 20;
 /// How long a batch waits for its next message, in nanoseconds.
-const PATIENCE_NS: i64 = 10_000_000_000;
+pub(super) const PATIENCE_NS: i64 = 10_000_000_000;
 
 /// Open batches of the process, and their bytes.
 static OPEN: AtomicUsize = AtomicUsize::new(0);
@@ -128,6 +128,11 @@ impl Staged {
     }
 }
 
+/// Whether this server has the API level that a message's header block asks for.
+pub(super) fn satisfies(head: &[u8]) -> bool {
+    headers::get(head, REQUIRED_LEVEL).is_none_or(|level| server_level().satisfies(level))
+}
+
 /// How a message of a batch ends it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ending {
@@ -175,7 +180,7 @@ impl Stream {
         looked: &mut Looked,
     ) -> Result<Result<(), AppendError>, (ApiError, Option<&'static str>)> {
         let (head, _) = message.parts();
-        checks.check_batched(message).map_err(|error| (error, None))?;
+        checks.check_batched(message, false).map_err(|error| (error, None))?;
         if id.len() > ID_BYTES_MAX {
             return Err((ApiError::atomic_publish_invalid_batch_id(), None));
         }
@@ -204,8 +209,7 @@ impl Stream {
         if !known {
             return Err((ApiError::atomic_publish_invalid_batch_commit(), Some("")));
         }
-        let level = headers::get(head, REQUIRED_LEVEL).filter(|text| !text.is_empty());
-        if level.is_some_and(|level| number(level).is_none_or(|level| level > u64::from(API_LEVEL))) {
+        if !satisfies(head) {
             return Err((ApiError::required_api_level(), Some("unsupported")));
         }
         let gathered = batch.messages.len() as u64;
@@ -269,7 +273,7 @@ impl Stream {
         }
         let (head, _) = commit.parts();
         let id = String::from_utf8_lossy(headers::get(head, ID).unwrap_or_default());
-        let note = Note::Batch { id: (&*id).into(), count: taken.len() as u64 };
+        let note = Note::Batch { id: (&*id).into(), count: taken.len() as u64, duplicate: false };
         match self.keep(checks, ingest, commit.now_ns, taken, commit.reply.as_deref(), Some(note), looked) {
             Ok(kept) => kept.map(Ok),
             Err(error) => Ok(Err(error)),

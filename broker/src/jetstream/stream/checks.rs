@@ -61,6 +61,8 @@ pub struct Rules {
     pub counter: bool,
     /// Messages can be published several at once or not at all.
     pub atomic: bool,
+    /// Messages can be published with few acknowledgements.
+    pub batched: bool,
     /// Messages can be published at a later time.
     pub schedules: bool,
     /// Filters of what is stored.
@@ -298,14 +300,18 @@ impl Checks<'_> {
     }
 
     /// Checks what is checked of each message of a batch when it comes.
-    pub(super) fn check_batched(&self, message: &Incoming) -> Result<(), ApiError> {
+    pub(super) fn check_batched(&self, message: &Incoming, is_fast: bool) -> Result<(), ApiError> {
         if self.rules.sealed {
             return Err(ApiError::stream_sealed());
         }
         if self.rules.max_msg_bytes.is_some_and(|max| message.message.len() > max) {
             return Err(ApiError::stream_message_exceeds_maximum());
         }
-        if self.rules.atomic { Ok(()) } else { Err(ApiError::atomic_publish_disabled()) }
+        match is_fast {
+            true if !self.rules.batched => Err(ApiError::batch_publish_disabled()),
+            false if !self.rules.atomic => Err(ApiError::atomic_publish_disabled()),
+            _ => Ok(()),
+        }
     }
 
     /// Only the first message of a batch with its subject, or of all, may replace others.
@@ -357,7 +363,12 @@ impl Checks<'_> {
     }
 
     /// The counter of a subject; what is in flight counts.
-    fn counter(&self, ingest: &Ingest, subject: &[u8], staged: Option<&Staged>) -> Result<Counter, ApiError> {
+    pub(super) fn counter(
+        &self,
+        ingest: &Ingest,
+        subject: &[u8],
+        staged: Option<&Staged>,
+    ) -> Result<Counter, ApiError> {
         if let Some(counter) = staged.and_then(|staged| staged.counters.get(subject)) {
             return Ok(counter.clone());
         }
@@ -378,7 +389,7 @@ fn unread(error: &read::Unreadable) -> ApiError {
 }
 
 /// A sequence as clients write it; anything else is no sequence at all.
-pub(super) fn number(text: &[u8]) -> Option<u64> {
+pub(in crate::jetstream) fn number(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.trim().parse().ok()
 }
 

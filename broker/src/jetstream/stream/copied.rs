@@ -7,12 +7,17 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use rustc_hash::FxHashMap;
 use sublog_protocol::headers;
 use sublog_storage::{AppendError, RecordBatch};
 
 use super::Stream;
-use super::checks;
+use super::atomic;
+use super::checks::{self, Checks, Rules};
+use super::counter::{self, Counter};
 use super::flight::Subjects;
+use super::ingest::Ingest;
+use super::republish::Stored;
 use super::rollup::{Replaced, Rolling, Rollup};
 use crate::account::Account;
 use crate::jetstream::copy::log::{GAP_MAX, HOLES_MAX, SEQ_MAX};
@@ -57,6 +62,25 @@ struct Staged {
     /// Places of those with an id, and of those that replace others.
     ids: Vec<(u64, Bytes)>,
     rollups: Vec<(u64, Rollup, Bytes)>,
+    /// What counters come to, in all and place by place.
+    counters: atomic::Staged,
+    sums: Vec<(u64, Bytes, Counter)>,
+    /// What is published once more.
+    copies: Vec<Copy>,
+    /// Places of the last message of subjects that are published once more.
+    last: FxHashMap<Bytes, u64>,
+}
+
+/// A message that is published once more.
+struct Copy {
+    place: u64,
+    ts_ns: i64,
+    to: Vec<u8>,
+    subject: Bytes,
+    headers: Bytes,
+    payload: Bytes,
+    /// The message of its subject before it: a number, or a place.
+    last: Result<u64, u64>,
 }
 
 impl Stream {
@@ -75,6 +99,7 @@ impl Stream {
         if rules.sealed {
             return Err(NotTaken::Refused(ApiError::stream_sealed()));
         }
+        let checks = Checks { rules: &rules, stream: &self.name, log };
         let mut most = usize::MAX;
         let mut ingest = self.ingest.lock();
         let (mut staged, appended) = loop {
@@ -85,9 +110,7 @@ impl Stream {
                 return Err(NotTaken::Refused(ApiError::stream_store_failed("the message log is not ready")));
             }
             let room = if log.log().first_seq() == next_seq { SEQ_MAX } else { GAP_MAX };
-            let staged = self.stage(messages, most, (next_seq, room), |id, now_ns| {
-                ingest.dedup.find(id, now_ns, rules.window_ns).is_some()
-            });
+            let staged = self.stage(&checks, &mut ingest, messages, most, (next_seq, room));
             let mut staged = staged.map_err(NotTaken::Refused)?;
             if staged.batch.is_empty() {
                 messages.drain(..staged.messages);
@@ -110,6 +133,11 @@ impl Stream {
             }
         }
         ingest.hold_ids(log, &rules);
+        for (place, subject, counter) in staged.sums {
+            let readable = log.log().readable_seq();
+            ingest.counters.add(&subject, appended.first_seq + place, counter, readable);
+        }
+        let tickets = self.publish_once_more(&rules, appended.first_seq, staged.copies);
         drop(ingest);
         messages.drain(..staged.messages);
         let span = Span { first: appended.first_seq, last: appended.last_seq };
@@ -122,23 +150,39 @@ impl Stream {
             };
             log.when_committed(span, Box::new(forget));
         }
+        if !tickets.is_empty() {
+            self.republish_once(account, span, tickets);
+        }
         for (place, rollup, subject) in staged.rollups {
             let seq = appended.first_seq + place;
             let (span, replaced) = (Span { first: seq, last: seq }, vec![Replaced::by(seq, &subject, rollup)]);
-            Rolling { span, replaced, reply: None, note: None }.wait(account, self);
+            Rolling { span, replaced, reply: None, note: None, fast: None }.wait(account, self);
         }
         Ok(span)
+    }
+
+    /// Queues what is published once more; the tickets to settle it by.
+    fn publish_once_more(&self, rules: &Rules, first_seq: u64, copies: Vec<Copy>) -> Vec<u64> {
+        let Some(republish) = &rules.republish else { return Vec::new() };
+        let queue = |copy: Copy| {
+            let stored = Stored { subject: &copy.subject, head: &copy.headers, payload: &copy.payload };
+            let last_seq = copy.last.unwrap_or_else(|place| first_seq + place);
+            let message = republish.message(&self.name, &stored, first_seq + copy.place, copy.ts_ns, last_seq);
+            self.republisher.push(copy.to, message)
+        };
+        copies.into_iter().map(queue).collect()
     }
 
     /// Stages up to `most` messages, of which the first gets the number `next_seq`, or at most one so much larger.
     fn stage(
         &self,
+        checks: &Checks<'_>,
+        ingest: &mut Ingest,
         messages: &VecDeque<Copied>,
         most: usize,
         (mut next_seq, mut gap_max): (u64, u64),
-        mut was_seen: impl FnMut(&[u8], i64) -> bool,
     ) -> Result<Staged, ApiError> {
-        let rules = self.rules();
+        let rules = checks.rules;
         let mut staged = Staged { batch: RecordBatch::new(), ..Staged::default() };
         let mut ids_here = HashSet::new();
         for message in messages.iter().take(most) {
@@ -164,25 +208,31 @@ impl Stream {
                     (next_seq, gap_max) = (seq, GAP_MAX);
                 }
                 None => {
-                    let seen = id.is_some_and(|id| was_seen(id, message.ts_ns) || !ids_here.insert(id));
+                    let mut is_known = |id| ingest.dedup.find(id, message.ts_ns, rules.window_ns).is_some();
+                    let seen = id.is_some_and(|id| is_known(id) || !ids_here.insert(id));
                     if seen || self.is_unwanted(&subject) {
                         staged.messages += 1;
                         continue;
                     }
                 }
             }
-            let bytes = message.headers.len() + message.payload.len();
-            if rules.max_msg_bytes.is_some_and(|max| bytes > max) {
-                return if staged.messages > 0 { Ok(staged) } else { Err(ApiError::stream_message_exceeds_maximum()) };
-            }
             let place = staged.batch.len() as u64;
-            let Copied { ts_ns, headers, payload, .. } = message;
+            let summed = sum(checks, ingest, &staged.counters, message, &subject);
+            let (counter, headers, payload) = match summed {
+                Ok(it) if rules.max_msg_bytes.is_none_or(|max| it.1.len() + it.2.len() <= max) => it,
+                _ if staged.messages > 0 => return Ok(staged),
+                Ok(_) => return Err(ApiError::stream_message_exceeds_maximum()),
+                Err(error) => return Err(error),
+            };
+            let (ts_ns, headers, payload) = (&message.ts_ns, &headers, &payload);
             let pushed = match message.expires_at_ns {
                 Some(at_ns) => staged.batch.push_expiring(*ts_ns, &subject, headers, payload, at_ns),
                 None => staged.batch.push(*ts_ns, &subject, headers, payload),
             };
             pushed.map_err(|_| ApiError::stream_message_exceeds_maximum())?;
             staged.subjects.push(&subject);
+            staged.sum(place, &subject, counter);
+            staged.copy(checks, ingest, (place, *ts_ns), &subject, headers, payload);
             if let Some(id) = id {
                 staged.ids.push((place, Bytes::copy_from_slice(id)));
             }
@@ -193,6 +243,52 @@ impl Stream {
         }
         Ok(staged)
     }
+}
+
+impl Staged {
+    /// Notes what a counter comes to by a message that is staged.
+    fn sum(&mut self, place: u64, subject: &Bytes, counter: Option<Counter>) {
+        let Some(counter) = counter else { return };
+        self.sums.push((place, subject.clone(), counter.clone()));
+        self.counters.counters.insert(subject.to_vec(), counter);
+    }
+
+    /// Notes a message that is staged and published once more.
+    fn copy(
+        &mut self,
+        checks: &Checks<'_>,
+        ingest: &Ingest,
+        (place, ts_ns): (u64, i64),
+        subject: &Bytes,
+        headers: &Bytes,
+        payload: &Bytes,
+    ) {
+        let Some(republish) = &checks.rules.republish else { return };
+        let Some(to) = republish.subject(subject, checks::random(ts_ns)) else { return };
+        // Without an answer it is said that there was none: it is stored all the same.
+        let before = || checks.last_of(ingest, subject).unwrap_or(0);
+        let last = self.last.insert(subject.clone(), place).map_or_else(|| Ok(before()), Err);
+        let (subject, headers, payload) = (subject.clone(), headers.clone(), payload.clone());
+        self.copies.push(Copy { place, ts_ns, to, subject, headers, payload, last });
+    }
+}
+
+/// The header block and payload of a message as they are stored: those of a counter follow the counter that it comes from.
+fn sum(
+    checks: &Checks<'_>,
+    ingest: &Ingest,
+    staged: &atomic::Staged,
+    message: &Copied,
+    subject: &[u8],
+) -> Result<(Option<Counter>, Bytes, Bytes), ApiError> {
+    let Copied { headers, payload, .. } = message;
+    if !checks.rules.counter || message.seq.is_some() {
+        return Ok((None, headers.clone(), payload.clone()));
+    }
+    let (stream, from, value) = counter::sourced(headers, payload)?;
+    let (counter, increment) = checks.counter(ingest, subject, Some(staged))?.following(stream, from, value);
+    let (headers, payload) = counter::stored_increment(&counter, &increment, headers);
+    Ok((Some(counter), headers.into(), payload.into()))
 }
 
 /// Leaves out the numbers before `seq`, which are `gap`; `false`: not together with what is staged already.

@@ -10,6 +10,7 @@ use sublog_protocol::headers::{self, edit};
 use super::checks::{
     EXPECTED_LAST, EXPECTED_LAST_ID, EXPECTED_LAST_OF_SUBJECT, EXPECTED_STREAM, EXPECTED_SUBJECT, Rules,
 };
+use crate::jetstream::copy::STREAM_SOURCE;
 use crate::jetstream::errors::ApiError;
 
 /// The header with what is to be added.
@@ -49,6 +50,15 @@ impl Counter {
     /// The counter with something added.
     pub(super) fn plus(&self, increment: &BigInt) -> Self {
         Self { total: &self.total + increment, sources: self.sources.clone() }
+    }
+
+    /// The counter after that of another stream, on a subject there, came to `value`; and what is added here by that.
+    pub(super) fn following(&self, stream: &str, subject: &str, value: BigInt) -> (Self, BigInt) {
+        let mut sources = self.sources.clone();
+        let before = sources.entry(stream.to_owned()).or_default().insert(subject.to_owned(), value.to_string());
+        let before = before.and_then(|text| number(text.as_bytes())).unwrap_or_default();
+        let increment = value - before;
+        (Self { total: &self.total + &increment, sources }, increment)
     }
 
     /// What it stands at.
@@ -94,6 +104,31 @@ pub(super) fn increment(rules: &Rules, head: &[u8], payload: &[u8]) -> Result<Op
         return Err(ApiError::message_incr_invalid());
     }
     Ok(Some(increment))
+}
+
+/// What a message says that comes from a counter of another stream: that stream's name, its subject there, what it came to.
+///
+/// # Errors
+/// It is no counter's.
+pub(super) fn sourced<'a>(head: &'a [u8], payload: &[u8]) -> Result<(&'a str, &'a str, BigInt), ApiError> {
+    let text = headers::get(head, INCREMENT).filter(|text| !text.is_empty());
+    text.and_then(number).ok_or_else(|| match text {
+        None => ApiError::message_incr_missing(),
+        Some(_) => ApiError::message_incr_invalid(),
+    })?;
+    let source = headers::get(head, STREAM_SOURCE).and_then(|source| std::str::from_utf8(source).ok());
+    let mut fields = source.into_iter().flat_map(|source| source.split(' '));
+    let (stream, subject) = (fields.next(), fields.nth(3));
+    let (stream, subject) = stream.zip(subject).ok_or_else(ApiError::message_counter_broken)?;
+    let counter = Counter::read(b"", payload)?;
+    Ok((stream, subject, counter.total))
+}
+
+/// The header block and the payload of a message that makes a counter what it is.
+pub(super) fn stored_increment(counter: &Counter, increment: &BigInt, head: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    let head = edit::set(head, INCREMENT, increment.to_string().as_bytes());
+    let (with_sources, payload) = counter.stored(&head);
+    (with_sources.unwrap_or(head), payload)
 }
 
 /// Counters that were stored and may not be readable yet.
@@ -151,6 +186,21 @@ mod tests {
         let expected = b"NATS/1.0\r\nNats-Incr: -10\r\nNats-Counter-Sources: {\"A\":{\"a\":\"5\"}}\r\n\r\n";
         assert_eq!(stored_head.unwrap(), expected);
         assert!(Counter::read(b"", b"7").is_err());
+        // What comes from there: only what is new of it is added.
+        let head = b"NATS/1.0\r\nNats-Incr: 1\r\nNats-Stream-Source: A 9 > > a abcd\r\n\r\n";
+        let (stream, subject, value) = sourced(head, b"{\"val\":\"9\"}").unwrap();
+        assert_eq!((stream, subject), ("A", "a"));
+        let (counter, increment) = counter.following(stream, subject, value);
+        let (stored_head, payload) = stored_increment(&counter, &increment, head);
+        assert_eq!(payload, b"{\"val\":\"1\"}");
+        let expected = b"NATS/1.0\r\nNats-Incr: 4\r\nNats-Stream-Source: A 9 > > a abcd\r\n\
+            Nats-Counter-Sources: {\"A\":{\"a\":\"9\"}}\r\n\r\n";
+        assert_eq!(String::from_utf8_lossy(&stored_head), String::from_utf8_lossy(expected));
+        let code = |head: &[u8], payload: &[u8]| sourced(head, payload).unwrap_err().err_code;
+        assert_eq!(code(b"NATS/1.0\r\n\r\n", b"{\"val\":\"9\"}"), 10169);
+        assert_eq!(code(b"NATS/1.0\r\nNats-Incr: x\r\n\r\n", b"{\"val\":\"9\"}"), 10171);
+        assert_eq!(code(b"NATS/1.0\r\nNats-Incr: 1\r\n\r\n", b"{\"val\":\"9\"}"), 10172);
+        assert_eq!(code(head, b"9"), 10172);
         assert!(Counter::read(b"", b"{\"val\":\"x\"}").is_err());
     }
 }

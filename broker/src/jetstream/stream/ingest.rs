@@ -15,6 +15,7 @@ use super::atomic::{self, Batches};
 use super::checks::{self, Admitted, Checks, Rules, Verdict};
 use super::counter::Counters;
 use super::dedup::Dedup;
+use super::fast::{self, Groups};
 use super::flight::{Flights, Subjects};
 use super::republish::Republishing;
 use super::rollup::{Replaced, Rolling};
@@ -135,6 +136,11 @@ impl Stream {
         let checks = Checks { rules: &rules, stream: &self.name, log };
         while let Some(message) = messages.front() {
             ingest.look(log);
+            if message.reply.as_deref().is_some_and(fast::is_one) {
+                self.ingest_fast(&checks, &mut ingest, message, looked)?;
+                messages.pop_front();
+                continue;
+            }
             let (head, _) = message.parts();
             if headers::get(head, atomic::ID).is_some_and(|id| !id.is_empty()) {
                 self.gather(&checks, &mut ingest, message, looked)?;
@@ -151,7 +157,7 @@ impl Stream {
                         looked.refuse(message, error);
                     }
                 }
-                Verdict::Duplicate(seq) => looked.duplicate(message, seq, log),
+                Verdict::Duplicate(seq) => looked.duplicate(message, seq, Note::Duplicate, log),
                 Verdict::Refuse(error) => looked.refuse(message, error),
                 Verdict::Drop => {}
             }
@@ -205,7 +211,7 @@ impl Stream {
                 looked.unwanted.push((seq, seq));
             } else if let Some((subject, last_seq, republish)) = copy {
                 let last_seq = seen.get(&*taken.subject).copied().unwrap_or(last_seq);
-                let copy = republish.message(&self.name, taken, seq, now_ns, last_seq);
+                let copy = republish.message(&self.name, &taken.into(), seq, now_ns, last_seq);
                 looked.republished.push(self.republisher.push(subject, copy));
             }
             seen.insert(&taken.subject, seq);
@@ -222,6 +228,16 @@ impl Stream {
         let span = Span { first: appended.first_seq, last: appended.last_seq };
         looked.take(span, replaced, reply, note);
         Ok(Ok(()))
+    }
+
+    /// Publishes once more what has these tickets, once it is committed.
+    pub(super) fn republish_once(self: &Arc<Self>, account: &Arc<Account>, span: Span, tickets: Vec<u64>) {
+        let Some(log) = self.log().cloned() else { return };
+        let (account, stream, again) = (account.clone(), self.clone(), log.clone());
+        let republish = move |result: Result<(), _>| {
+            again.release(move || stream.republisher.settle(&account, &tickets, result.is_ok()));
+        };
+        log.when_committed(span, Box::new(republish));
     }
 
     /// Where a message is published once more, the number of its subject's last one before it, and how.
@@ -248,7 +264,9 @@ pub(super) struct Looked {
     waits: Span,
     replies: Replies,
     refusals: Vec<(Box<[u8]>, ApiError)>,
-    rollups: Vec<Rolling>,
+    pub(super) rollups: Vec<Rolling>,
+    /// What was given to the log for fast batches, and is not settled by `rollups`.
+    pub(super) fast: Groups,
     /// What waits to be published once more.
     republished: Vec<u64>,
     /// Who is told that a message waits for the rest of its batch.
@@ -263,16 +281,21 @@ impl Looked {
     fn take(&mut self, span: Span, replaced: Vec<Replaced>, reply: Option<&[u8]>, note: Option<Note>) {
         self.span.extend(span.first, span.last);
         if !replaced.is_empty() {
-            self.rollups.push(Rolling { span, replaced, reply: reply.map(Into::into), note });
+            self.rollups.push(Rolling { span, replaced, reply: reply.map(Into::into), note, fast: None });
         } else if let Some(reply) = reply {
             self.waits.extend(span.first, span.last);
             self.replies.push(span.last, note, reply);
         }
     }
 
-    fn duplicate(&mut self, message: &Incoming, seq: u64, log: &StreamLog) {
+    /// The last number given out.
+    pub(super) fn last_seq(&self) -> u64 {
+        self.span.last
+    }
+
+    pub(super) fn duplicate(&mut self, message: &Incoming, seq: u64, note: Note, log: &StreamLog) {
         let Some(reply) = &message.reply else { return };
-        self.replies.push(seq, Some(Note::Duplicate), reply);
+        self.replies.push(seq, Some(note), reply);
         // What can be read is stored.
         if seq > log.log().readable_seq() {
             self.waits = Span {
@@ -295,6 +318,7 @@ impl Looked {
         for (id, reason) in &self.abandoned {
             advisories::batch_abandoned(account, &stream.name, id, reason);
         }
+        stream.tell_fast(account);
         let answers_now = !self.refusals.is_empty() || !self.gathered.is_empty();
         if answers_now && !silent {
             account.send(|sender| {
@@ -316,27 +340,30 @@ impl Looked {
             log.when_committed(self.span, Box::new(forget));
         }
         if !self.republished.is_empty() {
-            let (account, stream, again, tickets) = (account.clone(), stream.clone(), log.clone(), self.republished);
-            let republish = move |result: Result<(), _>| {
-                again.release(move || stream.republisher.settle(&account, &tickets, result.is_ok()));
-            };
-            log.when_committed(self.span, Box::new(republish));
+            stream.republish_once(account, self.span, self.republished);
         }
         for mut rolling in self.rollups {
             rolling.reply.take_if(|_| silent);
             rolling.wait(account, stream);
         }
         let replies = if silent { Replies::default() } else { self.replies };
+        let (fast, span) = (self.fast, self.span);
         if !self.unwanted.is_empty() {
             // Whoever is told that it was taken finds that it is not kept.
             let (account, stream, again, waits) = (account.clone(), stream.clone(), log.clone(), self.waits);
             let remove = move |_: Result<(), _>| {
-                let after = move |_: Result<_, _>| publish::acknowledge(&account, &stream, waits, 0, replies);
+                let after = move |_: Result<_, _>| {
+                    publish::acknowledge(&account, &stream, waits, 0, replies);
+                    stream.answer_fast(&account, fast, span);
+                };
                 again.log().remove(self.unwanted, Box::new(after));
             };
             log.when_committed(self.span, Box::new(remove));
-        } else if !replies.is_empty() {
-            publish::acknowledge(account, stream, self.waits, 0, replies);
+        } else {
+            if !replies.is_empty() {
+                publish::acknowledge(account, stream, self.waits, 0, replies);
+            }
+            stream.answer_fast(account, fast, span);
         }
     }
 }

@@ -37,27 +37,40 @@ impl Republishing {
     }
 
     /// What is published of a message; `last_seq` is the number of the subject's message before it.
-    pub(super) fn message(&self, stream: &str, taken: &Admitted<'_>, seq: u64, ts_ns: i64, last_seq: u64) -> Message {
+    pub(super) fn message(&self, stream: &str, stored: &Stored<'_>, seq: u64, ts_ns: i64, last_seq: u64) -> Message {
         let number = |n: u64| n.to_string().into_bytes();
         let mut added = vec![
             (&b"Nats-Stream"[..], stream.as_bytes().to_vec()),
-            (b"Nats-Subject", taken.subject.to_vec()),
+            (b"Nats-Subject", stored.subject.to_vec()),
             (b"Nats-Sequence", number(seq)),
             (b"Nats-Time-Stamp", rfc3339::format(ts_ns).into_bytes()),
             (b"Nats-Last-Sequence", number(last_seq)),
         ];
         if self.headers_only {
-            added.push((b"Nats-Msg-Size", number(taken.payload.len() as u64)));
+            added.push((b"Nats-Msg-Size", number(stored.payload.len() as u64)));
         }
-        let mut message = taken.head.to_vec();
+        let mut message = stored.head.to_vec();
         for (key, value) in added {
             message = edit::with(&message, key, &value);
         }
         let header_len = message.len();
         if !self.headers_only {
-            message.extend_from_slice(&taken.payload);
+            message.extend_from_slice(stored.payload);
         }
         Message { header_len, message }
+    }
+}
+
+/// A message as it is stored.
+pub(super) struct Stored<'a> {
+    pub(super) subject: &'a [u8],
+    pub(super) head: &'a [u8],
+    pub(super) payload: &'a [u8],
+}
+
+impl<'a> From<&'a Admitted<'_>> for Stored<'a> {
+    fn from(taken: &'a Admitted<'_>) -> Self {
+        Self { subject: &taken.subject, head: &taken.head, payload: &taken.payload }
     }
 }
 

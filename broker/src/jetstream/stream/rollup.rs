@@ -12,6 +12,7 @@ use sublog_storage::index::{FilterSet, SubjectFilter};
 use sublog_storage::{AppendError, Log, Purge, ReadError, Visit};
 
 use super::Stream;
+use super::fast;
 use crate::account::Account;
 use crate::jetstream::errors::ApiError;
 use crate::jetstream::publish::{self, Note, Replies, store_failed};
@@ -64,13 +65,15 @@ pub(super) struct Rolling {
     /// Where the acknowledgement of the last one goes, and what that says besides.
     pub(super) reply: Option<Box<[u8]>>,
     pub(super) note: Option<Note>,
+    /// The group of a fast batch that it is.
+    pub(super) fast: Option<fast::Group>,
 }
 
 impl Rolling {
     /// Once the messages are committed, removes what they replace and then answers. In this order a crash may leave too
     /// much, never too little.
     pub(super) fn wait(self, account: &Arc<Account>, stream: &Arc<Stream>) {
-        let Self { span, replaced, reply, note } = self;
+        let Self { span, replaced, reply, note, fast } = self;
         let Some(log) = stream.log().cloned() else { return };
         let (account, stream, again) = (account.clone(), stream.clone(), log.clone());
         let work = move |result: Result<(), sublog_storage::LogError>| {
@@ -81,6 +84,11 @@ impl Rolling {
                     Ok(()) => replaced.iter().find_map(|replaced| remove(again.log(), replaced).err()),
                     Err(error) => Some(store_failed(&AppendError::Failed(error))),
                 };
+                if let Some(group) = fast {
+                    stream.fast.settle(&[group], failed.map_or(Ok(()), Err));
+                    stream.fast.tell(&account, &stream);
+                    return;
+                }
                 let Some(reply) = reply else { return };
                 match failed {
                     None => {

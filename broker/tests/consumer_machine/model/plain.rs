@@ -178,7 +178,7 @@ impl Plain {
             return;
         }
         match self.config.ack {
-            AckPolicy::None => {}
+            AckPolicy::None | AckPolicy::FlowControl => {}
             AckPolicy::Explicit => {
                 self.out.remove(&seq);
                 self.exhausted.remove(&seq);

@@ -10,8 +10,8 @@ use crate::jetstream::config::check::is_asset_name;
 use crate::jetstream::config::limits::{
     DESCRIPTION_BYTES_MAX, Limits, METADATA_BYTES_MAX, NAME_BYTES_MAX, REPLICAS_MAX, SUBJECTS_MAX,
 };
+use crate::jetstream::config::metadata;
 use crate::jetstream::config::transform::{Transform, validate_mapping};
-use crate::jetstream::config::{metadata, unsupported};
 use crate::jetstream::errors::ApiError;
 
 /// Message ids are remembered this long unless it is said otherwise, in nanoseconds.
@@ -62,7 +62,6 @@ impl StreamConfig {
         self.check_max_bytes(limits)?;
         self.check_transforms(pedantic)?;
         self.check_placement()?;
-        unsupported::check_stream(&self)?;
         Ok(self)
     }
 

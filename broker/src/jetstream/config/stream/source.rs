@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 use sublog_protocol::subject;
 
 use super::{StreamConfig, SubjectTransform};
@@ -11,6 +12,8 @@ use crate::jetstream::config::check::is_asset_name;
 use crate::jetstream::config::json::{absent, read_fields};
 use crate::jetstream::config::transform::validate_mapping;
 use crate::jetstream::errors::ApiError;
+
+const HASH_CHARS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// A stream to copy from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -72,8 +75,8 @@ impl StreamSource {
     /// Two sources of one stream are told apart by what they select.
     fn index(&self) -> (String, String, String) {
         let stream = match &self.external {
-            Some(external) => format!("{} {}", self.name, external.api),
-            None => self.name.clone(),
+            Some(external) => format!("{} {}", self.label(), external.api),
+            None => self.label(),
         };
         if self.subject_transforms.is_empty() {
             return (stream, self.filter_subject.clone(), String::new());
@@ -82,6 +85,15 @@ impl StreamSource {
             self.subject_transforms.iter().map(field).collect::<Vec<_>>().join("\u{c}")
         };
         (stream, joined(|one| &one.src), joined(|one| &one.dest))
+    }
+
+    /// What the stream is called in the messages that come from it: by its name, and by its consumer if one is used.
+    #[must_use]
+    pub fn label(&self) -> String {
+        match &self.consumer {
+            None => self.name.clone(),
+            Some(consumer) => format!("{}:C={}", self.name, short_hash(&consumer.name)),
+        }
     }
 
     fn has_bad_consumer(&self) -> bool {
@@ -150,7 +162,7 @@ pub(super) fn check_sources(config: &StreamConfig) -> Result<(), ApiError> {
     if !config.sources.is_empty() && config.allow_msg_schedules {
         return Err(ApiError::source_with_msg_schedules());
     }
-    let mut indexes = BTreeSet::new();
+    let (mut indexes, mut consumers) = (BTreeSet::new(), BTreeSet::new());
     for source in &config.sources {
         if !is_asset_name(&source.name) {
             return Err(ApiError::source_invalid_stream_name());
@@ -178,11 +190,42 @@ pub(super) fn check_sources(config: &StreamConfig) -> Result<(), ApiError> {
         if source.has_bad_consumer() {
             return Err(ApiError::source_durable_consumer_cfg_invalid());
         }
+        if let Some(consumer) = &source.consumer
+            && !consumers.insert((&source.name, source.external.as_ref().map(|it| &it.api), &consumer.name))
+        {
+            return Err(ApiError::source_durable_consumer_duplicate_detected());
+        }
     }
     Ok(())
+}
+
+/// Eight characters that stand for a text, as nats-server has them.
+fn short_hash(text: &str) -> String {
+    let hash = Sha256::digest(text);
+    hash.iter().take(8).filter_map(|byte| HASH_CHARS.get(usize::from(byte % 62)).copied().map(char::from)).collect()
 }
 
 /// Empty filters select everything, and so the same.
 fn same_or_overlap(a: &str, b: &str) -> bool {
     a == b || subject::overlaps(a.as_bytes(), b.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_called_by_its_consumer_too() {
+        let mut source = StreamSource { name: "S".to_owned(), ..StreamSource::default() };
+        assert_eq!(source.label(), "S");
+        source.consumer = Some(ConsumerOfSource { name: "B".to_owned(), deliver_subject: "d".to_owned() });
+        // As nats-server 2.15.1 writes it into what it copies.
+        assert_eq!(source.label(), "S:C=b2oh2L6w");
+        let of = |sources| check_sources(&StreamConfig { sources, ..StreamConfig::default() });
+        assert_eq!(of(vec![source.clone(), StreamSource { consumer: None, ..source.clone() }]), Ok(()));
+        assert_eq!(of(vec![source.clone(), source.clone()]).unwrap_err().err_code, 10140);
+        let transform = SubjectTransform { src: "a".to_owned(), dest: "b".to_owned() };
+        let again = StreamSource { subject_transforms: vec![transform], ..source.clone() };
+        assert_eq!(of(vec![source, again]).unwrap_err().err_code, 10216);
+    }
 }

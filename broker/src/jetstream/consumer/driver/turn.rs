@@ -97,8 +97,8 @@ impl Core {
         match event {
             Event::Pull { reply, body } => machine.pull(reply, &body, &world, now()),
             Event::Ack { numbers, body, reply } => machine.ack(numbers, &body, reply, &world, now()),
-            Event::FlowControl { subject } => {
-                machine.flow_control_response(&subject);
+            Event::FlowControl { subject, kept_up_to } => {
+                machine.flow_control_response(&subject, kept_up_to, now());
             }
             Event::NotDelivered { stream_seq } => machine.not_delivered(stream_seq),
             Event::Buried { stream_seqs, all } => {

@@ -57,7 +57,9 @@ impl Machine {
     /// Takes an ack. Says whether it deserves an answer: also one that came before does.
     pub(super) fn settle(&mut self, numbers: AckNumbers, now: Now) -> bool {
         let AckNumbers { stream_seq, consumer_seq, .. } = numbers;
-        if self.config.ack == AckPolicy::None || self.is_ahead(stream_seq) {
+        // Where flow control settles, acks do not.
+        let takes_acks = matches!(self.config.ack, AckPolicy::All | AckPolicy::Explicit);
+        if !takes_acks || self.is_ahead(stream_seq) {
             return false;
         }
         if self.config.ack == AckPolicy::Explicit {
@@ -68,9 +70,15 @@ impl Machine {
             }
             return true;
         }
-        let floor = self.unacked.floor;
-        if consumer_seq <= floor.consumer || stream_seq <= floor.stream {
-            return true;
+        self.settle_up_to(Position { consumer: consumer_seq, stream: stream_seq }, now);
+        true
+    }
+
+    /// Settles all that was delivered up to there.
+    pub(super) fn settle_up_to(&mut self, position: Position, now: Now) {
+        let (floor, stream_seq) = (self.unacked.floor, position.stream);
+        if self.is_ahead(stream_seq) || position.consumer <= floor.consumer || stream_seq <= floor.stream {
+            return;
         }
         self.settle_to(stream_seq);
         if self.unacked.len() > 0 {
@@ -81,7 +89,6 @@ impl Machine {
             self.unacked.forget_exhausted_to(stream_seq);
         }
         self.acked(now);
-        true
     }
 
     fn settle_to(&mut self, up_to: u64) {

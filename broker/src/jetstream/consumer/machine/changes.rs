@@ -6,7 +6,7 @@ use super::outgoing::{Action, Advisory, Status};
 use super::push::{Bucket, Window};
 use super::timers::Inactivity;
 use super::unacked::Unacked;
-use super::{Machine, MachineConfig, Now, Position};
+use super::{AckPolicy, Machine, MachineConfig, Now, Position};
 
 /// Why messages are missing at the start of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,10 +41,61 @@ impl Machine {
         }
     }
 
-    /// A message has arrived on a subject of [`Action::FlowControlRequest`]. Says whether it was the open request's.
-    pub fn flow_control_response(&mut self, subject: &[u8]) -> bool {
+    /// A message has arrived on a subject of [`Action::FlowControlRequest`], and may say how far its subscriber is. Says
+    /// whether it was the open request's.
+    pub fn flow_control_response(&mut self, subject: &[u8], kept_up_to: Position, now: Now) -> bool {
         let window = self.push.as_mut().and_then(|push| push.window.as_mut());
-        window.is_some_and(|window| window.answered(subject))
+        let answered = window.is_some_and(|window| window.answered(subject));
+        if answered && self.config.ack == AckPolicy::FlowControl && kept_up_to.stream > 0 {
+            self.settle_up_to(kept_up_to, now);
+        }
+        answered
+    }
+
+    /// Asks the subscriber whether it has kept up.
+    pub(super) fn ask_flow_control(&mut self) {
+        let (Some(config), Some(push)) = (self.config.push(), &mut self.push) else { return };
+        let Some(window) = &mut push.window else { return };
+        let (stream, consumer) = (&self.config.stream, &self.config.consumer);
+        let reply = bytes::Bytes::from(format!("$JS.FC.{stream}.{consumer}.{}", self.ids.short()));
+        window.ask(reply.clone());
+        self.actions.push_back(Action::FlowControlRequest { to: config.deliver_subject.clone(), reply });
+    }
+
+    /// Whether nobody but the subscriber's answer can say what is settled, and it was not asked.
+    pub(super) fn wants_flow_control(&self) -> bool {
+        let window = self.push.as_ref().and_then(|push| push.window.as_ref());
+        self.config.ack == AckPolicy::FlowControl && window.is_some_and(|window| window.request().is_none())
+    }
+
+    /// From where on the log is read by whoever copies it for this consumer; `None`: not all that is left is behind a number.
+    #[must_use]
+    pub fn copies_from(&self) -> Option<u64> {
+        self.list.is_none().then(|| self.unacked.floor.stream.saturating_add(1))
+    }
+
+    /// Somebody copied these messages from the log, in this order: they are delivered and settled. Without any he says that he
+    /// is there.
+    pub fn copied(&mut self, stream_seqs: &[u64], now: Now) {
+        self.inactivity.restart(now.mono);
+        for &stream_seq in stream_seqs {
+            if self.is_ahead(stream_seq) {
+                self.next_seq = stream_seq.saturating_add(1);
+                self.delivered.consumer += 1;
+                self.delivered.stream = self.delivered.stream.max(stream_seq);
+                self.settled(stream_seq);
+            } else if self.unacked.remove(stream_seq, self.delivered).is_some() {
+                self.settled(stream_seq);
+            }
+        }
+        if stream_seqs.is_empty() {
+            return;
+        }
+        if self.unacked.len() == 0 {
+            self.unacked.floor = self.delivered;
+        }
+        self.last_delivery_ns = Some(now.wall_ns);
+        self.acked(now);
     }
 
     /// Nothing is delivered until then, in nanoseconds since the epoch; `None` ends a pause.

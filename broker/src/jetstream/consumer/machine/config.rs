@@ -47,6 +47,8 @@ pub enum AckPolicy {
     All,
     /// An ack settles its message.
     Explicit,
+    /// An answer to flow control settles all messages up to the one that it names.
+    FlowControl,
 }
 
 /// See [`MachineConfig::mode`].

@@ -206,12 +206,9 @@ impl Machine {
         if let Some(bucket) = &mut push.bucket {
             bucket.sent(size, now.mono);
         }
-        let Some(window) = &mut push.window else { return };
-        if window.sent(size) {
-            let (stream, consumer) = (&self.config.stream, &self.config.consumer);
-            let reply = bytes::Bytes::from(format!("$JS.FC.{stream}.{consumer}.{}", self.ids.short()));
-            window.ask(reply.clone());
-            self.actions.push_back(Action::FlowControlRequest { to: config.deliver_subject.clone(), reply });
+        let fills = push.window.as_mut().is_some_and(|window| window.sent(size));
+        if fills || self.wants_flow_control() && !self.has_room() {
+            self.ask_flow_control();
         }
     }
 

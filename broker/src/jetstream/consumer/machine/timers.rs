@@ -89,6 +89,9 @@ impl Machine {
             push.heartbeat_at = config.idle_heartbeat.map(|every| now.mono.saturating_add(every));
             if push.active {
                 self.actions.push_back(Action::Heartbeat { to: config.deliver_subject.clone(), heartbeat });
+                if self.wants_flow_control() && self.unacked.len() > 0 {
+                    self.ask_flow_control();
+                }
             }
         }
     }

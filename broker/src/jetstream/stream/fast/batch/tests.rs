@@ -1,0 +1,225 @@
+//! Batches message by message.
+
+use super::super::reply::parse;
+use super::*;
+
+/// A batch, its publisher and the log.
+struct Play {
+    batch: Batch,
+    out: Out,
+    gaps: &'static str,
+    flow: u16,
+    open: usize,
+}
+
+const FLOW: fn(u64, u16) -> What = |seq, every| What::Flow { seq, every };
+
+impl Play {
+    fn new(gaps: &'static str, flow: u16, open: usize) -> Self {
+        let reply = format!("p.id.{flow}.{gaps}.1.0.$FI");
+        let batch = Batch::new(b"id"[..].into(), &parse(reply.as_bytes()).unwrap(), open);
+        Self { batch, out: Out::new(), gaps, flow, open }
+    }
+
+    fn heard(&mut self) -> Vec<What> {
+        self.out.drain(..).map(|said| said.what).collect()
+    }
+
+    fn send(&mut self, seq: u64, operation: u8, outcome: Outcome) -> Next {
+        let reply = format!("p.id.{}.{}.{seq}.{operation}.$FI", self.flow, self.gaps);
+        let asked = parse(reply.as_bytes()).unwrap();
+        match self.batch.arrives(&asked, reply.as_bytes(), self.open, &mut self.out) {
+            Next::Store => self.batch.looked_at(&asked, reply.as_bytes(), outcome, (self.open, false), &mut self.out),
+            other => other,
+        }
+    }
+
+    /// The next message, which the log takes as `100 + seq` in a group of its own.
+    fn add(&mut self, seq: u64) -> Next {
+        self.send(seq, u8::from(seq > 1), Outcome::Taken { stream_seq: 100 + seq, group: seq })
+    }
+
+    fn stored(&mut self, group: u64) -> Next {
+        self.batch.settled(group, Ok(()), self.open, &mut self.out)
+    }
+}
+
+fn ended(stream_seq: u64, count: u64) -> What {
+    What::Ended { id: b"id"[..].into(), stream_seq, count }
+}
+
+fn refused() -> Outcome {
+    Outcome::Refused(ApiError::stream_wrong_last_sequence(7))
+}
+
+#[test]
+fn what_is_told_to_be_stored_is_stored() {
+    let mut play = Play::new("fail", 2, 1);
+    for seq in 1..=5 {
+        assert_eq!(play.add(seq), Next::Done);
+    }
+    assert_eq!(play.heard(), [FLOW(0, 2)], "nothing is stored");
+    // Whoever is stored first has to wait for those before him.
+    play.stored(2);
+    play.stored(3);
+    assert_eq!(play.heard(), []);
+    play.stored(1);
+    assert_eq!(play.heard(), [FLOW(2, 2)]);
+    let last = Outcome::Taken { stream_seq: 106, group: 6 };
+    assert_eq!(play.send(6, 2, last), Next::Done);
+    assert_eq!((play.stored(5), play.stored(6)), (Next::Done, Next::Done));
+    assert_eq!(play.heard(), []);
+    assert_eq!(play.stored(4), Next::Over);
+    assert_eq!(play.heard(), [ended(106, 6)]);
+}
+
+#[test]
+fn the_pace_grows_and_is_shared() {
+    let mut play = Play::new("fail", 600, 2);
+    let mut told = Vec::new();
+    let next = |play: &mut Play, seq| {
+        play.add(seq);
+        play.stored(seq);
+        play.heard().into_iter().filter(|what| *what != FLOW(0, 1)).collect::<Vec<_>>()
+    };
+    for seq in 1..=255 {
+        told.extend(next(&mut play, seq));
+    }
+    let doubled: Vec<_> = (1..=8).map(|n| FLOW((1 << n) - 1, (1_u16 << n).min(250))).collect();
+    assert_eq!(told, doubled);
+    // With nine others it is less, with nobody else more, and never more than the publisher wants.
+    play.open = 10;
+    let told: Vec<_> = (256..1200).flat_map(|seq| next(&mut play, seq)).collect();
+    assert_eq!(told.get(..4).unwrap(), [FLOW(505, 125), FLOW(630, 62), FLOW(692, 50), FLOW(742, 50)]);
+    play.open = 1;
+    play.flow = 100;
+    let most = (1200..9000).flat_map(|seq| next(&mut play, seq)).fold(0, |most, what| match what {
+        What::Flow { every, .. } => most.max(every),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(most, 500);
+    let (mut few, mut silent) = (Play::new("fail", 3, 1), Play::new("fail", 3, 1));
+    few.add(1);
+    assert_eq!(few.heard(), [FLOW(0, 3)]);
+    let reply = b"p.id.3.fail.1.0.$FI";
+    let taken = Outcome::Taken { stream_seq: 1, group: 1 };
+    silent.batch.looked_at(&parse(reply).unwrap(), reply, taken, (1, true), &mut silent.out);
+    assert_eq!(silent.heard(), []);
+}
+
+#[test]
+fn one_look_is_one_group() {
+    let mut play = Play::new("fail", 10, 1);
+    for seq in 1..=25 {
+        play.send(seq, u8::from(seq > 1), Outcome::Taken { stream_seq: seq, group: 7 });
+    }
+    play.heard();
+    assert!(!play.batch.is_idle());
+    play.stored(7);
+    assert_eq!(play.heard(), [FLOW(20, 10)], "only the last of them");
+    assert!(play.batch.is_idle());
+    play.send(26, 4, refused());
+    assert_eq!(play.heard(), [What::Gap { expected: 26, seq: 27 }, ended(25, 25)]);
+}
+
+#[test]
+fn gaps_end_a_batch_or_do_not() {
+    let mut play = Play::new("fail", 10, 1);
+    play.add(1);
+    assert_eq!(play.add(4), Next::Done, "the first is not stored yet");
+    assert_eq!(play.heard(), [FLOW(0, 10), What::Gap { expected: 2, seq: 4 }]);
+    assert_eq!(play.add(5), Next::Done);
+    assert_eq!(play.send(2, 2, refused()), Next::Done);
+    assert_eq!(play.heard(), [], "what comes now is not looked at");
+    assert_eq!(play.stored(1), Next::Over);
+    assert_eq!(play.out.front().unwrap().reply, b"p.id.10.fail.4.1.$FI"[..].into());
+    assert_eq!(play.heard(), [ended(101, 1)]);
+
+    let mut play = Play::new("ok", 2, 1);
+    play.add(1);
+    assert_eq!(play.add(4), Next::Done);
+    play.stored(1);
+    assert_eq!(play.heard(), [FLOW(0, 2), What::Gap { expected: 2, seq: 4 }]);
+    play.stored(4);
+    assert_eq!(play.heard(), [FLOW(4, 2)]);
+    // A ping that comes first says the same, and counts.
+    assert_eq!(play.send(6, 4, refused()), Next::Done);
+    assert_eq!(play.heard(), [What::Gap { expected: 5, seq: 7 }, FLOW(6, 2)]);
+    assert_eq!(play.send(6, 4, refused()), Next::Done);
+    assert_eq!(play.heard(), [FLOW(6, 2)]);
+    // Back is no way.
+    assert_eq!(play.add(6), Next::Over);
+    assert_eq!(play.heard(), [What::Gap { expected: 7, seq: 6 }, ended(104, 6)]);
+}
+
+#[test]
+fn errors_end_a_batch_or_do_not() {
+    let mut play = Play::new("fail", 10, 1);
+    assert_eq!(play.send(1, 0, refused()), Next::Over);
+    let error = ApiError::stream_wrong_last_sequence(7);
+    assert_eq!(play.heard(), [FLOW(0, 10), What::Refused(error.clone())]);
+
+    let mut play = Play::new("fail", 10, 1);
+    play.add(1);
+    assert_eq!(play.send(2, 1, refused()), Next::Done);
+    assert_eq!(play.heard(), [FLOW(0, 10), What::Error { seq: 2, error: error.clone() }]);
+    assert_eq!(play.stored(1), Next::Over);
+    assert_eq!(play.heard(), [ended(101, 1)]);
+
+    let mut play = Play::new("ok", 2, 1);
+    for seq in 1..=3 {
+        assert_eq!(play.send(seq, u8::from(seq > 1), refused()), Next::Done);
+    }
+    let told = play.heard();
+    let says = |seq| What::Error { seq, error: error.clone() };
+    assert_eq!(told, [FLOW(0, 2), says(1), says(2), FLOW(2, 2), says(3)], "nobody waits for what never comes");
+    assert_eq!(play.send(4, 2, refused()), Next::Over);
+    assert_eq!(play.heard(), [says(4), ended(0, 3)]);
+}
+
+#[test]
+fn duplicates_wait_for_what_they_are_duplicates_of() {
+    let mut play = Play::new("fail", 2, 1);
+    play.add(1);
+    play.send(2, 1, Outcome::Duplicate { group: Some(2) });
+    play.send(3, 1, Outcome::Duplicate { group: None });
+    assert_eq!(play.heard(), [FLOW(0, 2)]);
+    play.stored(1);
+    assert_eq!(play.heard(), []);
+    play.stored(2);
+    assert_eq!(play.heard(), [FLOW(2, 2)]);
+    play.send(4, 1, Outcome::Duplicate { group: None });
+    assert_eq!(play.heard(), [FLOW(4, 2)]);
+    assert_eq!(play.send(5, 2, Outcome::Duplicate { group: None }), Next::Over);
+    assert_eq!(play.heard(), [ended(101, 5)]);
+}
+
+#[test]
+fn what_the_log_cannot_store_ends_it() {
+    let mut play = Play::new("ok", 10, 1);
+    play.add(1);
+    play.add(2);
+    play.heard();
+    let error = ApiError::stream_store_failed("the message log has failed");
+    let told = play.batch.settled(1, Err(error.clone()), 1, &mut play.out);
+    assert_eq!((told, play.heard()), (Next::Over, vec![What::Refused(error)]));
+    assert_eq!(play.stored(9), Next::Done, "a group of another");
+}
+
+#[test]
+fn one_that_only_ends_is_not_counted() {
+    let mut play = Play::new("fail", 10, 1);
+    play.add(1);
+    play.add(2);
+    play.heard();
+    assert_eq!(play.send(3, 3, refused()), Next::Done);
+    play.stored(1);
+    assert_eq!(play.heard(), []);
+    assert_eq!(play.stored(2), Next::Over);
+    assert_eq!(play.out.front().unwrap().reply, b"p.id.10.fail.3.3.$FI"[..].into());
+    assert_eq!(play.heard(), [ended(102, 2)]);
+    let mut only = Play::new("fail", 10, 1);
+    assert_eq!(only.send(1, 2, Outcome::Taken { stream_seq: 5, group: 1 }), Next::Done);
+    assert_eq!(only.stored(1), Next::Over);
+    assert_eq!(only.heard(), [ended(5, 1)], "no word about the pace");
+}
