@@ -6,17 +6,19 @@ use crate::cli::Options;
 use crate::content::{Content, Share};
 use crate::error::Result;
 use crate::figure::Figure;
-use crate::server::{Server, Target, Variant};
+use crate::server::{Server, Setup, Target, Variant};
 
 mod churn;
 mod durable;
 mod idle;
+mod jetstream;
 mod latency;
 mod replay;
 mod request;
 mod stream;
 
 use durable::Disk;
+use jetstream::read::Way;
 use stream::Plan;
 
 /// The subject of workloads with one.
@@ -45,11 +47,20 @@ pub(crate) enum Workload {
     Flush8,
     Replay128,
     Replay1024,
+    JsPublish1,
+    JsPublish1000,
+    JsPublish1000Kib,
+    JsPush128,
+    JsPush1024,
+    JsPull128,
+    JsPull1024,
+    JsOneSubject,
+    JsSubjects,
 }
 
 impl Workload {
     /// All, in the order of the table.
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 27] = [
         Self::Publish16,
         Self::Publish128,
         Self::Publish1024,
@@ -68,6 +79,15 @@ impl Workload {
         Self::Flush8,
         Self::Replay128,
         Self::Replay1024,
+        Self::JsPublish1,
+        Self::JsPublish1000,
+        Self::JsPublish1000Kib,
+        Self::JsPush128,
+        Self::JsPush1024,
+        Self::JsPull128,
+        Self::JsPull1024,
+        Self::JsOneSubject,
+        Self::JsSubjects,
     ];
 
     /// Its name on the command line, in the table and in JSON.
@@ -102,6 +122,22 @@ impl Workload {
             Self::Flush8 => ("flush-8", "8 publishers that flush every 128 B message"),
             Self::Replay128 => ("replay-128", "replay of the whole log by one subscriber after a restart, 128 B"),
             Self::Replay1024 => ("replay-1024", "replay of the whole log by one subscriber after a restart, 1 KiB"),
+            Self::JsPublish1 => ("js-pub-1", "JetStream publish, 1 in flight, 128 B"),
+            Self::JsPublish1000 => ("js-pub-1000", "JetStream publish, 1,000 in flight, 128 B"),
+            Self::JsPublish1000Kib => ("js-pub-1000-1k", "JetStream publish, 1,000 in flight, 1 KiB"),
+            Self::JsPush128 => ("js-replay-push-128", "a push consumer of the whole stream after a restart, 128 B"),
+            Self::JsPush1024 => ("js-replay-push-1024", "a push consumer of the whole stream after a restart, 1 KiB"),
+            Self::JsPull128 => {
+                ("js-replay-pull-128", "a pull consumer, batches of 500, of the whole stream after a restart, 128 B")
+            }
+            Self::JsPull1024 => {
+                ("js-replay-pull-1024", "a pull consumer, batches of 500, of the whole stream after a restart, 1 KiB")
+            }
+            Self::JsOneSubject => (
+                "js-subject-10-of-1m",
+                "a consumer for each replay of one subject of 100,000, 10 of 1,000,000 messages",
+            ),
+            Self::JsSubjects => ("js-subjects-1m", "1,000,000 subjects in a stream: rate and memory"),
         }
     }
 
@@ -109,10 +145,21 @@ impl Workload {
     pub(crate) fn suits(self, variant: Variant) -> bool {
         match self {
             Self::Replay128 | Self::Replay1024 => variant.records(),
+            Self::JsPublish1 | Self::JsPublish1000 | Self::JsPublish1000Kib => {
+                variant.is_nats() || variant == Variant::SublogAlways
+            }
+            _ if self.setup().jetstream => matches!(variant, Variant::Nats | Variant::SublogAlways),
             // nats-server stays, as the figure without durability.
-            Self::DurablePublish | Self::Flush1 | Self::Flush8 => variant != Variant::SublogOff,
-            _ => true,
+            Self::DurablePublish | Self::Flush1 | Self::Flush8 => {
+                !matches!(variant, Variant::SublogOff | Variant::NatsSynced)
+            }
+            _ => variant != Variant::NatsSynced,
         }
+    }
+
+    /// What it wants of a server beside its defaults.
+    pub(crate) fn setup(self) -> Setup {
+        Setup { jetstream: self.name().starts_with("js-"), tls: self.name().ends_with("-tls") }
     }
 
     /// Measures the disk by itself, for the workloads that are held against it.
@@ -122,7 +169,7 @@ impl Workload {
     pub(crate) fn measure_disk(self, folder: &Path, options: &Options) -> Result<Option<Disk>> {
         match self {
             Self::DurablePublish => Disk::sequential(folder, options).map(Some),
-            Self::Flush1 | Self::Flush8 => Disk::small(folder, options).map(Some),
+            Self::Flush1 | Self::Flush8 | Self::JsPublish1 => Disk::small(folder, options).map(Some),
             _ => Ok(None),
         }
     }
@@ -144,6 +191,15 @@ impl Workload {
             Self::Latency => latency::run(target, options),
             Self::Churn => churn::run(target, options, 8),
             Self::Idle => idle::run(target, options),
+            Self::JsPublish1 => jetstream::publish::run(target, options, 1, PAYLOAD_BYTES, disk),
+            Self::JsPublish1000 => jetstream::publish::run(target, options, 1000, PAYLOAD_BYTES, None),
+            Self::JsPublish1000Kib => jetstream::publish::run(target, options, 1000, 1024, None),
+            Self::JsPush128 => jetstream::read::run(server, options, PAYLOAD_BYTES, Way::Push),
+            Self::JsPush1024 => jetstream::read::run(server, options, 1024, Way::Push),
+            Self::JsPull128 => jetstream::read::run(server, options, PAYLOAD_BYTES, Way::Pull),
+            Self::JsPull1024 => jetstream::read::run(server, options, 1024, Way::Pull),
+            Self::JsOneSubject => jetstream::subjects::one_of_many(server, options),
+            Self::JsSubjects => jetstream::subjects::memory_of_many(server, options),
             _ => self.stream(target, options),
         }
     }

@@ -33,9 +33,14 @@ fn figure(figures: &[Figure], name: &str) -> f64 {
     figures.iter().find(|figure| figure.name == name).unwrap_or_else(|| panic!("no {name} in {figures:?}")).value
 }
 
+/// Whether it needs a server that can be restarted, or JetStream.
+fn needs_more(workload: Workload) -> bool {
+    matches!(workload, Workload::Replay128 | Workload::Replay1024) || workload.setup().jetstream
+}
+
 #[test]
 fn every_workload_gives_its_figures() {
-    for workload in Workload::ALL.into_iter().filter(|w| !matches!(w, Workload::Replay128 | Workload::Replay1024)) {
+    for workload in Workload::ALL.into_iter().filter(|workload| !needs_more(*workload)) {
         let figures = run(workload, Fault::None).unwrap_or_else(|error| panic!("{}: {error}", workload.name()));
         // Its first figure is its headline, and something came.
         let idle_memory_may_be_nothing_new = workload == Workload::Idle;
