@@ -16,7 +16,7 @@ use crate::wire::{Connection, FixedFrame};
 /// Large reads: one system call for thousands of messages.
 const READ_BYTES: usize = 256 << 10;
 /// How long a publisher that is a whole window ahead waits before it looks again.
-const WINDOW_WAIT: Duration = Duration::from_micros(50);
+pub(super) const WINDOW_WAIT: Duration = Duration::from_micros(50);
 
 /// Who publishes what to whom.
 #[derive(Debug, Clone)]
