@@ -93,7 +93,7 @@ impl Options {
 
     /// The binary that a variant runs, if it was given.
     pub(crate) fn binary(&self, variant: Variant) -> Option<&PathBuf> {
-        if variant == Variant::Nats { self.nats.as_ref() } else { self.sublog.as_ref() }
+        if variant.is_nats() { self.nats.as_ref() } else { self.sublog.as_ref() }
     }
 
     /// Checks what clap cannot.
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn only_variants_with_a_binary_are_measured() {
         assert!(parse(&[]).variants().is_err());
-        assert_eq!(parse(&["--nats", "n"]).variants().unwrap(), [Variant::Nats]);
+        assert_eq!(parse(&["--nats", "n"]).variants().unwrap(), [Variant::Nats, Variant::NatsSynced]);
         assert_eq!(parse(&["--nats", "n", "--sublog", "s"]).variants().unwrap(), Variant::ALL);
     }
 

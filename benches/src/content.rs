@@ -18,6 +18,8 @@ const WRITE_BYTES: usize = 64 << 10;
 /// as much as receiving it.
 const COMPARE_ALL_UP_TO: usize = 256;
 const COMPARE_EVERY: u64 = 16;
+/// Digits of the number at the end of a reply subject.
+pub(crate) const REPLY_DIGITS: usize = 10;
 
 /// The front of a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,21 +118,35 @@ pub(crate) struct Batch {
     /// Where the counting digits of the subject are.
     digits_at: std::ops::Range<usize>,
     subjects: u64,
+    /// Where the counting digits of the reply subject are.
+    reply_at: std::ops::Range<usize>,
 }
 
 impl Batch {
     /// Frames of one publisher.
     pub(crate) fn new(content: &Content, publisher: u32) -> Self {
-        let head = format!("PUB {} {}\r\n", content.subject, content.payload_bytes);
+        Self::framed(content, publisher, None)
+    }
+
+    /// Frames of one publisher that wants each message answered, on `inbox` and the message's number.
+    pub(crate) fn answered(content: &Content, publisher: u32, inbox: &str) -> Self {
+        Self::framed(content, publisher, Some(inbox))
+    }
+
+    fn framed(content: &Content, publisher: u32, inbox: Option<&str>) -> Self {
+        let reply = inbox.map(|inbox| format!("{inbox}{} ", "0".repeat(REPLY_DIGITS))).unwrap_or_default();
+        let head = format!("PUB {} {reply}{}\r\n", content.subject, content.payload_bytes);
         let stamp = Stamp { number: 0, publisher, end: false }.bytes();
         let frame = [head.as_bytes(), &stamp, &content.noise, b"\r\n"].concat();
         let subject_end = 4 + content.subject.len();
+        let reply_end = subject_end + reply.len();
         Self {
             bytes: frame.repeat((WRITE_BYTES / frame.len()).max(1)),
             frame_bytes: frame.len(),
             payload_at: head.len(),
             digits_at: subject_end - content.digits..subject_end,
             subjects: content.subjects,
+            reply_at: if inbox.is_some() { reply_end - REPLY_DIGITS..reply_end } else { 0..0 },
         }
     }
 
@@ -152,6 +168,11 @@ impl Batch {
                 && let Some(field) = frame.get_mut(self.digits_at.clone())
             {
                 write_digits(field, number % self.subjects);
+            }
+            if !self.reply_at.is_empty()
+                && let Some(field) = frame.get_mut(self.reply_at.clone())
+            {
+                write_digits(field, number);
             }
         }
         (bytes, count)

@@ -13,7 +13,7 @@ use clap::Parser as _;
 use crate::cli::Options;
 use crate::error::{BenchError, During as _, Result};
 use crate::report::{DISK, Machine, Outcome, Report, WorkloadReport};
-use crate::server::{Server, Variant};
+use crate::server::{Launch, Server, Variant};
 use crate::workload::Workload;
 
 mod cleanup;
@@ -28,6 +28,7 @@ mod monitor;
 mod process;
 mod report;
 mod server;
+mod tls;
 mod wire;
 mod workload;
 
@@ -69,6 +70,7 @@ fn run(mut options: Options) -> Result<bool> {
     let folder = tempfile::Builder::new().prefix("sublog-bench-").tempdir_in(&parent);
     let folder = folder.during(format!("making a folder in {}", parent.display()))?;
     cleanup::on_interrupt(folder.path().to_owned())?;
+    tls::prepare(folder.path())?;
     if disk::is_in_memory(folder.path())? {
         eprintln!("sublog-bench: {} is in memory: durable figures will mean nothing; give --dir", parent.display());
     }
@@ -122,8 +124,14 @@ fn measure(
         for turn in 0..count {
             let Some((variant, outcomes)) = columns.get_mut((round + turn) % count) else { continue };
             let Some(binary) = options.binary(*variant) else { continue };
-            let data = folder.join(format!("{}-{round}", variant.name()));
-            let outcome = Server::start(*variant, binary, data, options.stall())
+            let launch = Launch {
+                variant: *variant,
+                setup: workload.setup(),
+                binary: binary.clone(),
+                folder: folder.join(format!("{}-{round}", variant.name())),
+                stall: options.stall(),
+            };
+            let outcome = Server::start(launch)
                 .and_then(|mut server| workload.run(&mut server, options, disk.as_ref()))
                 .map_err(|error| error.to_string());
             progress(workload, *variant, round, options, &outcome);

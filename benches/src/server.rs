@@ -12,6 +12,7 @@ use rustix::process::Signal;
 use crate::cleanup;
 use crate::clock::now;
 use crate::error::{BenchError, During as _, Result};
+use crate::tls;
 use crate::wire::Connection;
 
 /// How long a server may take to listen, or to end.
@@ -21,8 +22,11 @@ const TRIES: u32 = 3;
 /// A server and the way it is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Variant {
-    /// nats-server with its defaults: nothing is recorded.
+    /// nats-server with its defaults: nothing is recorded, and where a workload needs JetStream, nothing is synced
+    /// before it is acknowledged.
     Nats,
+    /// nats-server with `sync_interval: always`.
+    NatsSynced,
     /// Sublog that records nothing.
     SublogOff,
     /// Sublog that records everything and syncs from time to time: a flush does not wait for the disk.
@@ -33,12 +37,14 @@ pub(crate) enum Variant {
 
 impl Variant {
     /// All variants, the reference first.
-    pub(crate) const ALL: [Self; 4] = [Self::Nats, Self::SublogOff, Self::SublogInterval, Self::SublogAlways];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Nats, Self::NatsSynced, Self::SublogOff, Self::SublogInterval, Self::SublogAlways];
 
     /// Its name on the command line, in the table and in JSON.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Nats => "nats-server",
+            Self::NatsSynced => "nats-synced",
             Self::SublogOff => "sublog-off",
             Self::SublogInterval => "sublog-interval",
             Self::SublogAlways => "sublog-always",
@@ -50,16 +56,42 @@ impl Variant {
         matches!(self, Self::SublogInterval | Self::SublogAlways)
     }
 
-    fn arguments(self, data: &Path) -> Vec<String> {
-        let mode: &[&str] = match self {
-            Self::Nats => return Vec::new(),
-            Self::SublogOff => &["--capture", "off"],
-            Self::SublogInterval => &["--sync", "interval"],
-            Self::SublogAlways => &["--sync", "always"],
-        };
-        let store = ["-sd".to_owned(), data.display().to_string()];
-        store.into_iter().chain(mode.iter().map(|word| (*word).to_owned())).collect()
+    /// Whether it is nats-server, however started.
+    pub(crate) fn is_nats(self) -> bool {
+        matches!(self, Self::Nats | Self::NatsSynced)
     }
+
+    /// What it is started with; `folder` is its own.
+    fn arguments(self, setup: Setup, folder: &Path) -> Result<Vec<String>> {
+        let data = folder.join("data").display().to_string();
+        let mode: &[&str] = match self {
+            Self::Nats if setup.jetstream => &["-js", "-sd", &data],
+            Self::Nats => &[],
+            Self::NatsSynced => {
+                let file = folder.join("nats.conf");
+                let text = format!("jetstream {{ store_dir: '{data}', sync_interval: always }}\n");
+                fs::write(&file, text).during("writing a configuration")?;
+                &["-c", "nats.conf"]
+            }
+            Self::SublogOff => &["-sd", &data, "--capture", "off"],
+            Self::SublogInterval => &["-sd", &data, "--sync", "interval"],
+            Self::SublogAlways => &["-sd", &data, "--sync", "always"],
+        };
+        let mut arguments: Vec<String> = mode.iter().map(|word| (*word).to_owned()).collect();
+        if setup.tls {
+            arguments.extend(tls::server_arguments()?);
+        }
+        Ok(arguments)
+    }
+}
+
+/// What a workload wants of a server beside its defaults.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Setup {
+    /// JetStream. Sublog has it anyway.
+    pub(crate) jetstream: bool,
+    /// Client connections are encrypted.
+    pub(crate) tls: bool,
 }
 
 /// Where a server can be reached and watched.
@@ -73,6 +105,23 @@ pub(crate) struct Target {
     pub(crate) pid: u32,
     /// Whether it records what is published.
     pub(crate) records: bool,
+    /// Whether connections are encrypted.
+    pub(crate) tls: bool,
+    /// How long a silence is tolerated.
+    pub(crate) stall: Duration,
+}
+
+/// How a server is started, and again after a stop.
+#[derive(Debug)]
+pub(crate) struct Launch {
+    /// Which server, and its mode.
+    pub(crate) variant: Variant,
+    /// What the workload wants.
+    pub(crate) setup: Setup,
+    /// Its program.
+    pub(crate) binary: PathBuf,
+    /// A folder of its own, for its data and its log.
+    pub(crate) folder: PathBuf,
     /// How long a silence is tolerated.
     pub(crate) stall: Duration,
 }
@@ -80,23 +129,20 @@ pub(crate) struct Target {
 /// A running server of ours; dropping it ends it.
 #[derive(Debug)]
 pub(crate) struct Server {
-    variant: Variant,
-    binary: PathBuf,
-    folder: PathBuf,
-    stall: Duration,
+    launch: Launch,
     child: Child,
     target: Target,
 }
 
 impl Server {
-    /// Starts a server with fresh data in `folder`, which must not exist, and waits until it greets a client.
+    /// Starts a server with fresh data in its folder, which must not exist, and waits until it greets a client.
     ///
     /// # Errors
     /// It cannot be started, ends at once, or does not greet within a minute.
-    pub(crate) fn start(variant: Variant, binary: &Path, folder: PathBuf, stall: Duration) -> Result<Self> {
-        fs::create_dir(&folder).during(format!("making {}", folder.display()))?;
-        let (child, target) = launch(variant, binary, &folder, stall)?;
-        Ok(Self { variant, binary: binary.to_owned(), folder, stall, child, target })
+    pub(crate) fn start(launch: Launch) -> Result<Self> {
+        fs::create_dir(&launch.folder).during(format!("making {}", launch.folder.display()))?;
+        let (child, target) = launch.run()?;
+        Ok(Self { launch, child, target })
     }
 
     /// Where it can be reached and watched.
@@ -111,7 +157,7 @@ impl Server {
     pub(crate) fn restart(&mut self) -> Result<Duration> {
         self.stop()?;
         let begun = now();
-        (self.child, self.target) = launch(self.variant, &self.binary, &self.folder, self.stall)?;
+        (self.child, self.target) = self.launch.run()?;
         Ok(begun.elapsed())
     }
 
@@ -127,10 +173,10 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if let Err(error) = self.stop() {
-            eprintln!("sublog-bench: {}: {error}", self.variant.name());
+            eprintln!("sublog-bench: {}: {error}", self.launch.variant.name());
         }
-        if let Err(error) = fs::remove_dir_all(&self.folder) {
-            eprintln!("sublog-bench: could not remove {}: {error}", self.folder.display());
+        if let Err(error) = fs::remove_dir_all(&self.launch.folder) {
+            eprintln!("sublog-bench: could not remove {}: {error}", self.launch.folder.display());
         }
     }
 }
@@ -153,53 +199,59 @@ fn end(child: &mut Child) -> Result<bool> {
     Ok(false)
 }
 
-fn launch(variant: Variant, binary: &Path, folder: &Path, stall: Duration) -> Result<(Child, Target)> {
-    let mut last = None;
-    for _ in 0..TRIES {
-        // Between finding a port free and using it, somebody else may take it: hence the tries.
-        let (port, monitor) = free_ports()?;
-        let mut child = spawn(variant, binary, folder, port, monitor)?;
-        match greeted(&mut child, folder, port, stall) {
-            Ok(()) => {
-                let pid = child.id();
-                let target = Target { port, monitor: Some(monitor), pid, records: variant.records(), stall };
-                return Ok((child, target));
-            }
-            Err(error) => {
-                end(&mut child)?;
-                last = Some(error);
+impl Launch {
+    fn run(&self) -> Result<(Child, Target)> {
+        let mut last = None;
+        for _ in 0..TRIES {
+            // Between finding a port free and using it, somebody else may take it: hence the tries.
+            let (port, monitor) = free_ports()?;
+            let mut child = self.spawn(port, monitor)?;
+            let target = Target {
+                port,
+                monitor: Some(monitor),
+                pid: child.id(),
+                records: self.variant.records(),
+                tls: self.setup.tls,
+                stall: self.stall,
+            };
+            match greeted(&mut child, &self.folder, target) {
+                Ok(()) => return Ok((child, target)),
+                Err(error) => {
+                    end(&mut child)?;
+                    last = Some(error);
+                }
             }
         }
+        Err(last.unwrap_or_else(|| BenchError::Setup("no try was made".into())))
     }
-    Err(last.unwrap_or_else(|| BenchError::Setup("no try was made".into())))
-}
 
-fn spawn(variant: Variant, binary: &Path, folder: &Path, port: u16, monitor: u16) -> Result<Child> {
-    let log = File::create(folder.join("server.log")).during("making server.log")?;
-    let errors = log.try_clone().during("making server.log")?;
-    let child = Command::new(binary)
-        .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-m", &monitor.to_string()])
-        .args(variant.arguments(&folder.join("data")))
-        .current_dir(folder)
-        // A group of its own, so that whatever it starts can be ended with it.
-        .process_group(0)
-        .stdin(Stdio::null())
-        .stdout(log)
-        .stderr(errors)
-        .spawn()
-        .during(format!("starting {}", binary.display()))?;
-    cleanup::watch(&child);
-    Ok(child)
+    fn spawn(&self, port: u16, monitor: u16) -> Result<Child> {
+        let log = File::create(self.folder.join("server.log")).during("making server.log")?;
+        let errors = log.try_clone().during("making server.log")?;
+        let child = Command::new(&self.binary)
+            .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-m", &monitor.to_string()])
+            .args(self.variant.arguments(self.setup, &self.folder)?)
+            .current_dir(&self.folder)
+            // A group of its own, so that whatever it starts can be ended with it.
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(errors)
+            .spawn()
+            .during(format!("starting {}", self.binary.display()))?;
+        cleanup::watch(&child);
+        Ok(child)
+    }
 }
 
 /// Waits until a client is greeted by `child`.
-fn greeted(child: &mut Child, folder: &Path, port: u16, stall: Duration) -> Result<()> {
+fn greeted(child: &mut Child, folder: &Path, target: Target) -> Result<()> {
     let deadline = now() + PATIENCE;
     loop {
         if let Some(status) = cleanup::reap(child)? {
             return Err(BenchError::Setup(format!("the server ended at once, {status}: {}", log_tail(folder))));
         }
-        match Connection::open(port, 8192, stall) {
+        match Connection::open(target, 8192) {
             Ok(_) => return is_the_server(child),
             Err(error) if now() > deadline => return Err(error),
             Err(_) => std::thread::sleep(Duration::from_millis(2)),

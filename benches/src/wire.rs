@@ -10,6 +10,10 @@ use memchr::memchr;
 
 use crate::clock::now;
 use crate::error::{BenchError, During as _, Result};
+use crate::server::Target;
+use transport::Transport;
+
+mod transport;
 
 /// How often a waiting reader looks whether the run was given up.
 const LOOK_AROUND: Duration = Duration::from_millis(250);
@@ -25,6 +29,8 @@ pub(crate) struct Delivered<'a> {
     pub(crate) subject: &'a [u8],
     /// Where an answer is wanted.
     pub(crate) reply: Option<&'a [u8]>,
+    /// Its block of headers, to the empty line; empty if it has none.
+    pub(crate) headers: &'a [u8],
     /// Its payload.
     pub(crate) payload: &'a [u8],
 }
@@ -38,6 +44,8 @@ pub(crate) struct FixedFrame {
     /// Where the changing digits begin; they end with the subject.
     digits_from: usize,
     payload_bytes: usize,
+    /// What stands between a reply subject and the payload, if a reply subject that varies stands before it.
+    after_reply: Option<Vec<u8>>,
 }
 
 impl FixedFrame {
@@ -45,20 +53,39 @@ impl FixedFrame {
     pub(crate) fn new(subject: &[u8], digits: usize, payload_bytes: usize) -> Self {
         let head = [b"MSG ", subject, format!(" 1 {payload_bytes}\r\n").as_bytes()].concat();
         let subject = 4..4 + subject.len();
-        Self { head, digits_from: subject.end - digits, subject, payload_bytes }
+        Self { head, digits_from: subject.end - digits, subject, payload_bytes, after_reply: None }
+    }
+
+    /// The same with a reply subject, which may be anything.
+    pub(crate) fn with_reply(subject: &[u8], digits: usize, payload_bytes: usize) -> Self {
+        let plain = Self::new(subject, digits, payload_bytes);
+        let head = [b"MSG ", subject, b" 1 "].concat();
+        Self { head, after_reply: Some(format!(" {payload_bytes}\r\n").into_bytes()), ..plain }
     }
 
     /// The message at the front of `bytes`, with the length of its frame, if it is whole and framed so.
     fn split<'a>(&self, bytes: &'a [u8]) -> Option<(Delivered<'a>, usize)> {
-        let payload_end = self.head.len() + self.payload_bytes;
+        let (reply, head_end) = match &self.after_reply {
+            None => (None, self.head.len()),
+            Some(after) => {
+                let rest = bytes.get(self.head.len()..)?;
+                let reply = rest.get(..memchr(b' ', rest)?)?;
+                let head_end = self.head.len() + reply.len() + after.len();
+                if bytes.get(head_end - after.len()..head_end)? != after {
+                    return None;
+                }
+                (Some(reply), head_end)
+            }
+        };
+        let payload_end = head_end + self.payload_bytes;
         let frame = bytes.get(..payload_end + 2)?;
         let same = |range: std::ops::Range<usize>| frame.get(range.clone()) == self.head.get(range);
         if !same(0..self.digits_from) || !same(self.subject.end..self.head.len()) || !frame.ends_with(b"\r\n") {
             return None;
         }
         let subject = frame.get(self.subject.clone())?;
-        let payload = frame.get(self.head.len()..payload_end)?;
-        Some((Delivered { subject, reply: None, payload }, frame.len()))
+        let payload = frame.get(head_end..payload_end)?;
+        Some((Delivered { subject, reply, headers: b"", payload }, frame.len()))
     }
 }
 
@@ -81,7 +108,10 @@ fn parse(bytes: &[u8]) -> Result<Parsed<'_>> {
     let used = line_end + 1;
     let odd = || BenchError::Wrong(format!("the server sent {:?}", String::from_utf8_lossy(line)));
     if let Some(arguments) = line.strip_prefix(b"MSG ") {
-        return message(arguments, bytes, used).ok_or_else(odd);
+        return message(arguments, bytes, used, false).ok_or_else(odd);
+    }
+    if let Some(arguments) = line.strip_prefix(b"HMSG ") {
+        return message(arguments, bytes, used, true).ok_or_else(odd);
     }
     match line {
         b"PING" => Ok(Parsed::Ping(used)),
@@ -96,25 +126,36 @@ fn parse(bytes: &[u8]) -> Result<Parsed<'_>> {
 }
 
 /// `None` is a malformed message.
-fn message<'a>(arguments: &'a [u8], bytes: &'a [u8], used: usize) -> Option<Parsed<'a>> {
+fn message<'a>(arguments: &'a [u8], bytes: &'a [u8], used: usize, has_headers: bool) -> Option<Parsed<'a>> {
+    let number = |word: &[u8]| std::str::from_utf8(word).ok()?.parse::<usize>().ok();
     let mut words = arguments.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
-    let (subject, _sid) = (words.next()?, words.next()?);
-    let (reply, size) = match (words.next()?, words.next(), words.next()) {
-        (size, None, None) => (None, size),
-        (reply, Some(size), None) => (Some(reply), size),
-        _ => return None,
-    };
-    let size: usize = std::str::from_utf8(size).ok()?.parse().ok()?;
-    let end = used.checked_add(size)?;
+    let (subject, _sid, mut word) = (words.next()?, words.next()?, words.next()?);
+    let mut rest = [words.next(), words.next()].into_iter().flatten();
+    if words.next().is_some() {
+        return None;
+    }
+    // A reply subject is there if there is one word more than sizes.
+    let sizes = 1 + usize::from(has_headers);
+    let mut reply = None;
+    if rest.clone().count() == sizes {
+        reply = Some(word);
+        word = rest.next()?;
+    }
+    let header_bytes = if has_headers { number(std::mem::replace(&mut word, rest.next()?))? } else { 0 };
+    if rest.next().is_some() {
+        return None;
+    }
+    let size = number(word)?;
+    let (payload_at, end) = (used.checked_add(header_bytes)?, used.checked_add(size)?);
     let Some(trailer) = bytes.get(end..end.checked_add(2)?) else { return Some(Parsed::NeedMore) };
-    let payload = bytes.get(used..end)?;
-    (trailer == b"\r\n").then_some(Parsed::Message(Delivered { subject, reply, payload }, end + 2))
+    let (headers, payload) = (bytes.get(used..payload_at)?, bytes.get(payload_at..end)?);
+    (trailer == b"\r\n").then_some(Parsed::Message(Delivered { subject, reply, headers, payload }, end + 2))
 }
 
 /// One client connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Transport,
     buffer: Vec<u8>,
     /// What was received and not yet used: `buffer[start..end]`.
     start: usize,
@@ -126,17 +167,19 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects to 127.0.0.1, waits for INFO, sends CONNECT and PING, and waits for PONG.
+    /// Connects to 127.0.0.1, waits for INFO, encrypts if the target wants it, sends CONNECT and PING, and waits for
+    /// PONG.
     ///
     /// # Errors
     /// Nobody listens, or whoever does is no NATS server that lets us in.
-    pub(crate) fn open(port: u16, buffer_bytes: usize, stall: Duration) -> Result<Self> {
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).during("connecting")?;
+    pub(crate) fn open(target: Target, buffer_bytes: usize) -> Result<Self> {
+        let stall = target.stall;
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, target.port)).during("connecting")?;
         stream.set_nodelay(true).during("connecting")?;
         stream.set_read_timeout(Some(LOOK_AROUND)).during("connecting")?;
         stream.set_write_timeout(Some(stall)).during("connecting")?;
         let mut connection = Self {
-            stream,
+            stream: Transport::Plain(stream),
             buffer: vec![0; buffer_bytes],
             start: 0,
             end: 0,
@@ -147,6 +190,10 @@ impl Connection {
         };
         let never = AtomicBool::new(false);
         connection.receive(&never, "waiting for INFO")?;
+        if target.tls {
+            connection.take(None, &mut |_| Err(BenchError::Wrong("a message before the handshake".into())))?;
+            connection.stream = connection.stream.encrypted(stall)?;
+        }
         connection.pings_sent += 1;
         connection.send(CONNECT)?;
         connection.wait_for_pongs()?;
@@ -158,7 +205,7 @@ impl Connection {
     /// # Errors
     /// The server's own words, if it said why it closed the connection.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<()> {
-        let Err(error) = self.stream.write_all(bytes) else { return Ok(()) };
+        let Err(error) = self.stream.write_all(bytes).and_then(|()| self.stream.flush()) else { return Ok(()) };
         if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) {
             return Err(BenchError::Stalled { seconds: self.stall.as_secs(), doing: "sending" });
         }
@@ -242,7 +289,7 @@ impl Connection {
                 }
                 Parsed::Ping(used) => {
                     self.start += used;
-                    (&self.stream).write_all(b"PONG\r\n").during("answering a PING")?;
+                    self.stream.write_all(b"PONG\r\n").and_then(|()| self.stream.flush()).during("answering a PING")?;
                 }
                 Parsed::Pong(used) => {
                     self.start += used;
@@ -309,13 +356,25 @@ mod tests {
         assert_eq!(parse(b"+OK\r\n").unwrap(), Parsed::Skip(5));
         assert_eq!(parse(b"INFO {}\r\n").unwrap(), Parsed::Skip(9));
         assert_eq!(parse(b"INFO {").unwrap(), Parsed::NeedMore);
-        let plain = Delivered { subject: b"a.b", reply: None, payload: b"x\ny" };
+        let plain = Delivered { subject: b"a.b", reply: None, headers: b"", payload: b"x\ny" };
         assert_eq!(parse(b"MSG a.b 1 3\r\nx\ny\r\n+").unwrap(), Parsed::Message(plain, 18));
         let reply = Delivered { reply: Some(b"r"), ..plain };
         assert_eq!(parse(b"MSG a.b 1 r 3\r\nx\ny\r\n").unwrap(), Parsed::Message(reply, 20));
         assert_eq!(parse(b"MSG a.b 1 3\r\nx\ny\r").unwrap(), Parsed::NeedMore);
+        let headed = Delivered { headers: b"NATS/1.0\r\n\r\n", ..plain };
+        assert_eq!(parse(b"HMSG a.b 1 12 15\r\nNATS/1.0\r\n\r\nx\ny\r\n").unwrap(), Parsed::Message(headed, 35));
+        let both = Delivered { reply: Some(b"r"), ..headed };
+        assert_eq!(parse(b"HMSG a.b 1 r 12 15\r\nNATS/1.0\r\n\r\nx\ny\r\n").unwrap(), Parsed::Message(both, 37));
         assert!(matches!(parse(b"-ERR 'no'\r\n"), Err(BenchError::ServerSaid(text)) if text == "'no'"));
-        for bad in ["MSG a 1\r\n", "MSG a 1 x\r\n", "MSG a 1 b c 3\r\n", "MSG a 1 1\r\nxyz", "WHAT\r\n", "\r\n"] {
+        for bad in [
+            "MSG a 1\r\n",
+            "MSG a 1 x\r\n",
+            "MSG a 1 b c 3\r\n",
+            "MSG a 1 1\r\nxyz",
+            "WHAT\r\n",
+            "\r\n",
+            "HMSG a 1 3\r\n",
+        ] {
             assert!(parse(bad.as_bytes()).is_err(), "{bad:?}");
         }
         assert!(parse(b"MSG a 1 18446744073709551615\r\n").is_err());
@@ -328,6 +387,13 @@ mod tests {
         let (message, used) = frame.split(good).unwrap();
         assert_eq!(parse(good).unwrap(), Parsed::Message(message, used));
         assert_eq!(message.subject, b"m.17");
+        let replied = FixedFrame::with_reply(b"m.00", 2, 3);
+        let good = b"MSG m.17 1 $JS.ACK.x 3\r\nabc\r\nMSG";
+        let (message, used) = replied.split(good).unwrap();
+        assert_eq!(parse(good).unwrap(), Parsed::Message(message, used));
+        for other in ["MSG m.17 1 3\r\nabc\r\n", "MSG m.17 1 r 4\r\nabcd\r\n", "MSG m.17 1 r 3\r\nab"] {
+            assert_eq!(replied.split(other.as_bytes()), None, "{other:?}");
+        }
         for other in
             ["MSG n.17 1 3\r\nabc\r\n", "MSG m.17 2 3\r\nabc\r\n", "MSG m.17 1 3\r\nabcd\n", "MSG m.17 1 3\r\nab"]
         {

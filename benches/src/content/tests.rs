@@ -76,7 +76,7 @@ fn frames_are_numbered_and_their_subjects_counted() {
     let payload = &frames[1][13..33];
     let stamp = Stamp::of(payload).unwrap();
     assert_eq!(stamp, Stamp { number: 100, publisher: 3, end: false });
-    let got = Delivered { subject: b"m.00", reply: None, payload };
+    let got = Delivered { subject: b"m.00", reply: None, headers: b"", payload };
     content.verify(got, stamp, STAMP_BYTES).unwrap();
     assert!(content.verify(Delivered { subject: b"m.01", ..got }, stamp, STAMP_BYTES).is_err());
     assert!(content.verify(Delivered { payload: &payload[..19], ..got }, stamp, STAMP_BYTES).is_err());
@@ -84,6 +84,15 @@ fn frames_are_numbered_and_their_subjects_counted() {
     altered[19] ^= 1;
     assert!(content.verify(Delivered { payload: &altered, ..got }, stamp, STAMP_BYTES).is_err());
     assert_eq!(batch.frames(0, u64::MAX).1, batch.capacity());
+}
+
+#[test]
+fn answers_are_wanted_under_the_number() {
+    let content = Content::on("a", 16);
+    let mut batch = Batch::answered(&content, 0, "_INBOX.x.");
+    let (bytes, _) = batch.frames(1234, 1);
+    assert!(bytes.starts_with(b"PUB a _INBOX.x.0000001234 16\r\n"), "{}", String::from_utf8_lossy(bytes));
+    assert_eq!(Stamp::of(&bytes[30..46]).unwrap(), message(1234));
 }
 
 #[test]
@@ -97,7 +106,7 @@ fn the_end_is_framed() {
 fn a_long_payload_is_compared_now_and_then() {
     let content = Content::on("a", 1024);
     let altered = vec![0; 1024];
-    let got = Delivered { subject: b"a", reply: None, payload: &altered };
+    let got = Delivered { subject: b"a", reply: None, headers: b"", payload: &altered };
     assert!(content.verify(got, message(16), STAMP_BYTES).is_err());
     assert!(content.verify(got, message(17), STAMP_BYTES).is_ok());
 }

@@ -62,7 +62,7 @@ fn visit(
     while begun.elapsed() < duration {
         go_on(aborted)?;
         let started = now();
-        let mut connection = Connection::open(target.port, 2048, target.stall)?;
+        let mut connection = Connection::open(target, 2048)?;
         let frame = batch.frames(times.len(), 1).0;
         connection.owe_pong();
         connection.send(&[frame, b"PING\r\n"].concat())?;

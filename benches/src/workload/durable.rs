@@ -98,7 +98,7 @@ pub(crate) fn publish(target: Target, options: &Options, disk: Option<&Disk>) ->
 /// # Errors
 /// The connection failed.
 pub(crate) fn publish_all(target: Target, content: &Content, count: u64) -> Result<()> {
-    let mut connection = Connection::open(target.port, 4096, target.stall)?;
+    let mut connection = Connection::open(target, 4096)?;
     let mut batch = Batch::new(content, 0);
     let mut number = 0;
     while number < count {
@@ -117,7 +117,7 @@ pub(crate) fn flush(target: Target, options: &Options, publishers: u32, disk: Op
     let content = Content::on(super::SUBJECT, super::PAYLOAD_BYTES);
     let mut connections = Vec::new();
     for _ in 0..publishers {
-        connections.push(Connection::open(target.port, 4096, target.stall)?);
+        connections.push(Connection::open(target, 4096)?);
     }
     let counted_before = target.monitor.map(monitor::messages_in).transpose()?;
     let syncs = || target.monitor.map_or(Ok(None), monitor::syncs);

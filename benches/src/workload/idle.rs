@@ -65,14 +65,17 @@ fn may_open(connections: u64) -> Result<()> {
 
 fn open(target: Target, number: u32, aborted: &AtomicBool) -> Result<(u32, Connection)> {
     go_on(aborted)?;
-    let mut connection = Connection::open(target.port, 1024, target.stall)?;
+    let mut connection = Connection::open(target, 1024)?;
     connection.send(format!("SUB {SUBJECT}.{number} 1\r\n").as_bytes())?;
     connection.flush()?;
     Ok((number, connection))
 }
 
 /// Memory once it has changed by less than one percent in half a second, or after ten seconds.
-fn steady_memory(pid: u32) -> Result<Memory> {
+///
+/// # Errors
+/// The process is gone.
+pub(super) fn steady_memory(pid: u32) -> Result<Memory> {
     let mut last = memory(pid)?;
     for _ in 0..20 {
         std::thread::sleep(Duration::from_millis(500));
@@ -87,7 +90,7 @@ fn steady_memory(pid: u32) -> Result<Memory> {
 
 /// Sends every connection its own number.
 fn prove_alive(target: Target, connections: &mut [(u32, Connection)]) -> Result<()> {
-    let mut publisher = Connection::open(target.port, 4096, target.stall)?;
+    let mut publisher = Connection::open(target, 4096)?;
     let mut out = Vec::new();
     for (number, _) in connections.iter() {
         let payload = number.to_string();

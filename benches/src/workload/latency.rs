@@ -35,10 +35,10 @@ struct Times {
 /// A connection failed, or a message was lost, repeated, reordered or altered.
 pub(crate) fn run(target: Target, options: &Options) -> Result<Vec<Figure>> {
     let content = Content::on(super::SUBJECT, super::PAYLOAD_BYTES);
-    let mut subscriber = Connection::open(target.port, 64 << 10, target.stall)?;
+    let mut subscriber = Connection::open(target, 64 << 10)?;
     subscriber.send(format!("SUB {} 1\r\nSUB {END_SUBJECT} 2\r\n", super::SUBJECT).as_bytes())?;
     subscriber.flush()?;
-    let publisher = Connection::open(target.port, 4096, target.stall)?;
+    let publisher = Connection::open(target, 4096)?;
     let meter = Meter::start(target)?;
     let aborted = AtomicBool::new(false);
     let begun = now();

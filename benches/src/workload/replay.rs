@@ -40,7 +40,7 @@ pub(crate) fn run(server: &mut Server, options: &Options, payload_bytes: usize) 
 /// # Errors
 /// It holds something else, or the connection failed.
 pub(crate) fn read_all(target: Target, content: &Content, publishers: u32, count: u64) -> Result<Duration> {
-    let mut connection = Connection::open(target.port, 256 << 10, target.stall)?;
+    let mut connection = Connection::open(target, 256 << 10)?;
     let frame = FixedFrame::new(content.subject.as_bytes(), content.digits, content.payload_bytes);
     let mut ledger = Ledger::new(Share::All, publishers);
     let never = AtomicBool::new(false);

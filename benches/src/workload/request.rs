@@ -24,10 +24,10 @@ const READ_BYTES: usize = 64 << 10;
 /// A connection failed, or a request or its reply was lost, repeated or altered.
 pub(crate) fn run(target: Target, options: &Options, in_flight: usize) -> Result<Vec<Figure>> {
     let content = Content::on(REQUEST_SUBJECT, super::PAYLOAD_BYTES);
-    let mut responder = Connection::open(target.port, READ_BYTES, target.stall)?;
+    let mut responder = Connection::open(target, READ_BYTES)?;
     responder.send(format!("SUB {REQUEST_SUBJECT} 1\r\nSUB {END_SUBJECT} 2\r\n").as_bytes())?;
     responder.flush()?;
-    let mut requester = Connection::open(target.port, READ_BYTES, target.stall)?;
+    let mut requester = Connection::open(target, READ_BYTES)?;
     requester.send(b"SUB _INBOX.bench.* 1\r\n")?;
     requester.flush()?;
 

@@ -16,7 +16,7 @@ use crate::wire::{Connection, FixedFrame};
 /// Large reads: one system call for thousands of messages.
 const READ_BYTES: usize = 256 << 10;
 /// How long a publisher that is a whole window ahead waits before it looks again.
-const WINDOW_WAIT: Duration = Duration::from_micros(50);
+pub(super) const WINDOW_WAIT: Duration = Duration::from_micros(50);
 
 /// Who publishes what to whom.
 #[derive(Debug, Clone)]
@@ -73,7 +73,7 @@ pub(crate) fn run(target: Target, options: &Options, plan: &Plan) -> Result<Vec<
     }
     let mut publishers = Vec::new();
     for _ in 0..plan.publishers {
-        publishers.push(Connection::open(target.port, 4096, target.stall)?);
+        publishers.push(Connection::open(target, 4096)?);
     }
     let counted_before = target.monitor.map(monitor::messages_in).transpose()?;
     let meter = Meter::start(target)?;
@@ -152,7 +152,7 @@ fn sorted_out(outcomes: Vec<Ended>, begun: Instant) -> (Vec<Ledger>, u64, Instan
 }
 
 fn subscribe(target: Target, plan: &Plan) -> Result<Connection> {
-    let mut connection = Connection::open(target.port, READ_BYTES, target.stall)?;
+    let mut connection = Connection::open(target, READ_BYTES)?;
     let queue = if plan.share == Share::Part { " workers" } else { "" };
     connection.send(format!("SUB {}{queue} 1\r\nSUB {END_SUBJECT} 2\r\n", plan.filter).as_bytes())?;
     connection.flush()?;

@@ -25,6 +25,9 @@ fn run(workload: Workload, fault: Fault) -> Result<Vec<Figure>> {
         Workload::Latency => latency::run(target, &options),
         Workload::Churn => churn::run(target, &options, 8),
         Workload::Idle => idle::run(target, &options),
+        Workload::Connections1000 => ring::run(target, &options, 20),
+        Workload::MixedSizes => varied::run(target, &options, &Cycle::of_sizes(), SUBJECT),
+        Workload::Jobs => varied::run(target, &options, &Cycle::of_jobs(), "jobs.>"),
         _ => workload.stream(target, &options),
     }
 }
@@ -33,9 +36,14 @@ fn figure(figures: &[Figure], name: &str) -> f64 {
     figures.iter().find(|figure| figure.name == name).unwrap_or_else(|| panic!("no {name} in {figures:?}")).value
 }
 
+/// Whether it needs a server that can be restarted, JetStream, or TLS.
+fn needs_more(workload: Workload) -> bool {
+    matches!(workload, Workload::Replay128 | Workload::Replay1024) || workload.setup() != Setup::default()
+}
+
 #[test]
 fn every_workload_gives_its_figures() {
-    for workload in Workload::ALL.into_iter().filter(|w| !matches!(w, Workload::Replay128 | Workload::Replay1024)) {
+    for workload in Workload::ALL.into_iter().filter(|workload| !needs_more(*workload)) {
         let figures = run(workload, Fault::None).unwrap_or_else(|error| panic!("{}: {error}", workload.name()));
         // Its first figure is its headline, and something came.
         let idle_memory_may_be_nothing_new = workload == Workload::Idle;
@@ -75,6 +83,10 @@ fn a_wrong_delivery_is_never_a_figure() {
         (Workload::Latency, &[Lose, Repeat, Late, Alter]),
         (Workload::Churn, &[Alter, Refuse]),
         (Workload::Idle, &[Lose, Repeat, Alter]),
+        (Workload::Connections1000, &[Lose, Repeat, Alter]),
+        (Workload::MixedSizes, &[Lose, Repeat, Late, Alter]),
+        (Workload::Jobs, &[Lose, Repeat, Late, Alter]),
+        (Workload::SlowAmongTen, &[Lose, Repeat, Late, Alter]),
     ];
     for (workload, faults) in cases {
         for fault in *faults {
