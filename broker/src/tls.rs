@@ -117,6 +117,7 @@ impl Tls {
             let mut config = builder.with_cert_resolver(certificates.clone());
             config.ticketer = ring::Ticketer::new().map_err(|error| TlsError::Setup(error.to_string()))?;
             config.send_tls13_tickets = TICKETS_PER_CONNECTION;
+            config.ignore_client_order = true;
             config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
             Ok(Arc::new(config))
         };

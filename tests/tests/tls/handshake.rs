@@ -24,7 +24,7 @@ fn rest(mut stream: &TcpStream) -> Vec<u8> {
 fn old_and_new_clients() {
     let secure = Secure::start("", "http: '127.0.0.1:-1'");
     for (versions, version, suite) in
-        [(TLS12, "1.2", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"), (TLS13, "1.3", "TLS_AES_256_GCM_SHA384")]
+        [(TLS12, "1.2", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"), (TLS13, "1.3", "TLS_AES_128_GCM_SHA256")]
     {
         let mut client = connect(secure.address(), secure.config_of(versions, None)).unwrap();
         assert_eq!(client.info["tls_required"], true);
