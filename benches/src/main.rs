@@ -12,7 +12,7 @@ use clap::Parser as _;
 
 use crate::cli::Options;
 use crate::error::{BenchError, During as _, Result};
-use crate::report::{DISK, Machine, Outcome, Report, WorkloadReport};
+use crate::report::{DISK, Machine, Outcome, RELAY, Report, WorkloadReport};
 use crate::server::{Launch, Server, Variant};
 use crate::workload::Workload;
 
@@ -26,6 +26,7 @@ mod error;
 mod figure;
 mod monitor;
 mod process;
+mod relay;
 mod report;
 mod server;
 mod tls;
@@ -116,10 +117,11 @@ fn measure(
         return Ok(None);
     }
     let mut columns: Vec<(Variant, Vec<Outcome>)> = variants.iter().map(|variant| (*variant, Vec::new())).collect();
-    let mut disk_rounds = Vec::new();
+    let (mut disk_rounds, mut relay_rounds) = (Vec::new(), Vec::new());
     for round in 0..options.rounds as usize {
         let disk = workload.measure_disk(folder, options)?;
         disk_rounds.extend(disk.iter().map(|disk| Ok(disk.figures())));
+        relay_rounds.extend(workload.measure_relay(options)?.map(Ok));
         let count = columns.len();
         for turn in 0..count {
             let Some((variant, outcomes)) = columns.get_mut((round + turn) % count) else { continue };
@@ -141,6 +143,9 @@ fn measure(
     let mut columns: Vec<_> = columns.into_iter().map(|(variant, outcomes)| (variant.name(), outcomes)).collect();
     if !disk_rounds.is_empty() {
         columns.push((DISK, disk_rounds));
+    }
+    if !relay_rounds.is_empty() {
+        columns.push((RELAY, relay_rounds));
     }
     Ok(Some(WorkloadReport::new(workload.name(), workload.about(), columns)))
 }

@@ -73,6 +73,8 @@ pub(crate) type Outcome = Result<Vec<Figure>, String>;
 
 /// The column of what the disk did by itself.
 pub(crate) const DISK: &str = "raw disk";
+/// The column of what two sockets with nothing between them but a relay did.
+pub(crate) const RELAY: &str = "raw relay";
 
 impl WorkloadReport {
     /// Sums up the rounds of each column.

@@ -6,6 +6,7 @@ use crate::cli::Options;
 use crate::content::{Content, Share};
 use crate::error::Result;
 use crate::figure::Figure;
+use crate::relay;
 use crate::server::{Server, Setup, Target, Variant};
 
 mod churn;
@@ -197,6 +198,15 @@ impl Workload {
             Self::Flush1 | Self::Flush8 | Self::JsPublish1 => Disk::small(folder, options).map(Some),
             _ => Ok(None),
         }
+    }
+
+    /// Measures sockets by themselves, for the workload that is held against them.
+    ///
+    /// # Errors
+    /// The system gives no sockets.
+    pub(crate) fn measure_relay(self, options: &Options) -> Result<Option<Vec<Figure>>> {
+        let held = matches!(self, Self::Request1);
+        held.then(|| relay::round_trips(options.duration()).map(|relayed| relayed.figures())).transpose()
     }
 
     /// Measures it once on a fresh server.
