@@ -81,9 +81,22 @@ impl Variant {
         if setup.tls {
             arguments.extend(tls::server_arguments()?);
         }
+        if setup.users {
+            let hash = bcrypt::hash(PASSWORD, BCRYPT_COST).map_err(|error| BenchError::Setup(error.to_string()))?;
+            let text = format!("authorization {{ users = [{{ user: {USER}, password: \"{hash}\" }}] }}\n");
+            fs::write(folder.join("users.conf"), text).during("writing a configuration")?;
+            arguments.extend(["-c".to_owned(), "users.conf".to_owned()]);
+        }
         Ok(arguments)
     }
 }
+
+/// Who logs in where that is wanted.
+pub(crate) const USER: &str = "bench";
+/// As long as `nats server passwd` wants it.
+pub(crate) const PASSWORD: &str = "a-password-of-no-use-elsewhere";
+/// The cost that `nats server passwd` chooses.
+const BCRYPT_COST: u32 = 11;
 
 /// What a workload wants of a server beside its defaults.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -92,6 +105,8 @@ pub(crate) struct Setup {
     pub(crate) jetstream: bool,
     /// Client connections are encrypted.
     pub(crate) tls: bool,
+    /// Clients log in with a password that the server knows the bcrypt of.
+    pub(crate) users: bool,
 }
 
 /// Where a server can be reached and watched.
@@ -107,6 +122,8 @@ pub(crate) struct Target {
     pub(crate) records: bool,
     /// Whether connections are encrypted.
     pub(crate) tls: bool,
+    /// Whether clients have to log in.
+    pub(crate) users: bool,
     /// How long a silence is tolerated.
     pub(crate) stall: Duration,
 }
@@ -212,6 +229,7 @@ impl Launch {
                 pid: child.id(),
                 records: self.variant.records(),
                 tls: self.setup.tls,
+                users: self.setup.users,
                 stall: self.stall,
             };
             match greeted(&mut child, &self.folder, target) {

@@ -10,7 +10,7 @@ use memchr::memchr;
 
 use crate::clock::now;
 use crate::error::{BenchError, During as _, Result};
-use crate::server::Target;
+use crate::server::{PASSWORD, Target, USER};
 use transport::Transport;
 
 mod transport;
@@ -19,8 +19,9 @@ mod transport;
 const LOOK_AROUND: Duration = Duration::from_millis(250);
 /// No line of a server is longer, and no message of ours.
 const MAX_BUFFER_BYTES: usize = 4 << 20;
-const CONNECT: &[u8] = b"CONNECT {\"verbose\":false,\"pedantic\":false,\"echo\":true,\"protocol\":1,\"lang\":\"rust\",\
-    \"name\":\"sublog-bench\",\"version\":\"0.1.0\"}\r\nPING\r\n";
+/// Without the end, since there may be a user.
+const CONNECT: &str = "CONNECT {\"verbose\":false,\"pedantic\":false,\"echo\":true,\"protocol\":1,\"lang\":\"rust\",\
+    \"name\":\"sublog-bench\",\"version\":\"0.1.0\"";
 
 /// A message as the server delivered it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,7 +196,8 @@ impl Connection {
             connection.stream = connection.stream.encrypted(stall)?;
         }
         connection.pings_sent += 1;
-        connection.send(CONNECT)?;
+        let user = if target.users { format!(",\"user\":\"{USER}\",\"pass\":\"{PASSWORD}\"") } else { String::new() };
+        connection.send(format!("{CONNECT}{user}}}\r\nPING\r\n").as_bytes())?;
         connection.wait_for_pongs()?;
         Ok(connection)
     }

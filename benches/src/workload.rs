@@ -53,6 +53,7 @@ pub(crate) enum Workload {
     Latency,
     Churn,
     ChurnTls,
+    ChurnUsers,
     Idle,
     DurablePublish,
     Flush1,
@@ -72,7 +73,7 @@ pub(crate) enum Workload {
 
 impl Workload {
     /// All, in the order of the table.
-    pub(crate) const ALL: [Self; 34] = [
+    pub(crate) const ALL: [Self; 35] = [
         Self::Publish16,
         Self::Publish128,
         Self::Publish1024,
@@ -92,6 +93,7 @@ impl Workload {
         Self::Latency,
         Self::Churn,
         Self::ChurnTls,
+        Self::ChurnUsers,
         Self::Idle,
         Self::DurablePublish,
         Self::Flush1,
@@ -141,6 +143,7 @@ impl Workload {
             Self::Request50 => ("request-50", "request and reply, 50 in flight on one connection, 128 B"),
             Self::Latency => ("latency-10k", "publish to delivery at 10,000 messages/s, 128 B"),
             Self::Churn => ("churn-8", "connect, publish 128 B, flush, close; 8 at once"),
+            Self::ChurnUsers => ("churn-8-users-tls", "as churn-8-tls, users with passwords kept as bcrypt"),
             Self::ChurnTls => ("churn-8-tls", "as churn-8, over TLS: every connection shakes hands anew"),
             Self::Idle => ("idle", "memory of idle connections with one subscription each"),
             Self::DurablePublish => ("durable-pub", "1 publisher of 128 B messages that flushes at the end"),
@@ -185,7 +188,11 @@ impl Workload {
 
     /// What it wants of a server beside its defaults.
     pub(crate) fn setup(self) -> Setup {
-        Setup { jetstream: self.name().starts_with("js-"), tls: self.name().ends_with("-tls") }
+        Setup {
+            jetstream: self.name().starts_with("js-"),
+            tls: self.name().ends_with("-tls"),
+            users: matches!(self, Self::ChurnUsers),
+        }
     }
 
     /// Measures the disk by itself, for the workloads that are held against it.
@@ -224,7 +231,7 @@ impl Workload {
             Self::Request1 => request::run(target, options, 1),
             Self::Request50 => request::run(target, options, 50),
             Self::Latency => latency::run(target, options),
-            Self::Churn | Self::ChurnTls => churn::run(target, options, 8),
+            Self::Churn | Self::ChurnTls | Self::ChurnUsers => churn::run(target, options, 8),
             Self::Connections1000 => ring::run(target, options, 1000),
             Self::MixedSizes => varied::run(target, options, &Cycle::of_sizes(), SUBJECT),
             Self::Jobs => varied::run(target, options, &Cycle::of_jobs(), "jobs.>"),

@@ -81,7 +81,7 @@ impl Fake {
         // Short only where silence is what the fault leads to: a busy machine must not fail a good run.
         let fault = self.state.lock().unwrap().fault;
         let stall = Duration::from_secs(if matches!(fault, Fault::Lose | Fault::Forget) { 1 } else { 20 });
-        Target { port: self.port, monitor: None, pid, records: true, tls: false, stall }
+        Target { port: self.port, monitor: None, pid, records: true, tls: false, users: false, stall }
     }
 }
 
