@@ -214,6 +214,7 @@ impl Stream {
     /// It is deleted.
     pub fn set_gone(&self) {
         self.gone.store(true, Ordering::Release);
+        self.fast.clear();
     }
 
     /// Whether publishers get no acknowledgements.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use sublog_broker::jetstream::consumer::machine::{AckNumbers, AckPolicy, Action, Advisory, MachineConfig, Stall};
+use sublog_broker::jetstream::consumer::machine::{
+    AckNumbers, AckPolicy, Action, Advisory, MachineConfig, Position, Stall,
+};
 
 use crate::support::{MS, Out, SECOND, START, Sim, acks, advisories, answers, pull_config, push_config, seqs};
 
@@ -256,4 +258,36 @@ fn thousands_out_cost_little() {
     assert_eq!(sim.floor(), (MESSAGES, MESSAGES));
     // A walk over what is out at every ack and step would be 25 million steps of a map, several times over.
     assert!(begun.elapsed() < 2 * SECOND, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn what_was_copied_is_delivered_and_settled() {
+    let config = MachineConfig { ack: AckPolicy::FlowControl, report_settled: true, ..push_config() };
+    let mut sim = Sim::new(config, 10);
+    assert_eq!(sim.machine.copies_from(), Some(1));
+    sim.machine.copied(&[], sim.now);
+    assert_eq!(sim.machine.ack_floor(), Position { consumer: 0, stream: 0 });
+    sim.machine.copied(&[1, 2, 5], sim.now);
+    let settled = |out: &[Out]| -> Vec<u64> {
+        let one = |out: &Out| match out {
+            Out::Action(Action::Settled { stream_seq }) => Some(*stream_seq),
+            _ => None,
+        };
+        out.iter().filter_map(one).collect()
+    };
+    let at = |consumer, stream| Position { consumer, stream };
+    assert_eq!(settled(&sim.run()), [1, 2, 5]);
+    assert_eq!((sim.machine.delivered(), sim.machine.ack_floor()), (at(3, 5), at(3, 5)));
+    assert_eq!((sim.machine.copies_from(), sim.machine.needs(4), sim.machine.needs(6)), (Some(6), false, true));
+    // Somebody else listens too, and has messages that are copied then.
+    sim.machine.interest(true, sim.now);
+    assert_eq!(seqs(&sim.run()), [6, 7, 8, 9, 10]);
+    sim.machine.copied(&[6, 7, 7, 3], sim.now);
+    assert_eq!(settled(&sim.run()), [6, 7]);
+    assert_eq!(sim.machine.ack_floor(), at(5, 7));
+    sim.machine.copied(&[8, 9, 10], sim.now);
+    assert_eq!((sim.machine.ack_floor(), sim.machine.copies_from()), (at(8, 10), Some(11)));
+    // Set back, it is copied again from there.
+    assert_eq!(sim.machine.reset(4), 4);
+    assert_eq!(sim.machine.copies_from(), Some(4));
 }

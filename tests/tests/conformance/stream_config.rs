@@ -21,6 +21,25 @@ fn unless_refused(c: &mut Asking, config: Value, name: &str, does: fn(&mut Askin
     })
 }
 
+/// A stream is filled with what a named consumer is about, which that has acknowledged then.
+fn by_consumer(c: &mut Asking, filled: fn(Value) -> Value) -> Shown {
+    c.stream(json!({}), 3);
+    let deliver = format!("to.{}", c.subject);
+    let filter = format!("{}.2", c.subject);
+    c.consumer(json!({ "ack_policy": "flow_control", "deliver_subject": deliver, "filter_subject": filter }));
+    let to = format!("{}F", c.name);
+    let mut config = filled(json!({ "name": c.name, "consumer": { "name": "C", "deliver_subject": deliver } }));
+    config["name"] = json!(to);
+    let made = c.api(&format!("STREAM.CREATE.{to}"), config);
+    refusal(&made, "consumer").unwrap_or_else(|| {
+        c.wait("the message that is selected", |c| {
+            let state = c.api(&format!("STREAM.INFO.{to}"), Value::Null);
+            state["state"]["messages"] == json!(1) && c.consumer_info()["ack_floor"]["stream_seq"] == json!(2)
+        });
+        There
+    })
+}
+
 pub(crate) const ROWS: &[crate::Row] = &[
     ("name", |c| {
         let made = c.stream(json!({}), 0);
@@ -184,6 +203,8 @@ pub(crate) const ROWS: &[crate::Row] = &[
             There
         })
     }),
+    ("mirror.consumer", |c| by_consumer(c, |source| json!({ "mirror": source }))),
+    ("sources.consumer", |c| by_consumer(c, |source| json!({ "sources": [source] }))),
     ("subject_transform", |c| {
         let transform =
             json!({ "src": format!("{}.*", c.subject), "dest": format!("{}.new.{{{{wildcard(1)}}}}", c.subject) });

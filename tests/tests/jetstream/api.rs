@@ -64,9 +64,7 @@ fn what_cannot_be_done_is_not_promised() {
         error(&answer).0
     };
     for (option, value) in [
-        ("sources", json!([{ "name": "O", "consumer": { "name": "C", "deliver_subject": "d" } }])),
         ("subject_delete_marker_ttl", json!(999_999_999)),
-        ("allow_batched", json!(true)),
         ("republish", json!({ "src": ">", "dest": "S" })),
         ("max_age", json!(5)),
         ("sealed", json!(true)),
@@ -78,6 +76,9 @@ fn what_cannot_be_done_is_not_promised() {
     ] {
         assert_eq!(refused(json!({ "name": "S", option: value })), 10052, "{option}");
     }
+    let by_consumer = |to: &str| json!({ "name": "O", "consumer": { "name": "C", "deliver_subject": to } });
+    assert_eq!(refused(json!({ "name": "S", "sources": [by_consumer("d.*")] })), 10215);
+    assert_eq!(refused(json!({ "name": "S", "mirror": by_consumer("") })), 10213);
     assert_eq!(refused(json!({ "name": "S", "num_replicas": 3 })), 10074);
     assert_eq!(refused(json!({ "name": "CAPTURE" })), 10052);
     for (name, code) in [("a/b", 10128), ("a\\b", 10128), ("a>", 10052), (&*"x".repeat(256), 10052)] {

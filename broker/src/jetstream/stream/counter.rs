@@ -193,7 +193,7 @@ mod tests {
         let (counter, increment) = counter.following(stream, subject, value);
         let (stored_head, payload) = stored_increment(&counter, &increment, head);
         assert_eq!(payload, b"{\"val\":\"1\"}");
-        let expected = b"NATS/1.0\r\nNats-Incr: 4\r\nNats-Stream-Source: A 9 > > a abcd\r\n\
+        let expected = b"NATS/1.0\r\nNats-Stream-Source: A 9 > > a abcd\r\nNats-Incr: 4\r\n\
             Nats-Counter-Sources: {\"A\":{\"a\":\"9\"}}\r\n\r\n";
         assert_eq!(String::from_utf8_lossy(&stored_head), String::from_utf8_lossy(expected));
         let code = |head: &[u8], payload: &[u8]| sourced(head, payload).unwrap_err().err_code;

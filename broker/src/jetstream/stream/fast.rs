@@ -33,6 +33,8 @@ pub(in crate::jetstream) use self::reply::is_one;
 /// Batches that a stream may have open, and all streams together. Each takes a few hundred bytes.
 const OPEN_MAX: usize = 1000;
 const OPEN_IN_ALL_MAX: usize = 50_000;
+/// So often somebody who has something to tell tells what others have as well.
+const ROUNDS_MAX: usize = 4;
 
 /// Open batches of the process.
 static OPEN: AtomicUsize = AtomicUsize::new(0);
@@ -168,10 +170,18 @@ impl Fast {
         }
     }
 
-    /// Tells what is to be told, unless somebody is at it.
-    pub(super) fn tell(&self, account: &Arc<Account>, stream: &Stream) {
+    /// Tells what is to be told, unless somebody is at it. What others add all the time is told elsewhere.
+    pub(super) fn tell(&self, account: &Arc<Account>, stream: &Arc<Stream>) {
         let mut state = self.0.lock();
+        let mut rounds = 0;
         while !state.telling && !state.out.is_empty() {
+            rounds += 1;
+            if rounds > ROUNDS_MAX {
+                let (account, stream) = (account.clone(), stream.clone());
+                let runtime = account.shared.runtime.clone();
+                runtime.spawn(async move { stream.fast.tell(&account, &stream) });
+                return;
+            }
             let out = std::mem::take(&mut state.out);
             state.telling = true;
             drop(state);
@@ -249,7 +259,7 @@ impl Stream {
         let bare = bare.as_ref().unwrap_or(message);
         let outcome = match checks.consider(ingest, bare, bare.now_ns, None) {
             Verdict::Take(taken) => {
-                let (rollups, id) = (looked.rollups.len(), asked.id.into());
+                let (rollups, id) = (looked.rollups.len(), Arc::<[u8]>::from(asked.id));
                 match self.keep(checks, ingest, bare.now_ns, vec![*taken], None, None, looked)? {
                     Ok(()) => {
                         let mut state = self.fast.0.lock();
@@ -310,7 +320,7 @@ impl Stream {
     }
 
     /// Tells publishers of fast batches what is to be told.
-    pub(super) fn tell_fast(&self, account: &Arc<Account>) {
+    pub(super) fn tell_fast(self: &Arc<Self>, account: &Arc<Account>) {
         self.fast.tell(account, self);
     }
 

@@ -1,5 +1,7 @@
 //! Batches message by message.
 
+use proptest::prelude::*;
+
 use super::super::reply::parse;
 use super::*;
 
@@ -222,4 +224,126 @@ fn one_that_only_ends_is_not_counted() {
     assert_eq!(only.send(1, 2, Outcome::Taken { stream_seq: 5, group: 1 }), Next::Done);
     assert_eq!(only.stored(1), Next::Over);
     assert_eq!(only.heard(), [ended(5, 1)], "no word about the pace");
+}
+
+/// One thing that happens to a batch.
+#[derive(Debug, Clone)]
+enum Event {
+    /// A message comes, so many numbers later than the next.
+    Message {
+        ahead: u64,
+        what: u8,
+    },
+    Ping {
+        ahead: u64,
+    },
+    /// One of the groups that wait is stored.
+    Stored {
+        which: usize,
+    },
+    /// What comes is of another group from here on.
+    Look,
+    Open {
+        others: usize,
+    },
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let ahead = || prop_oneof![9 => Just(0_u64), 1 => 1..4_u64];
+    prop_oneof![
+        8 => (ahead(), 0..8_u8).prop_map(|(ahead, what)| Event::Message { ahead, what }),
+        1 => ahead().prop_map(|ahead| Event::Ping { ahead }),
+        4 => any::<usize>().prop_map(|which| Event::Stored { which }),
+        3 => Just(Event::Look),
+        1 => (1..600_usize).prop_map(|others| Event::Open { others }),
+    ]
+}
+
+/// Checks what is told against what is stored, the numbers of which are not in `waiting`; what was told last.
+fn check(told: &[What], waiting: &[(u64, u64)], before: u64) -> u64 {
+    let mut last = before;
+    for what in told {
+        let reached = match what {
+            What::Flow { seq, every } => {
+                assert!((1..=500).contains(every) && *seq >= last, "{what:?} after {last}");
+                last = *seq;
+                *seq
+            }
+            What::Ended { count, .. } => *count,
+            What::Gap { .. } | What::Error { .. } | What::Refused(_) => 0,
+        };
+        assert!(waiting.iter().all(|(_, seq)| *seq > reached), "{what:?} with {waiting:?}");
+    }
+    last
+}
+
+proptest! {
+    #[test]
+    fn nothing_is_told_that_is_not_stored(
+        events in proptest::collection::vec(event(), 1..200), gaps: bool, flow in 1..700_u16, mut by_last: bool
+    ) {
+        let mut play = Play::new(if gaps { "ok" } else { "fail" }, flow, 1);
+        // Groups and numbers of what waits, in the order in which it came.
+        let (mut waiting, mut seq, mut group, mut told) = (Vec::<(u64, u64)>::new(), 0, 1, 0);
+        let mut over = false;
+        for event in events {
+            let next = match event {
+                Event::Message { ahead, what } => {
+                    seq += 1 + ahead;
+                    let last = play.batch.last;
+                    let takes = play.batch.ending.is_none() && (gaps || last + 1 == seq);
+                    let outcome = match what {
+                        0 => refused(),
+                        1 => Outcome::Duplicate { group: None },
+                        2 => Outcome::Duplicate { group: Some(group) },
+                        _ => Outcome::Taken { stream_seq: 1000 + seq, group },
+                    };
+                    if takes && what > 1 {
+                        waiting.push((group, seq));
+                    }
+                    play.send(seq, u8::from(seq > 1), outcome)
+                }
+                Event::Ping { ahead } => {
+                    seq += ahead;
+                    play.send(seq.max(1), 4, refused())
+                }
+                Event::Stored { which } => {
+                    let Some(&(done, _)) = waiting.get(which % waiting.len().max(1)) else { continue };
+                    // What is under way now is not stored before the look is over.
+                    if done == group {
+                        group += 1;
+                    }
+                    waiting.retain(|(group, _)| *group != done);
+                    play.stored(done)
+                }
+                Event::Look => {
+                    group += 1;
+                    Next::Done
+                }
+                Event::Open { others } => {
+                    play.open = others;
+                    Next::Done
+                }
+            };
+            told = check(&play.heard(), &waiting, told);
+            if next == Next::Over {
+                over = true;
+                break;
+            }
+            seq = seq.max(play.batch.last);
+        }
+        // However it was left: it ends, and all that was taken is stored then.
+        if !over {
+            let mut next = play.send(seq + 2, 3, refused());
+            told = check(&play.heard(), &waiting, told);
+            while next != Next::Over {
+                prop_assert!(!waiting.is_empty(), "nothing is waited for, and it does not end after {told}");
+                let done = if by_last { waiting[waiting.len() - 1].0 } else { waiting[0].0 };
+                by_last = !by_last;
+                waiting.retain(|(group, _)| *group != done);
+                next = play.stored(done);
+                told = check(&play.heard(), &waiting, told);
+            }
+        }
+    }
 }
