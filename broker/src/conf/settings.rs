@@ -9,6 +9,7 @@ pub mod accounts;
 pub mod authorization;
 mod check;
 pub mod keys;
+pub mod operator;
 mod read;
 mod schema;
 pub mod tls;
@@ -155,6 +156,12 @@ impl Settings {
     #[must_use]
     pub fn websocket(&self) -> Option<crate::websocket::WebSocketOptions> {
         websocket::read_in(&self.map)
+    }
+
+    /// Operators, and where accounts are found.
+    #[must_use]
+    pub fn operator(&self) -> Option<operator::Operator> {
+        operator::read(&self.map)
     }
 
     /// Accounts with their users.
