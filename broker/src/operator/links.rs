@@ -94,10 +94,12 @@ fn streams(claims: &Account) -> Option<JetStreamLimits> {
     })
 }
 
-/// No stream may ask for more than all of them may have.
+/// No stream may ask for more than all of them may have; where that is nothing, there is none.
 fn most_bytes(all: i64, each: i64) -> i64 {
-    let bounds = [all, each].into_iter().filter(|most| *most > 0);
-    bounds.min().unwrap_or(0)
+    if all == 0 {
+        return -1;
+    }
+    [all, each].into_iter().filter(|most| *most > 0).min().unwrap_or(0)
 }
 
 /// Bounds of claims that this server does not keep, in words.
@@ -105,11 +107,12 @@ pub(super) fn unkept(claims: &Account) -> Vec<&'static str> {
     let limits = &claims.limits;
     let tiers: Vec<&JetStream> = limits.tiered_limits.values().chain([&limits.jetstream]).collect();
     let total = tiers.iter().any(|tier| tier.mem_storage > 0 || tier.disk_storage > 0);
-    let one_kind = tiers.iter().any(|tier| tier.is_enabled() && (tier.mem_storage == 0 || tier.disk_storage == 0));
     let measured = claims.exports.iter().any(|export| export.service_latency.is_some());
     [
-        (total, "mem_storage and disk_storage bound each of its streams, and not all of them together"),
-        (one_kind, "mem_storage: 0 and disk_storage: 0 do not keep it from streams of that kind"),
+        (
+            total,
+            "mem_storage and disk_storage bound what each of its streams may ask for, and not all of them together",
+        ),
         (measured, "latencies of services are not measured"),
         (
             !claims.authorization.auth_users.is_empty(),

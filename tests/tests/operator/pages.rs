@@ -59,7 +59,7 @@ fn an_account_that_is_not_what_it_says() {
     let import = json!({"account": jwt::account("nobody").public_key(), "subject": "s", "type": "stream"});
     let configured = with_accounts(&[
         ("A", jwt::account_token("A", json!({"nats": {"imports": [import]}}))),
-        ("B", jwt::account_token("B", json!({"exp": jwt::now() + 1}))),
+        ("B", jwt::account_token("B", json!({"exp": jwt::now() + 8}))),
     ]);
     let server = &configured.server;
     let _a = user_in(server, "A", "u", json!({}));

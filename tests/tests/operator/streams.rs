@@ -73,8 +73,8 @@ fn bounds_on_streams() {
         answer["error"]["err_code"].as_u64().unwrap_or(0)
     };
     assert_eq!(create(&mut a, "X", json!({})), 10113);
-    assert_ne!(create(&mut a, "X", json!({"max_bytes": 6000})), 0);
-    assert_ne!(create(&mut a, "X", json!({"max_bytes": 1000, "storage": "memory"})), 0);
+    assert_eq!(create(&mut a, "X", json!({"max_bytes": 6000})), 10122);
+    assert_eq!(create(&mut a, "X", json!({"max_bytes": 1000, "storage": "memory"})), 10028);
     assert_eq!(create(&mut a, "X", json!({"max_bytes": 1000})), 0);
     assert_eq!(create(&mut a, "Y", json!({"max_bytes": 1000})), 10027);
     let mut t = user_in(&server, "T", "u", json!({}));
