@@ -17,6 +17,7 @@ pub mod sources;
 mod store;
 pub mod template;
 pub mod times;
+mod told;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -65,6 +66,11 @@ impl Loaded {
             Some(scope) => Some(scope.as_ref()),
             None => (!self.strict && key == &*self.name).then_some(None),
         }
+    }
+
+    /// Whether it takes something from this account.
+    fn imports_from(&self, account: &str) -> bool {
+        self.token.body.imports.iter().any(|import| import.account == account)
     }
 
     /// Whether its time is over at `now`, in seconds since 1970.
@@ -200,7 +206,7 @@ impl Operator {
         let (mut changed, mut before) = (Vec::new(), BTreeMap::new());
         while let Some(loaded) = pending.pop() {
             let (name, loaded) = (loaded.name.clone(), Arc::new(loaded));
-            tracing::debug!("Updating account claims: {name}/{}", loaded.token.claims.name);
+            tracing::debug!("Updating account claims: {name}/{:?}", loaded.token.claims.name);
             for text in links::unkept(&loaded.token.body) {
                 tracing::warn!("Account {name}: {text}");
             }
@@ -214,7 +220,7 @@ impl Operator {
                 match self.fetch(&import.account) {
                     Ok((jwt, token)) => pending.push(self.loaded(Some(jwt), token)),
                     Err(error) => tracing::error!(
-                        "Can't locate account [{}] for import of [{}]: {error}",
+                        "Can't locate account {:?} for import of {:?}: {error}",
                         import.account,
                         import.subject
                     ),
@@ -238,9 +244,7 @@ impl Operator {
             let mut known = self.known.write();
             let Known { accounts, incomplete } = &mut *known;
             for (name, loaded) in accounts.iter() {
-                let imports =
-                    || loaded.token.body.imports.iter().any(|import| changed.iter().any(|c| **c == *import.account));
-                if !changed.contains(name) && !imports() {
+                if !changed.contains(name) && !changed.iter().any(|name| loaded.imports_from(name)) {
                     continue;
                 }
                 let (mut options, wrong) = links::options(loaded, accounts, now);
@@ -289,6 +293,8 @@ impl Operator {
         let _one_at_a_time = self.changing.lock();
         let now = now();
         let all: Vec<Arc<Loaded>> = self.known.read().accounts.values().cloned().collect();
+        // First: whoever is just being let in is looked at again.
+        server.reloads.fetch_add(1, Ordering::AcqRel);
         for loaded in all.iter().filter(|loaded| loaded.has_expired(now)) {
             effects::account_expired(server, &loaded.name);
         }
@@ -306,6 +312,8 @@ impl Operator {
         let _one_at_a_time = self.changing.lock();
         let Some((name, _)) = self.known.write().accounts.remove_entry(name) else { return };
         self.known.write().incomplete.remove(&name);
+        // As above.
+        server.reloads.fetch_add(1, Ordering::AcqRel);
         effects::account_expired(server, &name);
         let mut closed = AccountOptions::default();
         closed.limits.max_connections = Some(0);
@@ -316,6 +324,7 @@ impl Operator {
 
     /// Reads what has to be there from the beginning: the system account, and accounts that have streams. May wait.
     pub fn start(&self, server: &Arc<Server>) {
+        told::at_start(&self.options);
         if let Some(system) = &self.options.system
             && let Err(error) = self.account(server, system)
         {
@@ -355,10 +364,17 @@ impl Operator {
         }
     }
 
-    /// Other claims for an account, already verified: they are in effect if the account is.
+    /// Other claims for an account, already verified: they are in effect if the account is, or if others wait for it.
     fn update(&self, server: &Arc<Server>, jwt: Encoded, token: Token<Account>) {
-        let same = self.find(&token.claims.sub).map(|loaded| loaded.jwt.as_ref() == Some(&jwt));
-        if same == Some(false) {
+        let waited_for = || {
+            let known = self.known.read();
+            known.accounts.values().any(|loaded| loaded.imports_from(&token.claims.sub))
+        };
+        let changes = match self.find(&token.claims.sub) {
+            Some(loaded) => loaded.jwt.as_ref() != Some(&jwt),
+            None => waited_for(),
+        };
+        if changes {
             self.change(server, vec![(jwt, token)]);
         }
     }

@@ -45,7 +45,7 @@ pub(super) fn options(loaded: &Loaded, all: &All, now: i64) -> (AccountOptions, 
                     wrong.push(format!("import of {:?}: stream import already exists", claimed.subject));
                 }
             }
-            Err(why) => wrong.push(format!("import of {:?} from {}: {why}", claimed.subject, claimed.account)),
+            Err(why) => wrong.push(format!("import of {:?} from {:?}: {why}", claimed.subject, claimed.account)),
         }
     }
     let mut mappings = Vec::new();

@@ -182,12 +182,12 @@ mod tests {
         fs::write(folder.path().join("jwt/notes.txt"), "x").unwrap();
         fs::write(folder.path().join("jwt/notes.jwt"), "x").unwrap();
         let store = Store::open(&folder.path().join("jwt"), None, Delete::Rename).unwrap();
-        assert_eq!(store.names(), [a.clone()]);
+        assert_eq!(store.names(), std::slice::from_ref(&a));
         fs::write(folder.path().join(format!("jwt/{b}.jwt")), "o.t.h\n").unwrap();
-        assert_eq!(store.read_again().unwrap(), [b.clone()]);
+        assert_eq!(store.read_again().unwrap(), std::slice::from_ref(&b));
         store.delete(&a).unwrap();
         store.delete(&a).unwrap();
-        assert_eq!(store.names(), [b.clone()]);
+        assert_eq!(store.names(), std::slice::from_ref(&b));
         assert!(folder.path().join(format!("jwt/{a}.jwt.deleted")).exists());
         let store = Store::open(&folder.path().join("jwt"), None, Delete::Never).unwrap();
         assert!(!store.deletes() && store.delete(&b).is_err());

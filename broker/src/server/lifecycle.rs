@@ -35,7 +35,7 @@ use crate::monitor::Monitor;
 use crate::operator::Operator;
 use crate::tls::handshake::Shaker;
 use crate::tls::{Tls, TlsError};
-use crate::{clock, limits, monitor, rfc3339};
+use crate::{clock, limits, monitor};
 
 /// Threads that read history for replays. Two, so that one slow page does not hold up every reader.
 const REPLAY_THREADS: usize = 2;
@@ -161,11 +161,7 @@ async fn serve(
         reloads: AtomicU64::new(0),
         options,
     });
-    if let Some(operator) = &server.operator {
-        tell_operators(operator);
-        tokio::task::block_in_place(|| operator.start(&server));
-    }
-    server.accounts.tell_unserved();
+    start_accounts(&server);
     server.monitor.config.loaded(reload.as_ref().map(|reload| reload.digest.clone()).unwrap_or_default());
     start_consumers(&server)?;
     let monitor = monitor::start(&server).await?;
@@ -214,20 +210,12 @@ fn start_consumers(server: &Server) -> Result<(), ServeError> {
     start_thread("sublog-consumers", move || positions.run())
 }
 
-/// Says who is trusted.
-fn tell_operators(operator: &Operator) {
-    let time = |seconds: i64| rfc3339::format(seconds.saturating_mul(1_000_000_000));
-    tracing::info!("Trusted Operators");
-    for known in &operator.options.operators {
-        let claims = &known.token.claims;
-        tracing::info!("  System  : {:?}", claims.aud);
-        tracing::info!("  Operator: {:?}", claims.name);
-        tracing::info!("  Issued  : {}", time(claims.iat));
-        tracing::info!("  Expires : {}", if claims.exp == 0 { "Never".to_owned() } else { time(claims.exp) });
+/// Reads the accounts of an operator that have to be there, and tells of streams that nobody serves.
+fn start_accounts(server: &Arc<Server>) {
+    if let Some(operator) = &server.operator {
+        tokio::task::block_in_place(|| operator.start(server));
     }
-    if operator.options.system.is_none() {
-        tracing::warn!("Trusted Operators should utilize a System Account");
-    }
+    server.accounts.tell_unserved();
 }
 
 fn tell_ports(server: &Server) {

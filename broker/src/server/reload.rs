@@ -90,7 +90,7 @@ const FIELDS: &[Field] = &[
     fixed(&["max_subscriptions"], |o| o.limits.max_subscriptions.to_string()),
     fixed(&["sublog.capture_account"], |o| format!("{:?}", o.accounts.captured)),
     fixed(&["system_account", "no_system_account"], |o| format!("{:?}", o.accounts.system)),
-    fixed(&["operator"], |o| operators(o)),
+    fixed(&["operator"], operators),
     fixed(&["trusted_keys"], |o| format!("{:?}", o.operator.as_ref().map(|operator| &operator.trusted))),
     fixed(&["resolver"], |o| format!("{:?}", o.operator.as_ref().map(|operator| &operator.resolver))),
     live(&["resolver_preload"], |o| format!("{} accounts {}", preloaded(o).len(), digest_of(&preloaded(o)))),

@@ -3,11 +3,9 @@
 use std::path::Path;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use serde_json::json;
 use sublog_broker::conf::settings::{Block, Kind};
-use sublog_tests::jwt;
 
-use crate::accounts;
+use crate::{accounts, operators};
 
 /// Flags of every server, but for those that would hide what a key says.
 pub(crate) const FLAGS: &[(&str, &str)] =
@@ -15,19 +13,6 @@ pub(crate) const FLAGS: &[(&str, &str)] =
 
 const PAIR: &str = r#"cert_file: "server.pem", key_file: "server.key""#;
 const USER: &str = "user: u, password: p";
-
-const MEMORY: &str = "resolver: MEMORY";
-const FOLDER: &str = "resolver { type: full, dir: jwt }";
-
-/// An operator that is the same in every file.
-fn operator() -> String {
-    format!("operator: {}", jwt::operator_token(json!({"iat": 5})))
-}
-
-/// The token of its system account, the same in every file as well.
-fn preload(name: &str) -> String {
-    format!("{name} {{ {}: {} }}", jwt::account("SYS").public_key(), jwt::account_token("SYS", json!({"iat": 5})))
-}
 
 /// One key: the text of a file with it, of one without it, and the flags that would hide it.
 pub(crate) struct Sample {
@@ -104,9 +89,7 @@ fn around(path: &str) -> (String, &'static str, &'static str) {
         "tls" => ("tls { ".to_owned(), PAIR, " }"),
         "tls.certs" => ("tls { certs: [ { ".to_owned(), PAIR, " } ] }"),
         "websocket" => ("websocket { ".to_owned(), "port: -1, no_tls: true", " }"),
-        "resolver" => {
-            (format!("{}, {}, resolver {{ ", operator(), preload("resolver_preload")), "type: full, dir: jwt", " }")
-        }
+        "resolver" => operators::around(),
         "mappings" => ("mappings { a: [ { ".to_owned(), "destination: b, weight: 100%", " } ] }"),
         path if path.starts_with("accounts") => accounts::around(path),
         path => {
@@ -122,7 +105,7 @@ fn around(path: &str) -> (String, &'static str, &'static str) {
 
 /// Keys that need a certain value, others beside them, or others in their place: what stands in the block with the key, and without.
 fn special(path: &str, name: &str) -> Option<(String, String)> {
-    if let Some(found) = accounts::special(path, name) {
+    if let Some(found) = accounts::special(path, name).or_else(|| operators::special(path, name)) {
         return Some(found);
     }
     let with = |value: &str| Some((format!("{name}: {value}"), String::new()));
@@ -130,29 +113,6 @@ fn special(path: &str, name: &str) -> Option<(String, String)> {
     let users = format!("users: [ {{ {USER} }} ]");
     let tls = format!("tls {{ {PAIR} }}");
     match path {
-        "operator" => {
-            let name_it = operator().replacen("operator", name, 1);
-            instead(format!("{name_it}, {}, {}", preload("resolver_preload"), FOLDER), "")
-        }
-        "trusted" => instead(format!("{name}: [{}], {MEMORY}", jwt::operator("O").public_key()), ""),
-        "resolver" => {
-            let beside = format!("{}, {}", operator(), preload("resolver_preload"));
-            instead(format!("{name}: MEMORY, {beside}"), &format!("{FOLDER}, {beside}"))
-        }
-        "resolver_preload" => {
-            let beside = format!("{}, {FOLDER}", operator());
-            instead(format!("{}, {beside}", preload(name)), &beside)
-        }
-        "resolver_pinned_accounts" => {
-            let beside = format!("{}, {}, {MEMORY}", operator(), preload("resolver_preload"));
-            instead(format!("{name}: [{}], {beside}", jwt::account("SYS").public_key()), &beside)
-        }
-        "resolver.type" => instead(format!("{name}: full, dir: jwt"), "type: memory, dir: jwt"),
-        "resolver.dir" => instead(format!("{name}: jwt, type: full"), "type: full, dir: jwt2"),
-        "resolver.hard_delete" => {
-            let beside = "allow_delete: true, type: full, dir: jwt";
-            instead(format!("{name}: true, {beside}"), beside)
-        }
         "host" => with("127.0.0.2"),
         "https_port" => instead(format!("{name}: {}, {tls}", free()), &tls),
         "https" => instead(format!("{name}: \"127.0.0.1:{}\", {tls}", free()), &tls),

@@ -3,7 +3,7 @@
 //! Tokens are made by the tests. What a test expects was seen of nats-server 2.15.1 as well (`SUBLOG_BINARY` names another
 //! program to ask), but for what `docs/compatibility.md` names.
 
-#![expect(clippy::unwrap_used, reason = "tests report by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests report by panicking")]
 
 mod changes;
 mod folder;
