@@ -140,6 +140,13 @@ impl Settings {
         }
     }
 
+    /// Where a key of the file's own stands.
+    #[must_use]
+    pub fn place(&self, name: &str) -> Option<&Position> {
+        let names = keys::names_of(name);
+        find(&self.map, names).map(|entry| &entry.at)
+    }
+
     /// Whether a key of the file's own is there, whatever it says.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {

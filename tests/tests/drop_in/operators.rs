@@ -49,6 +49,13 @@ pub(crate) fn special(path: &str, name: &str) -> Option<(String, String)> {
             let beside = "allow_delete: true, type: full, dir: jwt";
             instead(format!("{name}: true, {beside}"), beside)
         }
+        // The block around it ends where that of the tokens begins.
+        "websocket.jwt_cookie" => {
+            let port = "port: -1, no_tls: true";
+            let beside =
+                format!("}}, {}, {MEMORY}, {}", operator(), preload("resolver_preload").trim_end_matches(" }"));
+            instead(format!("{name}: c, {port} {beside}"), &format!("{port} {beside}"))
+        }
         _ => None,
     }
 }

@@ -48,8 +48,15 @@ fn operators_and_accounts_are_shown() {
     let found = ["authorized_user", "account", "issuer_key", "name_tag", "tags"].map(|field| &connection[field]);
     let v = jwt::user("v").public_key();
     assert_eq!(found, [&json!(v), &json!(a), &json!(a), &json!("acme"), &json!(["t:x"])], "{connection}");
-    // The same, asked for over NATS.
+    // The same, asked for over NATS, and who comes.
     let mut client = system(server);
+    client.send(format!("SUB $SYS.ACCOUNT.{a}.CONNECT 7\r\n"));
+    client.sync();
+    let _other = user_in(server, "A", "w", json!({"nats": {"tags": ["t:y"]}}));
+    let event: serde_json::Value = serde_json::from_slice(&client.message().payload).unwrap();
+    let found = ["user", "acc", "issuer_key", "name_tag", "tags"].map(|field| &event["client"][field]);
+    let w = jwt::user("w").public_key();
+    assert_eq!(found, [&json!(w), &json!(a), &json!(a), &json!("acme"), &json!(["t:y"])], "{event}");
     let info = asked(&mut client, &format!("$SYS.REQ.ACCOUNT.{a}.INFO"), "");
     assert_eq!(info["data"]["decoded_jwt"]["name"], "acme", "{info}");
 }

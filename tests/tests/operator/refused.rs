@@ -42,7 +42,6 @@ fn what_cannot_stand_beside_operators() {
     assert!(said(&version("2.15.1")).0);
     let without_system = jwt::operator_token(json!({"nats": {"system_account": ""}}));
     for (text, words) in [
-        (format!("operator: {operator}\n"), "operators require an account resolver to be configured"),
         (format!("{base}accounts {{ A {{}} }}\n"), "operators do not allow Accounts to be configured directly"),
         (
             format!("{base}authorization {{ users: [ {{ user: u, password: p }} ] }}\n"),
@@ -95,9 +94,14 @@ fn what_only_ours_refuses() {
         (format!("operator: {operator}\nresolver {{ type: full, dir: \"FOLDER\", ttl: \"1h\" }}\n"), "ttl"),
         (format!("{base}authorization {{ token: x }}\n"), "operators do not allow users to be configured directly"),
         (format!("operator: {operator}\nresolver: MEMORY\n"), "is not in resolver_preload"),
+        (format!("operator: {operator}\n"), "operators require an account resolver to be configured"),
         (
             format!("{base}resolver_preload {{ {a}: {} }}\n", jwt::account_token("B", json!({}))),
             "the token is not of account",
+        ),
+        (
+            "websocket { port: -1, no_tls: true, jwt_cookie: c }\n".to_owned(),
+            "trusted operators or trusted keys configuration is required for JWT authentication via cookie \"c\"",
         ),
         ("resolver: MEMORY\n".to_owned(), "needs operator or trusted_keys"),
         (format!("{base}default_sentinel: x\n"), "default_sentinel is not supported"),

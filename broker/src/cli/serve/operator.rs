@@ -21,7 +21,7 @@ const TOKEN_PREFIX: &str = "eyJ";
 /// # Errors
 /// Everything that is wrong with it.
 pub(super) fn read(settings: &Settings) -> Result<Option<OperatorOptions>, Vec<Finding>> {
-    let Some(found) = settings.operator() else { return Ok(None) };
+    let Some(found) = settings.operator() else { return without(settings) };
     let mut wrong = Wrong::default();
     let operators: Vec<TrustedOperator> =
         found.operators.iter().filter_map(|placed| wrong.keep(&placed.1, trusted(&placed.0))).collect();
@@ -73,6 +73,16 @@ pub(super) fn read(settings: &Settings) -> Result<Option<OperatorOptions>, Vec<F
         }
         _ => Err(wrong.0),
     }
+}
+
+/// What makes no sense where nobody signs accounts.
+fn without(settings: &Settings) -> Result<Option<OperatorOptions>, Vec<Finding>> {
+    let cookie = settings.websocket().and_then(|port| port.jwt_cookie);
+    let (Some(cookie), Some(at)) = (cookie, settings.place("websocket")) else { return Ok(None) };
+    let text = format!(
+        "trusted operators or trusted keys configuration is required for JWT authentication via cookie {cookie:?}"
+    );
+    Err(vec![Finding { at: at.clone(), text }])
 }
 
 /// What is wrong.

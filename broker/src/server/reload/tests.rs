@@ -46,6 +46,7 @@ fn other() -> ServerOptions {
             user_cookie: None,
             pass_cookie: None,
             token_cookie: None,
+            jwt_cookie: None,
             headers: Vec::new(),
             ping_interval: None,
         }),

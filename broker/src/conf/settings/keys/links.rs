@@ -189,7 +189,7 @@ pub static WEBSOCKET: Block = Block {
         key(&["handshake_timeout"], Seconds, Honoured),
         key(&["compression", "compress"], Bool, Honoured),
         key(&["authorization", "authentication"], Inner(&AUTHORIZATION), Refused(ONE_DOOR)),
-        key(&["jwt_cookie"], Text, Refused("tokens are not read from cookies")),
+        key(&["jwt_cookie"], Text, Honoured),
         key(&["user_cookie"], Text, Honoured),
         key(&["pass_cookie"], Text, Honoured),
         key(&["token_cookie"], Text, Honoured),
