@@ -74,6 +74,8 @@ pub struct Account {
     /// Connections in it.
     connections: AtomicUsize,
     is_system: AtomicBool,
+    /// Its streams were opened: they stay at work, even if it may not reach them for a while.
+    opened: AtomicBool,
 }
 
 /// Counters of connections that are gone, seen from the clients: `in` is what they sent.
@@ -142,6 +144,7 @@ impl Account {
             closed: Closed::default(),
             connections: AtomicUsize::new(0),
             is_system: AtomicBool::new(false),
+            opened: AtomicBool::new(false),
         })
     }
 
@@ -237,6 +240,7 @@ impl Accounts {
         let global = maker.make(GLOBAL_ACCOUNT, *options.captured == *GLOBAL_ACCOUNT);
         if maker.shared.jetstream {
             global.jetstream.enable(true);
+            global.opened.store(true, Ordering::Release);
             global.jetstream.streams.open(&global.router);
         }
         let by_name = [(global.name.clone(), global.clone())].into();
@@ -296,7 +300,7 @@ impl Accounts {
         let each = streams.map(|limits| limits.each).unwrap_or_default();
         account.jetstream.streams.limit(Limits { domain: account.shared.domain.clone(), ..each });
         *account.options.write() = own;
-        let opens = enabled && !account.jetstream.is_enabled();
+        let opens = enabled && !account.opened.swap(true, Ordering::AcqRel);
         if opens {
             account.jetstream.streams.open(&account.router);
         }

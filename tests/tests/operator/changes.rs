@@ -251,3 +251,45 @@ fn tokens_in_the_configuration_change_by_a_reload() {
     configured.reload(&text(json!({"nats": {"revocations": {"*": jwt::now()}}})));
     assert_eq!(ended_with(&mut user), "User Authentication Revoked");
 }
+
+/// However logins and a revocation meet: nobody stays who was revoked.
+#[test]
+fn nobody_slips_in_while_claims_change() {
+    let mut changing = Changing::new(json!({}));
+    let address = changing.configured.server.address();
+    for round in 0..3_i64 {
+        let token = jwt::user_token("A", "u", json!({"iat": jwt::now() + round}));
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                let token = token.clone();
+                std::thread::spawn(move || {
+                    let (mut inside, mut client) = (Vec::new(), None);
+                    for _ in 0..500 {
+                        let mut next = client.take().unwrap_or_else(|| RawClient::connect(address));
+                        let connect = jwt::connect(&next.info, &token, &jwt::user("u"));
+                        next.send(format!("CONNECT {connect}\r\nPING\r\n"));
+                        match next.next() {
+                            Seen::Pong => inside.push(next),
+                            // Revoked, before or after it was let in.
+                            Seen::Err(_) => break,
+                            other => panic!("{other:?}"),
+                        }
+                    }
+                    inside
+                })
+            })
+            .collect();
+        let connections = |configured: &Configured| configured.server.monitor("/connz")["num_connections"].as_u64();
+        until("somebody inside", || connections(&changing.configured) > Some(8));
+        changing.push("A", json!({"nats": {"revocations": {"*": jwt::now() + round}}}));
+        let mut inside = 0;
+        for client in threads.into_iter().flat_map(|thread| thread.join().unwrap()) {
+            let mut client = client;
+            assert_eq!(ended_with(&mut client), "User Authentication Revoked");
+            inside += 1;
+        }
+        assert!(inside > 0, "round {round}");
+        // The system account's client alone is there.
+        until("the end of all others", || connections(&changing.configured) == Some(1));
+    }
+}

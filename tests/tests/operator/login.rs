@@ -272,3 +272,50 @@ fn the_log_has_no_tokens() {
         assert!(!log.contains(secret), "{secret}");
     }
 }
+
+/// Commands of the program show what `nsc` makes.
+#[test]
+fn commands_take_credentials() {
+    if other_program() {
+        return;
+    }
+    let configured = one_account();
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let (token, seed) = (jwt::user_token("A", "u", json!({})), jwt::user("u").seed().unwrap());
+    let rule = |name: &str, text: &str| format!("-----BEGIN {name}-----\n{text}\n------END {name}------\n\n");
+    let good = write("u.creds", &(rule("NATS USER JWT", &token) + &rule("USER NKEY SEED", &seed)));
+    let other = jwt::user("v").seed().unwrap();
+    let stolen = write("stolen.creds", &(rule("NATS USER JWT", &token) + &rule("USER NKEY SEED", &other)));
+    let bare = write("bare.creds", &seed);
+    let run = |path: &std::path::Path| {
+        let mut command = std::process::Command::new(crate::BINARY);
+        command.args([
+            "pub",
+            "-s",
+            &configured.server.address().to_string(),
+            "--creds",
+            path.to_str().unwrap(),
+            "a",
+            "hello",
+        ]);
+        let output = command.output().unwrap();
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(!said.contains("eyJ") && !said.contains(&seed) && !said.contains(&other), "{said}");
+        (output.status.success(), said)
+    };
+    let mut listener = user_in(&configured.server, "A", "w", json!({}));
+    listener.send("SUB a 1\r\n");
+    listener.sync();
+    let (success, said) = run(&good);
+    assert!(success, "{said}");
+    assert_eq!(listener.message().text(), "hello");
+    let (success, said) = run(&stolen);
+    assert!(!success && said.contains("refused the credentials"), "{said}");
+    let (success, said) = run(&bare);
+    assert!(!success && said.contains("there is no token in "), "{said}");
+}

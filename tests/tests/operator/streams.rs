@@ -81,3 +81,38 @@ fn bounds_on_streams() {
     assert_eq!(create(&mut t, "X", json!({})), 0);
     assert_eq!(create(&mut t, "Y", json!({})), 10027);
 }
+
+/// Whoever may have no streams for a while finds them as they were.
+#[test]
+fn streams_that_are_taken_away_and_given_back() {
+    let text = |limits: Value| {
+        let (name, token) = with_limits("A", limits);
+        let operator = jwt::operator_token(json!({"iat": 5}));
+        let sys = jwt::account_token("SYS", json!({"iat": 5}));
+        format!("{}\njetstream: enabled\n", jwt::in_memory(&operator, &[("SYS", sys), (name, token)]))
+    };
+    let open = json!({"mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1});
+    let mut configured = crate::start(&text(open.clone()));
+    let mut client = user_in(&configured.server, "A", "u", json!({}));
+    for (name, storage) in [("F", "file"), ("M", "memory")] {
+        let made = api(
+            &mut client,
+            &format!("STREAM.CREATE.{name}"),
+            &json!({"name": name, "subjects": [name], "storage": storage}),
+        );
+        assert_eq!(made["config"]["name"], name, "{made}");
+        assert!(ask(&mut client, name, "first").text().contains("\"seq\":1"));
+    }
+    configured.reload(&text(json!({})));
+    let closed = ask(&mut client, "$JS.API.STREAM.INFO.F", "");
+    assert!(closed.status() == Some(503) || closed.text().contains("10039"), "{closed:?}");
+    configured.reload(&text(open));
+    for name in ["F", "M"] {
+        crate::until("the streams", || {
+            ask(&mut client, &format!("$JS.API.STREAM.INFO.{name}"), "").status() != Some(503)
+        });
+        let found = api(&mut client, &format!("STREAM.INFO.{name}"), &json!({}));
+        assert_eq!(found["state"]["messages"], 1, "{name}: {found}");
+        assert!(ask(&mut client, name, "second").text().contains("\"seq\":2"), "{name}");
+    }
+}
