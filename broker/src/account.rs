@@ -74,6 +74,8 @@ pub struct Account {
     /// Connections in it.
     connections: AtomicUsize,
     is_system: AtomicBool,
+    /// Its streams were opened: they stay at work, even if it may not reach them for a while.
+    opened: AtomicBool,
 }
 
 /// Counters of connections that are gone, seen from the clients: `in` is what they sent.
@@ -142,6 +144,7 @@ impl Account {
             closed: Closed::default(),
             connections: AtomicUsize::new(0),
             is_system: AtomicBool::new(false),
+            opened: AtomicBool::new(false),
         })
     }
 
@@ -226,6 +229,8 @@ pub struct Accounts {
     by_name: RwLock<BTreeMap<Arc<str>, Arc<Account>>>,
     system: RwLock<Option<Arc<Account>>>,
     maker: Maker,
+    /// The one that the capture stream records.
+    captured: Arc<str>,
 }
 
 impl Accounts {
@@ -235,10 +240,12 @@ impl Accounts {
         let global = maker.make(GLOBAL_ACCOUNT, *options.captured == *GLOBAL_ACCOUNT);
         if maker.shared.jetstream {
             global.jetstream.enable(true);
+            global.opened.store(true, Ordering::Release);
             global.jetstream.streams.open(&global.router);
         }
         let by_name = [(global.name.clone(), global.clone())].into();
-        let accounts = Self { global, by_name: RwLock::new(by_name), system: RwLock::new(None), maker };
+        let captured = options.captured.clone();
+        let accounts = Self { global, by_name: RwLock::new(by_name), system: RwLock::new(None), maker, captured };
         let _ = accounts.apply(options);
         accounts
     }
@@ -248,10 +255,7 @@ impl Accounts {
     pub fn apply(&self, options: &AccountsOptions) -> Vec<Arc<Account>> {
         let wanted = options.all.keys().chain(&options.system);
         for name in wanted {
-            if self.get(name).is_none() {
-                let account = self.maker.make(name, options.captured == *name);
-                self.by_name.write().insert(name.clone(), account);
-            }
+            self.make(name);
         }
         self.by_name.write().retain(|name, _| {
             &**name == GLOBAL_ACCOUNT || options.all.contains_key(name) || options.system.as_ref() == Some(name)
@@ -261,31 +265,62 @@ impl Accounts {
         for account in self.all() {
             let own = options.all.get(&account.name).cloned().unwrap_or_default();
             account.is_system.store(options.system.as_ref() == Some(&account.name), Ordering::Release);
-            let links = Links::of(&own, self);
-            account.has_mappings.store(!links.mappings.is_empty(), Ordering::Release);
-            account.has_services.store(!links.services.is_empty(), Ordering::Release);
-            *account.links.write() = Arc::new(links);
-            let streams = own.jetstream.clone();
-            let enabled = account.shared.jetstream && (streams.is_some() || &*account.name == GLOBAL_ACCOUNT);
-            let each = streams.map(|limits| limits.each).unwrap_or_default();
-            account.jetstream.streams.limit(Limits { domain: account.shared.domain.clone(), ..each });
-            *account.options.write() = own;
-            if enabled && !account.jetstream.is_enabled() {
-                account.jetstream.streams.open(&account.router);
-                opened.push(account.clone());
+            if self.set(&account, own) {
+                opened.push(account);
             }
-            account.jetstream.enable(enabled);
-            // What publishers remember is from before.
-            account.router.bump(b">");
         }
         *self.system.write() = system;
         opened
+    }
+
+    /// Takes over what is said of some accounts, and of no others; those that are not there are made. Those whose streams were
+    /// opened: their consumers are still to be made.
+    pub fn put(&self, all: Vec<(Arc<str>, AccountOptions)>) -> Vec<Arc<Account>> {
+        // First: they may import from each other.
+        all.iter().for_each(|(name, _)| self.make(name));
+        let known = all.into_iter().filter_map(|(name, own)| Some((self.get(&name)?, own)));
+        known.filter_map(|(account, own)| self.set(&account, Arc::new(own)).then_some(account)).collect()
+    }
+
+    fn make(&self, name: &Arc<str>) {
+        if self.get(name).is_none() {
+            let account = self.maker.make(name, self.captured == *name);
+            self.by_name.write().insert(name.clone(), account);
+        }
+    }
+
+    /// An account is so from now on. Whether its streams were opened.
+    fn set(&self, account: &Arc<Account>, own: Arc<AccountOptions>) -> bool {
+        let links = Links::of(&own, self);
+        account.has_mappings.store(!links.mappings.is_empty(), Ordering::Release);
+        account.has_services.store(!links.services.is_empty(), Ordering::Release);
+        *account.links.write() = Arc::new(links);
+        let streams = own.jetstream.clone();
+        let enabled = account.shared.jetstream && (streams.is_some() || &*account.name == GLOBAL_ACCOUNT);
+        let each = streams.map(|limits| limits.each).unwrap_or_default();
+        account.jetstream.streams.limit(Limits { domain: account.shared.domain.clone(), ..each });
+        *account.options.write() = own;
+        let opens = enabled && !account.opened.swap(true, Ordering::AcqRel);
+        if opens {
+            account.jetstream.streams.open(&account.router);
+        }
+        account.jetstream.enable(enabled);
+        // What publishers remember is from before.
+        account.router.bump(b">");
+        opens
     }
 
     /// An account by its name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Arc<Account>> {
         if name == GLOBAL_ACCOUNT { Some(self.global.clone()) } else { self.by_name.read().get(name).cloned() }
+    }
+
+    /// Those of these accounts that have streams on the disk.
+    #[must_use]
+    pub fn with_streams(&self, names: &[String]) -> Vec<String> {
+        let folders = place::unserved(&self.maker.stores.data, std::iter::empty());
+        names.iter().filter(|name| folders.contains(&place::folder(name))).cloned().collect()
     }
 
     /// Tells of streams that nobody can reach.

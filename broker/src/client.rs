@@ -62,10 +62,13 @@ pub enum CloseReason {
     NoRespondersRequiresHeaders,
     TlsHandshake,
     MaximumAccountConnections,
+    AuthenticationExpired,
+    Revoked,
+    MaximumSubscriptions,
 }
 
 impl CloseReason {
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 23] = [
         Self::Open,
         Self::ClientClosed,
         Self::AuthenticationTimeout,
@@ -86,6 +89,9 @@ impl CloseReason {
         Self::NoRespondersRequiresHeaders,
         Self::TlsHandshake,
         Self::MaximumAccountConnections,
+        Self::AuthenticationExpired,
+        Self::Revoked,
+        Self::MaximumSubscriptions,
     ];
 
     /// The text.
@@ -112,6 +118,9 @@ impl CloseReason {
             Self::NoRespondersRequiresHeaders => "No Responders Requires Headers",
             Self::TlsHandshake => "TLS Handshake Failure",
             Self::MaximumAccountConnections => "Maximum Account Connections Exceeded",
+            Self::AuthenticationExpired => "Authentication Expired",
+            Self::Revoked => "Credentials Revoked",
+            Self::MaximumSubscriptions => "Maximum Subscriptions Exceeded",
         }
     }
 

@@ -1,6 +1,7 @@
 //! What a server is told before it starts: plain values, already checked, from whatever front end read them.
 
 pub mod accounts;
+pub mod operator;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -52,6 +53,8 @@ pub struct ServerOptions {
     pub auth: Auth,
     /// Accounts, and what they are to each other.
     pub accounts: Arc<accounts::AccountsOptions>,
+    /// Operators that sign accounts, where accounts are not configured.
+    pub operator: Option<Arc<operator::OperatorOptions>>,
     /// How client connections are encrypted; `None` leaves them plain.
     pub tls: Option<TlsOptions>,
     /// Clients that do not encrypt are served as well.
@@ -107,6 +110,8 @@ pub enum Auth {
     Token(String),
     /// These users.
     Users(Arc<Users>),
+    /// Whoever shows a token of an account that a trusted operator signed, see [`crate::operator`].
+    Operator,
 }
 
 impl Auth {
@@ -115,7 +120,7 @@ impl Auth {
     pub fn asks(&self, websocket: bool) -> bool {
         match self {
             Self::None => false,
-            Self::UserPassword { .. } | Self::Token(_) => true,
+            Self::UserPassword { .. } | Self::Token(_) | Self::Operator => true,
             Self::Users(users) => users.without_credentials(websocket).is_none(),
         }
     }
@@ -123,7 +128,7 @@ impl Auth {
     /// Whether some users sign a nonce.
     #[must_use]
     pub fn needs_nonce(&self) -> bool {
-        matches!(self, Self::Users(users) if users.sign())
+        matches!(self, Self::Operator) || matches!(self, Self::Users(users) if users.sign())
     }
 }
 
@@ -134,6 +139,7 @@ impl std::fmt::Debug for Auth {
             Self::UserPassword { .. } => "UserPassword(…)",
             Self::Token(_) => "Token(…)",
             Self::Users(_) => "Users(…)",
+            Self::Operator => "Operator",
         })
     }
 }
@@ -209,6 +215,7 @@ impl Default for ServerOptions {
             metadata: BTreeMap::new(),
             auth: Auth::None,
             accounts: Arc::default(),
+            operator: None,
             tls: None,
             allow_non_tls: false,
             websocket: None,

@@ -106,6 +106,9 @@ pub const LISTENERS_KEPT_MAX: usize = 1024;
 /// Requests of the system account that are answered at a time; more are dropped, and the server's log says so.
 pub const SYSTEM_REQUESTS_MAX: usize = 64;
 
+/// Logins by token that are looked at, on threads that may wait; others wait for their turn.
+pub const LOGINS_AT_ONCE: usize = 16;
+
 /// Replies of one connection that it may publish to because a request asked for them.
 pub const REPLIES_TRACKED_MAX: usize = 64 * 1024;
 /// Right passwords that are remembered, as digests, so that they need not be hashed again.

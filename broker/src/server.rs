@@ -23,6 +23,7 @@ use sublog_protocol::info::ServerInfo;
 
 pub use lifecycle::{ServeError, run};
 pub use reload::{Fresh, Reload};
+pub(crate) use ticker::say;
 
 use crate::account::{Account, Accounts, Shared};
 use crate::auth::passwords::Passwords;
@@ -35,6 +36,7 @@ use crate::clock;
 use crate::config::{Auth, Called, HandshakeFirst, ServerOptions};
 use crate::jetstream;
 use crate::monitor::Monitor;
+use crate::operator::Operator;
 use crate::tls::Tls;
 use crate::tls::handshake::Shaker;
 use crate::websocket::WebSocket;
@@ -101,6 +103,8 @@ pub struct Server {
     pub sys_answers: AtomicU64,
     /// Hashed passwords.
     pub passwords: Passwords,
+    /// Operators that sign accounts, if there are some.
+    pub operator: Option<Operator>,
     /// Counters.
     pub stats: ServerStats,
     /// Where handshakes run.
@@ -259,6 +263,12 @@ impl Server {
         let account = self.accounts.get(&client.account());
         let remote_account = client.account().to_string();
         let acc_is_sys = account.as_ref().is_some_and(|account| account.is_system());
-        ServerInfo { connect_info: true, remote_account, acc_is_sys, auth_required, ..self.info(client) }
+        let info = self.info(client);
+        let own = client
+            .access
+            .max_payload()
+            .min(account.map_or(usize::MAX, |a| a.options().limits.max_payload.unwrap_or(usize::MAX)));
+        let max_payload = info.max_payload.min(i64::try_from(own).unwrap_or(i64::MAX));
+        ServerInfo { connect_info: true, remote_account, acc_is_sys, auth_required, max_payload, ..info }
     }
 }

@@ -45,6 +45,8 @@ pub struct WebSocketOptions {
     pub pass_cookie: Option<String>,
     /// As above.
     pub token_cookie: Option<String>,
+    /// As above.
+    pub jwt_cookie: Option<String>,
     /// What is added to the answer to an upgrade.
     pub headers: Vec<(String, String)>,
     /// How often silent clients of this port are pinged, where it differs.
@@ -100,6 +102,8 @@ pub struct Visitor {
     pub password: Option<String>,
     /// As above.
     pub token: Option<String>,
+    /// As above.
+    pub jwt: Option<String>,
 }
 
 impl Visitor {
@@ -109,6 +113,7 @@ impl Visitor {
             (&self.user, &mut options.user),
             (&self.password, &mut options.pass),
             (&self.token, &mut options.auth_token),
+            (&self.jwt, &mut options.jwt),
         ] {
             if said.as_ref().is_none_or(String::is_empty) {
                 said.clone_from(own);

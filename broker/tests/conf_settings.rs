@@ -215,7 +215,6 @@ fn what_would_be_unsafe_without_effect_is_refused() {
         "accounts { A { msg_trace { dest: a } } }",
         "ocsp { mode: always }",
         "proxy_protocol: true",
-        "resolver: MEMORY",
         "jetstream { key: x }",
     ] {
         let error = refused(text);

@@ -149,3 +149,28 @@ fn what_the_example_has_in_comments_loads_as_well() {
     }
     assert!(tried >= 14, "{tried}");
 }
+
+#[test]
+fn the_example_with_an_operator_loads() {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let key = nkeys::KeyPair::new_operator();
+    let (operator, system) = (key.public_key(), nkeys::KeyPair::new_account().public_key());
+    let claims = format!(
+        r#"{{"iss":"{operator}","sub":"{operator}","nats":{{"type":"operator","version":2,"system_account":"{system}"}}}}"#
+    );
+    let head = URL_SAFE_NO_PAD.encode(r#"{"typ":"JWT","alg":"ed25519-nkey"}"#);
+    let signed = format!("{head}.{}", URL_SAFE_NO_PAD.encode(claims));
+    let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes()).unwrap()));
+    let folder = tempfile::tempdir().unwrap();
+    let (file, path) = (folder.path().join("operator.jwt"), folder.path().join("operator.conf"));
+    std::fs::write(&file, token).unwrap();
+    let text = std::fs::read_to_string(deploy("operator.conf")).unwrap();
+    assert!(text.contains("/etc/sublog/operator.jwt"));
+    std::fs::write(&path, text.replace("/etc/sublog/operator.jwt", file.to_str().unwrap())).unwrap();
+    let serve = served(&path);
+    assert!(serve.warnings.is_empty(), "{:?}", serve.warnings);
+    assert_eq!(serve.server.accounts.system.as_deref(), Some(system.as_str()));
+    let options = serve.server.operator.unwrap();
+    assert!(options.trusted.contains(&operator) && options.operators.len() == 1);
+}

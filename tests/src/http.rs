@@ -31,7 +31,19 @@ pub fn get_over(mut stream: impl Read + Write, address: SocketAddr, path: &str) 
     let answer = String::from_utf8(answer).expect("the answer is text");
     let (head, body) = answer.split_once("\r\n\r\n").expect("the answer has a head");
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("the answer has a status");
-    (status, body.to_owned())
+    let chunked = head.to_ascii_lowercase().contains("\r\ntransfer-encoding: chunked");
+    (status, if chunked { joined(body) } else { body.to_owned() })
+}
+
+/// What comes in chunks, each with its length before it.
+fn joined(mut rest: &str) -> String {
+    let mut body = String::new();
+    while let Some((length, behind)) = rest.split_once("\r\n") {
+        let length = usize::from_str_radix(length.trim(), 16).expect("a chunk has a length");
+        body.push_str(&behind[..length]);
+        rest = behind[length..].trim_start_matches("\r\n");
+    }
+    body
 }
 
 /// GET of a JSON page.

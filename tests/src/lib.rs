@@ -15,6 +15,7 @@ pub mod clock;
 pub mod configured;
 pub mod content;
 pub mod http;
+pub mod jwt;
 pub mod random;
 pub mod server;
 

@@ -1,7 +1,7 @@
 //! What a connection may do, as everybody who delivers to it sees it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -11,7 +11,7 @@ use super::replies::Replies;
 use crate::clock;
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Access {
     grant: RwLock<Grant>,
     /// The user may not do everything: without it nobody need look at the permissions.
@@ -21,6 +21,26 @@ pub struct Access {
     /// How often this changed.
     changes: AtomicU64,
     replies: Mutex<Replies>,
+    /// Bounds of its own that the user has.
+    max_subscriptions: AtomicUsize,
+    max_payload: AtomicUsize,
+    /// When it has to go, in milliseconds since 1970.
+    expires_ms: AtomicI64,
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self {
+            grant: RwLock::default(),
+            restricted: AtomicBool::new(false),
+            credentials: Mutex::default(),
+            changes: AtomicU64::new(0),
+            replies: Mutex::default(),
+            max_subscriptions: AtomicUsize::new(usize::MAX),
+            max_payload: AtomicUsize::new(usize::MAX),
+            expires_ms: AtomicI64::new(i64::MAX),
+        }
+    }
 }
 
 impl Access {
@@ -29,6 +49,12 @@ impl Access {
         if let Some(credentials) = credentials {
             *self.credentials.lock() = credentials;
         }
+        let token = grant.user.as_ref().and_then(|user| user.by_token.as_ref());
+        let bound = |most: Option<usize>| most.unwrap_or(usize::MAX);
+        self.max_subscriptions.store(bound(token.and_then(|token| token.max_subscriptions)), Ordering::Release);
+        self.max_payload.store(bound(token.and_then(|token| token.max_payload)), Ordering::Release);
+        let expires_ms = token.and_then(|token| token.expires_ms).unwrap_or(i64::MAX);
+        self.expires_ms.store(expires_ms, Ordering::Release);
         let mut current = self.grant.write();
         let restricted = grant.user.as_ref().is_some_and(|user| user.permissions.is_some());
         *current = grant;
@@ -46,6 +72,24 @@ impl Access {
     #[must_use]
     pub fn credentials(&self) -> Credentials {
         self.credentials.lock().clone()
+    }
+
+    /// Subscriptions that the user may have, whatever others may.
+    #[must_use]
+    pub fn max_subscriptions(&self) -> usize {
+        self.max_subscriptions.load(Ordering::Acquire)
+    }
+
+    /// Bytes that a message of the user may have, whatever those of others may.
+    #[must_use]
+    pub fn max_payload(&self) -> usize {
+        self.max_payload.load(Ordering::Acquire)
+    }
+
+    /// When the user has to go, in milliseconds since 1970; `i64::MAX` is never.
+    #[must_use]
+    pub fn expires_ms(&self) -> i64 {
+        self.expires_ms.load(Ordering::Acquire)
     }
 
     /// How often this has changed.

@@ -129,6 +129,8 @@ pub enum Verdict {
     Refused,
     /// Welcome, if the password fits.
     Check(Check),
+    /// Its token has to be looked at, see [`crate::operator::login`].
+    Token,
 }
 
 /// A password that is still to be held against a hash.
@@ -165,6 +167,7 @@ pub fn verdict(auth: &Auth, given: &Credentials) -> Verdict {
             with_password(&Secret::new(token.as_str()), &given, grant)
         }
         Auth::Users(users) => of_users(users, given),
+        Auth::Operator => Verdict::Token,
     }
 }
 

@@ -66,6 +66,37 @@ pub enum Proof {
     Nothing,
     /// It signs with the private half of the key that is its name.
     Nkey,
+    /// It showed a token, see [`crate::operator`].
+    Token,
+}
+
+/// What is known of a user that showed a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ByToken {
+    /// When the token was signed, in seconds since 1970.
+    pub issued_at: i64,
+    /// The key that signed it.
+    pub issuer: Arc<str>,
+    /// The same, if it is a signing key of the account.
+    pub signing_key: Option<Arc<str>>,
+    /// What it may do is what that key gives to all.
+    pub scoped: bool,
+    /// It need not sign a nonce.
+    pub bearer: bool,
+    /// The token, or the key, says what it may do: else that is the account's default.
+    pub has_own_permissions: bool,
+    /// When it has to go, in milliseconds since 1970.
+    pub expires_ms: Option<i64>,
+    /// What it is called besides its key.
+    pub name_tag: Box<str>,
+    /// Words for it.
+    pub tags: Box<[String]>,
+    /// What its account is called besides its key.
+    pub account_tag: Box<str>,
+    /// Subscriptions it may have.
+    pub max_subscriptions: Option<usize>,
+    /// Bytes of a message of it.
+    pub max_payload: Option<usize>,
 }
 
 /// One user.
@@ -83,6 +114,8 @@ pub struct User {
     pub websocket_connections: bool,
     /// Its account.
     pub account: Arc<str>,
+    /// What its token says, if it showed one.
+    pub by_token: Option<Arc<ByToken>>,
 }
 
 impl User {

@@ -105,6 +105,8 @@ fn access(facts: &BannerFacts<'_>) -> String {
         Auth::None => {}
         Auth::UserPassword { user, .. } => out.push_str(&format!(" --user {user} --pass …")),
         Auth::Token(_) => out.push_str(" --token …"),
+        // It takes credentials, of which nobody knows the file.
+        Auth::Operator => out.push_str(" --creds …"),
         Auth::Users(_) => out.push_str(" --user … --pass …"),
     }
     out

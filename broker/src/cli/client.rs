@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::connection::secure::TlsFiles;
-use super::connection::{ClientError, Target};
+use super::connection::{ClientError, Signer, Target};
 use super::url::{self, Credentials};
 use super::{EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, output, values};
 
@@ -35,6 +35,9 @@ pub(crate) struct Access {
     /// File with the seed of an nkey, which signs instead
     #[arg(long, conflicts_with_all = ["user", "pass", "token"], value_name = "FILE")]
     nkey: Option<PathBuf>,
+    /// File with a token and the seed that signs for it, as nsc makes it (.creds)
+    #[arg(long, conflicts_with_all = ["user", "pass", "token", "nkey"], value_name = "FILE")]
+    creds: Option<PathBuf>,
     /// Authorities of the server's certificate; without it those of the system
     ///
     /// This, and any of the next three, encrypts the connection, as tls:// does.
@@ -74,7 +77,8 @@ impl Access {
         let urls = url::parse_list(&text).map_err(Failure::Usage)?;
         let own = self.tlscert.clone().zip(self.tlskey.clone());
         let tls = TlsFiles { ca: self.tlscacert.clone(), own, first: self.tlsfirst };
-        Ok(Target { urls, credentials, nkey: self.nkey.clone(), tls, timeout: self.timeout })
+        let signer = self.nkey.clone().map(Signer::Nkey).or_else(|| self.creds.clone().map(Signer::Creds));
+        Ok(Target { urls, credentials, signer, tls, timeout: self.timeout })
     }
 }
 

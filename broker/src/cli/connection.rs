@@ -7,12 +7,11 @@
 mod error;
 mod hello;
 pub(crate) mod secure;
+mod signer;
 
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use base64::Engine as _;
 use sublog_protocol::decode::{self, Message, ServerOp, ServerStep};
 use sublog_protocol::encode;
 use sublog_protocol::headers::Headers;
@@ -26,6 +25,7 @@ pub(crate) use error::ClientError;
 use super::url::{Credentials, ServerUrl};
 use hello::Hello;
 use secure::{Session, TlsFiles};
+pub(crate) use signer::Signer;
 
 /// Free room offered to every read, in bytes.
 const READ_BYTES: usize = 128 * 1024;
@@ -41,8 +41,8 @@ pub(crate) struct Target {
     pub(crate) urls: Vec<ServerUrl>,
     /// What to present; overrides what the address says.
     pub(crate) credentials: Credentials,
-    /// Signs what the server asks to have signed: the file of a seed.
-    pub(crate) nkey: Option<PathBuf>,
+    /// Signs what the server asks to have signed.
+    pub(crate) signer: Option<Signer>,
     /// How to encrypt.
     pub(crate) tls: TlsFiles,
     /// How long connecting, or any single answer, may take.
@@ -157,10 +157,9 @@ impl Connection {
         name: &str,
         replay_status: bool,
     ) -> Result<(), ClientError> {
-        let signed = match &target.nkey {
-            None => None,
-            Some(path) => Some(self.sign(path)?),
-        };
+        let nonce = self.info.as_ref().map(|info| info.nonce.as_str()).unwrap_or_default();
+        let failed = |reason| ClientError::Nkey { peer: self.peer.clone(), reason };
+        let signed = target.signer.as_ref().map(|signer| signer.sign(nonce)).transpose().map_err(failed)?;
         let (user, pass, auth_token) = match login {
             Credentials::None => (None, None, None),
             Credentials::User(user, pass) => (Some(user.as_str()), Some(pass.as_str()), None),
@@ -179,8 +178,9 @@ impl Connection {
             user,
             pass,
             auth_token,
-            nkey: signed.as_ref().map(|(key, _)| key.as_str()),
-            sig: signed.as_ref().map(|(_, signature)| signature.as_str()),
+            nkey: signed.as_ref().and_then(|signed| signed.nkey.as_deref()),
+            jwt: signed.as_ref().and_then(|signed| signed.jwt.as_deref()),
+            sig: signed.as_ref().map(|signed| signed.signature.as_str()),
             tls_required: self.session.is_some(),
             sublog_replay_status: replay_status,
         };
@@ -193,18 +193,6 @@ impl Connection {
             }
             other => other,
         }
-    }
-
-    /// The public key of a seed, and its signature of what the server gave.
-    fn sign(&self, path: &std::path::Path) -> Result<(String, String), ClientError> {
-        let failed = |reason: String| ClientError::Nkey { peer: self.peer.clone(), reason };
-        let pair = secure::nkey(path).map_err(failed)?;
-        let nonce = self.info.as_ref().map(|info| info.nonce.as_str()).unwrap_or_default();
-        if nonce.is_empty() {
-            return Err(failed("it asks nobody to sign".to_owned()));
-        }
-        let signature = pair.sign(nonce.as_bytes()).map_err(|error| failed(error.to_string()))?;
-        Ok((pair.public_key(), base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(signature)))
     }
 
     /// What the server said about itself.

@@ -7,6 +7,7 @@
 mod accounts;
 mod file;
 mod finish;
+mod operator;
 mod parse;
 mod read;
 mod request;

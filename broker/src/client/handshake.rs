@@ -10,6 +10,7 @@ use super::connection::Connection;
 use super::{Client, CloseReason};
 use crate::auth::login::{Check, Credentials, Grant, Verdict, verdict};
 use crate::config::{Auth, ServerOptions};
+use crate::operator::login::Presented;
 use crate::server::Server;
 use crate::server::sys::events;
 use crate::tls::x509::Certificate;
@@ -29,6 +30,8 @@ pub(super) struct Waiting {
 enum Why {
     /// Its password is to be checked.
     Password(Check),
+    /// Its token is to be looked at.
+    Token,
     /// It goes to another account, and has to leave behind what it published in this one.
     Move(Grant),
 }
@@ -100,6 +103,10 @@ impl Connection {
                     self.waiting = Some(Waiting { why: Why::Password(check), options: current });
                     return Ok(());
                 }
+                Verdict::Token => {
+                    self.waiting = Some(Waiting { why: Why::Token, options: current });
+                    return Ok(());
+                }
             }
             // A reload looks at clients that are ready. One that comes meanwhile is met here.
             if Arc::ptr_eq(&current, &self.server.current()) {
@@ -132,18 +139,29 @@ impl Connection {
 
     /// Holds to the account's limits what it may do.
     pub(super) fn keep_limits(&mut self) {
-        let most = self.account.options().limits.max_payload.unwrap_or(usize::MAX);
+        let of_account = self.account.options().limits.max_payload.unwrap_or(usize::MAX);
+        let most = of_account.min(self.client.access.max_payload());
         self.limits.max_payload = self.server.current().limits.max_payload.min(most);
     }
 
-    /// Waits until the password of a CONNECT has been checked, or what was published before it is on its way.
+    /// Waits until the password or token of a CONNECT has been checked, or what was published before it is on its way.
     ///
     /// # Errors
     /// Why the connection must end; the client has been told.
     pub(super) async fn check_password(&mut self) -> Result<(), CloseReason> {
         while let Some(Waiting { why, options }) = self.waiting.take() {
+            // Before the token is looked at: claims that change meanwhile have it looked at again.
+            let reloads = self.server.reloads.load(Ordering::Acquire);
+            let by_token = matches!(why, Why::Token);
             let grant = match why {
                 Why::Move(grant) => grant,
+                Why::Token => match self.ask_operator().await {
+                    Ok(grant) => grant,
+                    Err(why) => {
+                        tracing::debug!(client = %self.client, "{why}");
+                        return Err(self.turn_away(&UNAUTHORIZED));
+                    }
+                },
                 Why::Password(check) => {
                     if !self.server.passwords.fits(&check.hash, &check.password).await {
                         return Err(self.turn_away(&UNAUTHORIZED));
@@ -154,13 +172,42 @@ impl Connection {
             let credentials = self.credentials(&options);
             self.go_to_account(&grant)?;
             let_in(&self.client, &self.options, credentials, grant);
-            if Arc::ptr_eq(&options, &self.server.current()) {
+            let same = !by_token || reloads == self.server.reloads.load(Ordering::Acquire);
+            if same && Arc::ptr_eq(&options, &self.server.current()) {
                 self.logged_in();
             } else {
                 self.log_in()?;
             }
         }
         Ok(())
+    }
+
+    /// Who the client is that shows a token. Signatures take a while, and claims may have to be read: that is done on threads
+    /// that may wait, a few at a time.
+    async fn ask_operator(&self) -> Result<Grant, &'static str> {
+        const FAILED: &str = "The token could not be looked at";
+        let server = self.server.clone();
+        let Some(operator) = &server.operator else { return Err(FAILED) };
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let shown = Presented {
+            jwt: text(&self.options.jwt),
+            signature: text(&self.options.sig),
+            nonce: self.client.nonce.get().cloned().unwrap_or_default(),
+            address: self.client.ip(),
+            websocket: self.client.websocket.is_some(),
+        };
+        if shown.jwt.is_empty() {
+            return Err("Authentication requires a user JWT");
+        }
+        let permit = operator.gate.clone().acquire_owned().await.map_err(|_| FAILED)?;
+        let looked = tokio::task::spawn_blocking({
+            let server = server.clone();
+            move || {
+                let _permit = permit;
+                server.operator.as_ref().map_or(Err(FAILED), |operator| operator.log_in(&server, &shown))
+            }
+        });
+        looked.await.unwrap_or(Err(FAILED))
     }
 
     /// What proves who the client is, under these options.
@@ -198,6 +245,7 @@ impl Connection {
     /// The client is somebody from now on: what it has so far is looked at again.
     fn logged_in(&mut self) {
         self.authorized = true;
+        self.keep_limits();
         self.limits.headers = self.options.headers;
         self.info_due = !self.connected && self.options.protocol >= 1;
         self.take_over_access();

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use super::{Client, CloseReason};
+use crate::auth::users::ByToken;
 use crate::clock;
 use crate::router::Subscription;
 
@@ -48,6 +49,8 @@ pub struct Shown {
     pub version: Box<str>,
     pub user: Box<str>,
     pub account: Arc<str>,
+    /// What its token says, if it showed one.
+    pub by_token: Option<Arc<ByToken>>,
 }
 
 impl Shown {
@@ -92,6 +95,7 @@ impl Shown {
             version,
             user,
             account,
+            by_token: grant.user.as_ref().and_then(|user| user.by_token.clone()),
         }
     }
 

@@ -161,7 +161,8 @@ impl Subscriptions {
         }
         let of_account = account.options().limits.max_subscriptions;
         let of_server = Some(server.options.limits.max_subscriptions).filter(|max| *max > 0);
-        let max = of_account.into_iter().chain(of_server).min();
+        let of_user = client.access.max_subscriptions();
+        let max = of_account.into_iter().chain(of_server).chain((of_user < usize::MAX).then_some(of_user)).min();
         let at_limit = |held: usize| max.is_some_and(|max| held >= max);
         self.sweep(at_limit(self.by_sid.len()));
         if at_limit(self.by_sid.len()) {

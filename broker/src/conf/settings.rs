@@ -9,6 +9,7 @@ pub mod accounts;
 pub mod authorization;
 mod check;
 pub mod keys;
+pub mod operator;
 mod read;
 mod schema;
 pub mod tls;
@@ -139,6 +140,13 @@ impl Settings {
         }
     }
 
+    /// Where a key of the file's own stands.
+    #[must_use]
+    pub fn place(&self, name: &str) -> Option<&Position> {
+        let names = keys::names_of(name);
+        find(&self.map, names).map(|entry| &entry.at)
+    }
+
     /// Whether a key of the file's own is there, whatever it says.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
@@ -155,6 +163,12 @@ impl Settings {
     #[must_use]
     pub fn websocket(&self) -> Option<crate::websocket::WebSocketOptions> {
         websocket::read_in(&self.map)
+    }
+
+    /// Operators, and where accounts are found.
+    #[must_use]
+    pub fn operator(&self) -> Option<operator::Operator> {
+        operator::read(&self.map)
     }
 
     /// Accounts with their users.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::auth::users::GLOBAL_ACCOUNT;
+use crate::conf::settings::accounts as conf;
 use crate::jetstream::config::Limits as StreamLimits;
 use crate::jetstream::config::transform::Transform;
 
@@ -41,6 +42,8 @@ pub struct AccountOptions {
     pub imports: Vec<Import>,
     /// Where its messages go instead.
     pub mappings: Vec<Mapping>,
+    /// What it is called besides its name, if it is.
+    pub name_tag: Option<Arc<str>>,
 }
 
 /// Bounds of one account; `None` is no bound.
@@ -120,4 +123,18 @@ pub struct Mapping {
     pub source: Box<[u8]>,
     /// Each with the share of messages, in percent, that go there or to one before it; the rest is lost.
     pub destinations: Vec<(u8, Option<Arc<Transform>>)>,
+}
+
+impl From<&conf::Mapping> for Mapping {
+    fn from(found: &conf::Mapping) -> Self {
+        let mut upto = 0;
+        let destination = |(percent, transform): &(u8, Option<_>)| {
+            upto += percent;
+            (upto, transform.clone().map(Arc::new))
+        };
+        Self {
+            source: found.source.as_bytes().into(),
+            destinations: found.destinations.iter().map(destination).collect(),
+        }
+    }
 }

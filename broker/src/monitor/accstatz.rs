@@ -107,7 +107,7 @@ impl Account {
         let (conns, traffic) = (account.connections(), Traffic::of_account(server, account));
         Self {
             acc: account.name.to_string(),
-            name: account.name.to_string(),
+            name: account.options().name_tag.clone().unwrap_or_else(|| account.name.clone()).to_string(),
             conns,
             leafnodes: 0,
             total_conns: conns,

@@ -110,7 +110,11 @@ struct Connection {
     #[serde(skip_serializing_if = "String::is_empty")]
     account: String,
     #[serde(skip_serializing_if = "String::is_empty")]
+    issuer_key: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
     name_tag: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<String>,
 }
 
 fn is_false(value: &bool) -> bool {
@@ -256,6 +260,8 @@ impl Lists {
 fn connection(row: &Row, options: &Options, lists: Option<&[Listed]>, now: SystemTime) -> Connection {
     let shown = &row.shown;
     let list = lists.unwrap_or_default();
+    let token = shown.by_token.as_ref().filter(|_| options.auth);
+    let tag = token.map(|token| &*token.account_tag).filter(|tag| !tag.is_empty());
     let names = || list.iter().map(|listed| String::from_utf8_lossy(&listed.subject).into_owned());
     Connection {
         cid: shown.cid,
@@ -301,6 +307,14 @@ fn connection(row: &Row, options: &Options, lists: Option<&[Listed]>, now: Syste
         } else {
             String::new()
         },
-        name_tag: if options.auth && shown.stop.is_none() { shown.account.to_string() } else { String::new() },
+        issuer_key: token
+            .map(|token| token.signing_key.as_ref().unwrap_or(&shown.account).to_string())
+            .unwrap_or_default(),
+        name_tag: if options.auth && shown.stop.is_none() {
+            tag.unwrap_or(&shown.account).to_owned()
+        } else {
+            String::new()
+        },
+        tags: token.map(|token| token.tags.to_vec()).unwrap_or_default(),
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::http::{Answer, Asked, Refused};
 use super::jsz::{self, JetStreamConfig, Usage};
@@ -78,6 +79,10 @@ pub(super) struct Varz {
     slow_consumers: u64,
     stale_connections: u64,
     stalled_clients: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    trusted_operators_jwt: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    trusted_operators_claim: Vec<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     system_account: Option<String>,
     subscriptions: usize,
@@ -259,6 +264,7 @@ pub(super) fn page(server: &Server) -> Varz {
     let (limits, options) = (&current.limits, &server.options);
     let traffic = Traffic::of(server);
     let streams: Vec<_> = server.accounts.all().iter().flat_map(|account| api::streams(server, account)).collect();
+    let operators = || current.operator.iter().flat_map(|operator| &operator.operators);
     let now = clock::wall();
     let (config_load_time, config_digest) = server.monitor.config.last();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -319,6 +325,8 @@ pub(super) fn page(server: &Server) -> Varz {
         stale_connections,
         stalled_clients: stats.stalls.load(Ordering::Relaxed),
         subscriptions: server.accounts.all().iter().map(|account| account.router.len()).sum(),
+        trusted_operators_jwt: operators().map(|operator| operator.jwt.text().to_owned()).collect(),
+        trusted_operators_claim: operators().map(|operator| operator.token.payload.clone()).collect(),
         system_account: server.accounts.system().map(|account| account.name.to_string()),
         http_req_stats: server.monitor.requests.counts(),
         config_load_time: text::time(config_load_time),

@@ -109,6 +109,7 @@ mod tests {
             version: Box::default(),
             user: Box::default(),
             account: "$G".into(),
+            by_token: None,
         }
     }
 

@@ -32,6 +32,7 @@ use crate::jetstream::domain::Domain;
 use crate::jetstream::streams::place::{self, Stores};
 use crate::logging::LogHandle;
 use crate::monitor::Monitor;
+use crate::operator::Operator;
 use crate::tls::handshake::Shaker;
 use crate::tls::{Tls, TlsError};
 use crate::{clock, limits, monitor};
@@ -58,6 +59,8 @@ pub enum ServeError {
     Meta(#[from] MetaError),
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error("{0}")]
+    Operator(String),
     #[error("cannot write {path}: {source}")]
     File { path: PathBuf, source: io::Error },
     #[error("the log could not be closed cleanly: {0}")]
@@ -141,6 +144,7 @@ async fn serve(
         shared,
         capture,
         passwords,
+        operator: options.operator.clone().map(Operator::new).transpose().map_err(ServeError::Operator)?,
         sys_answers: AtomicU64::new(0),
         stats: ServerStats::default(),
         shaker,
@@ -157,7 +161,7 @@ async fn serve(
         reloads: AtomicU64::new(0),
         options,
     });
-    server.accounts.tell_unserved();
+    start_accounts(&server);
     server.monitor.config.loaded(reload.as_ref().map(|reload| reload.digest.clone()).unwrap_or_default());
     start_consumers(&server)?;
     let monitor = monitor::start(&server).await?;
@@ -171,7 +175,7 @@ async fn serve(
     let expiry = tokio::spawn(retention::expire(server.clone()));
     start_thread("sublog-api", move || api::run(&requests))?;
     let maintenance = maintenance::start(&server).map_err(ServeError::Runtime)?;
-    let mut on_reload = |server: &Server| match &mut reload {
+    let mut on_reload = |server: &Arc<Server>| match &mut reload {
         Some(reload) => reload::reload(server, reload, log, &mut notices, monitor),
         None => tracing::warn!("Nothing to reload: the server was started without a configuration file"),
     };
@@ -204,6 +208,14 @@ fn start_consumers(server: &Server) -> Result<(), ServeError> {
     server.accounts.all().iter().for_each(copy::start_all);
     let positions = server.accounts.global.jetstream.positions.clone();
     start_thread("sublog-consumers", move || positions.run())
+}
+
+/// Reads the accounts of an operator that have to be there, and tells of streams that nobody serves.
+fn start_accounts(server: &Arc<Server>) {
+    if let Some(operator) = &server.operator {
+        tokio::task::block_in_place(|| operator.start(server));
+    }
+    server.accounts.tell_unserved();
 }
 
 fn tell_ports(server: &Server) {
@@ -307,7 +319,7 @@ async fn until_stopped(
     listeners: Listeners,
     signals: &mut Signals,
     log: &LogHandle,
-    reload: &mut dyn FnMut(&Server),
+    reload: &mut dyn FnMut(&Arc<Server>),
 ) {
     {
         let accepting = accept::accept_loop(server.clone(), &listeners.clients, None);

@@ -90,6 +90,11 @@ const FIELDS: &[Field] = &[
     fixed(&["max_subscriptions"], |o| o.limits.max_subscriptions.to_string()),
     fixed(&["sublog.capture_account"], |o| format!("{:?}", o.accounts.captured)),
     fixed(&["system_account", "no_system_account"], |o| format!("{:?}", o.accounts.system)),
+    fixed(&["operator"], operators),
+    fixed(&["trusted_keys"], |o| format!("{:?}", o.operator.as_ref().map(|operator| &operator.trusted))),
+    fixed(&["resolver"], |o| format!("{:?}", o.operator.as_ref().map(|operator| &operator.resolver))),
+    live(&["resolver_preload"], |o| format!("{} accounts {}", preloaded(o).len(), digest_of(&preloaded(o)))),
+    fixed(&["resolver_pinned_accounts"], |o| format!("{:?}", o.operator.as_ref().map(|operator| &operator.pinned))),
     fixed(&["sublog.capture"], |o| o.capture.enabled.to_string()),
     fixed(&["sublog.sync", "sublog.sync_interval"], |o| format!("{:?}", o.capture.sync)),
     fixed(&["sublog.compress"], |o| o.capture.compress.to_string()),
@@ -114,7 +119,7 @@ const FIELDS: &[Field] = &[
 
 /// Reads the configuration again and applies it, or says why not and changes nothing.
 pub(super) fn reload(
-    server: &Server,
+    server: &Arc<Server>,
     reload: &mut Reload,
     log: &LogHandle,
     notices: &mut Notices,
@@ -208,11 +213,35 @@ fn streams_that_would_go(server: &Server, new: &ServerOptions, places: &[(String
     let at = places.iter().find(|(known, _)| known == "accounts").map(|(_, at)| format!("{at}: ")).unwrap_or_default();
     let stays =
         |name: &str| name == GLOBAL_ACCOUNT || new.accounts.all.get(name).is_some_and(|a| a.jetstream.is_some());
+    if server.operator.is_some() {
+        // What accounts may do is not in the configuration.
+        return Vec::new();
+    }
     let has_streams = |account: &Arc<Account>| !account.jetstream.streams.all().is_empty();
     let accounts = server.accounts.all();
     let gone = accounts.iter().filter(|account| has_streams(account) && !stays(&account.name));
     gone.map(|account| format!("{at}the account {:?} has streams, which cannot go without a restart", account.name))
         .collect()
+}
+
+/// Who signs accounts.
+fn operators(options: &ServerOptions) -> String {
+    let all = options.operator.iter().flat_map(|operator| &operator.operators);
+    let tokens: Vec<&str> = all.clone().map(|operator| operator.jwt.text()).collect();
+    let names: Vec<&str> = all.map(|operator| operator.token.claims.sub.as_str()).collect();
+    format!("{names:?} {}", digest_of(&tokens))
+}
+
+/// Tokens of accounts that stand in the configuration.
+fn preloaded(options: &ServerOptions) -> Vec<&str> {
+    options.operator.iter().flat_map(|operator| operator.preload.values().map(crate::jwt::Encoded::text)).collect()
+}
+
+/// A few letters that are others when the tokens are: tokens themselves are not for the log.
+fn digest_of(tokens: &[&str]) -> String {
+    use sha2::{Digest as _, Sha256};
+    let digest = tokens.iter().fold(Sha256::new(), |hash, token| hash.chain_update(token).chain_update([0]));
+    digest.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// All of it but how it is encrypted.
@@ -245,7 +274,7 @@ fn place<'p>(field: &Field, places: &'p [(String, Position)]) -> Option<&'p Posi
 }
 
 impl Prepared {
-    fn apply(self, server: &Server, reload: &mut Reload, notices: &mut Notices) {
+    fn apply(self, server: &Arc<Server>, reload: &mut Reload, notices: &mut Notices) {
         let old = server.current();
         let new = Arc::new(self.fresh.server);
         // First: whoever logs in under the new options is held to the new certificates as well.
@@ -253,9 +282,11 @@ impl Prepared {
         if let Some(port) = &server.websocket {
             *port.tls.write() = self.websocket_tls;
         }
-        let opened = server.accounts.apply(&new.accounts);
-        opened.iter().for_each(restore::all);
-        opened.iter().for_each(copy::start_all);
+        if server.operator.is_none() {
+            let opened = server.accounts.apply(&new.accounts);
+            opened.iter().for_each(restore::all);
+            opened.iter().for_each(copy::start_all);
+        }
         *server.current.write() = new.clone();
         server.reloads.fetch_add(1, Ordering::AcqRel);
         if let Some(log) = self.log {
@@ -278,6 +309,9 @@ impl Prepared {
         if old.accounts != new.accounts {
             // Each looks at what its account takes from others now.
             server.clients().iter().for_each(|client| client.nudge.notify_one());
+        }
+        if let (Some(operator), Some(options)) = (&server.operator, &new.operator) {
+            operator.reload(server, options);
         }
         thin_out(server, new.limits.max_connections);
         tracing::info!("Reloaded server configuration");
@@ -307,7 +341,8 @@ fn look_again(server: &Server, old: &Auth, new: &Auth) {
         let grant = match verdict(new, &given) {
             Verdict::Granted(grant) => Some(grant),
             Verdict::Check(check) => fits(&check).then_some(check.grant),
-            Verdict::Refused => None,
+            // Tokens are looked at as they change, see `operator::effects`.
+            Verdict::Refused | Verdict::Token => None,
         };
         let Some(grant) = grant else {
             // Nobody tells a user that is gone, as in nats-server.

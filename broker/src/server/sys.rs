@@ -12,6 +12,7 @@ use super::{NATS_VERSION, Server};
 use crate::account::Account;
 use crate::auth::permissions::{Permissions, Responses, Rule, Rules};
 use crate::client::Client;
+use crate::operator::requests as claims;
 use crate::{clock, rfc3339};
 
 /// The subject of that request.
@@ -49,8 +50,13 @@ struct UserInfo {
     user: String,
     account: String,
     account_name: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    user_name: Box<str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     permissions: Option<Shown>,
+    /// Nanoseconds that are left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<i64>,
 }
 
 #[derive(Serialize)]
@@ -83,7 +89,11 @@ struct ShownResponses {
 pub fn is_request(account: &Account, subject: &[u8]) -> bool {
     const OF_ALL: [&[u8]; 3] =
         [b"$SYS.REQ.ACCOUNT.PING.CONNZ", b"$SYS.REQ.SERVER.PING.CONNZ", b"$SYS.REQ.ACCOUNT.PING.STATZ"];
-    subject.starts_with(REQUESTS) && (account.is_system() || OF_ALL.contains(&subject))
+    let updates_claims = || subject.starts_with(claims::OLD_UPDATES) && subject.ends_with(claims::UPDATES);
+    if account.is_system() {
+        return subject.starts_with(REQUESTS) || updates_claims();
+    }
+    OF_ALL.contains(&subject)
 }
 
 /// Answers [`USER_INFO`].
@@ -92,8 +102,14 @@ pub fn user_info(server: &Server, client: &Client) -> Vec<u8> {
     let grant = client.access.grant();
     let account = grant.account().to_string();
     let permissions = grant.user.as_ref().and_then(|user| user.permissions.as_deref()).map(shown);
-    let user = grant.name.unwrap_or_default();
-    answer(server, UserInfo { user, account_name: account.clone(), account, permissions })
+    let token = grant.user.as_ref().and_then(|user| user.by_token.as_ref());
+    let user_name = token.map(|token| token.name_tag.clone()).unwrap_or_default();
+    let left_s = |until_ms: i64| until_ms.saturating_sub(clock::unix_ns() / 1_000_000) / 1000;
+    let expires = token.and_then(|token| token.expires_ms).map(|ms| left_s(ms).saturating_mul(1_000_000_000));
+    let tag = server.accounts.get(&account).and_then(|account| account.options().name_tag.clone());
+    let account_name = tag.map_or_else(|| account.clone(), |tag| tag.to_string());
+    let user = grant.name.clone().unwrap_or_default();
+    answer(server, UserInfo { user, account_name, account, user_name, permissions, expires })
 }
 
 fn answer<T: Serialize>(server: &Server, data: T) -> Vec<u8> {

@@ -14,6 +14,7 @@ use super::sys::events;
 use crate::client::outbound::Kind;
 use crate::client::{Client, CloseReason};
 use crate::config::{Auth, ClientLimits, ServerOptions};
+use crate::operator::{self, effects};
 use crate::{clock, limits};
 
 const TICK_MAX: Duration = Duration::from_millis(250);
@@ -36,6 +37,14 @@ pub(super) async fn run(server: Arc<Server>) {
             let server = server.clone();
             // What streams use may have to wait for a lock.
             tokio::task::spawn_blocking(move || events::statistics(&server));
+        }
+        if let Some(operator) = server.operator.as_ref().filter(|operator| operator.is_due(operator::now())) {
+            // Until that is done: once is enough.
+            operator.taken_up();
+            let server = server.clone();
+            tokio::task::spawn_blocking(move || {
+                server.operator.as_ref().inspect(|operator| operator.expire(&server));
+            });
         }
         for client in server.clients() {
             look_at(&server, &options, &client, now);
@@ -60,6 +69,10 @@ fn look_at(server: &Server, options: &ServerOptions, client: &Client, now: u64) 
             say(client, &ServerError::AuthenticationTimeout);
             client.close(CloseReason::AuthenticationTimeout);
         }
+        return;
+    }
+    if client.access.expires_ms() <= clock::unix_ns() / 1_000_000 {
+        effects::user_expired(client);
         return;
     }
     if !client.held_back.load(Ordering::Relaxed) {
@@ -105,7 +118,7 @@ fn send_ping(client: &Client, now: u64) {
     client.send_bytes(encode::PING, Kind::Control);
 }
 
-pub(super) fn say(client: &Client, error: &ServerError) {
+pub(crate) fn say(client: &Client, error: &ServerError) {
     let mut out = Vec::new();
     encode::err(&mut out, error);
     client.send(&mut out, Kind::Control);

@@ -132,6 +132,7 @@ fn visitor(request: &httparse::Request<'_, '_>, options: &WebSocketOptions) -> V
             (&options.user_cookie, &mut visitor.user),
             (&options.pass_cookie, &mut visitor.password),
             (&options.token_cookie, &mut visitor.token),
+            (&options.jwt_cookie, &mut visitor.jwt),
         ] {
             if cookie.as_deref() == Some(name) {
                 *target = Some(value.to_owned());
@@ -192,6 +193,7 @@ mod tests {
             user_cookie: Some("u".into()),
             pass_cookie: Some("p".into()),
             token_cookie: Some("t".into()),
+            jwt_cookie: None,
             headers: vec![("X-Mine".into(), "1".into())],
             ping_interval: None,
         }

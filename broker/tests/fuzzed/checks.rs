@@ -10,6 +10,10 @@ use sublog_broker::jetstream::config::json::Unknown;
 use sublog_broker::jetstream::config::stream::admit::Creation;
 use sublog_broker::jetstream::wire::create::{ConsumerRequest, CreateSubject};
 use sublog_broker::jetstream::wire::requests::{self, StreamRequest};
+use sublog_broker::jwt::account::{Account, Activation};
+use sublog_broker::jwt::{self, Generic, operator, user};
+use sublog_broker::operator::template::{self, Facts};
+use sublog_broker::operator::{rights, times};
 use sublog_broker::websocket::frames::Reader;
 
 /// A configuration is read or refused, its settings are read or refused, and neither takes long or much.
@@ -63,6 +67,51 @@ pub(crate) fn api_json(data: &[u8]) {
         let _ = requests::RestoreRequest::parse("S", data, unknown);
     }
     let _ = requests::UnpinRequest::parse(data);
+}
+
+/// A token is read or refused, whoever made it: as it comes, and as what somebody with a key of their own has signed.
+pub(crate) fn jwt(data: &[u8]) {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    read_token(&String::from_utf8_lossy(data));
+    let _ = jwt::undecorated(&String::from_utf8_lossy(data));
+    // Only who names this key has signed it.
+    let Ok(key) = nkeys::KeyPair::new_from_raw(nkeys::KeyPairType::Account, [7; 32]) else { return };
+    let payload = URL_SAFE_NO_PAD.encode(data);
+    let signed = format!("{}.{payload}", URL_SAFE_NO_PAD.encode(r#"{"typ":"JWT","alg":"ed25519-nkey"}"#));
+    for text in [signed.as_str(), payload.as_str()] {
+        let Ok(signature) = key.sign(text.as_bytes()) else { return };
+        read_token(&format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)));
+    }
+}
+
+fn read_token(token: &str) {
+    let _ = jwt::decode::<operator::Operator>(token);
+    let _ = jwt::decode::<Generic>(token);
+    if let Ok(token) = jwt::decode::<Activation>(token) {
+        let _ = token.issues(1).text();
+    }
+    if let Ok(token) = jwt::decode::<Account>(token) {
+        let _ = token.issues(1).text();
+        let _ = rights::permissions(&token.body.default_permissions);
+        for scope in token.body.signing_keys.0.values().flatten() {
+            let tags = &token.body.tags;
+            let facts =
+                Facts { name: "n", subject: "s", tags, account_name: "a", account_subject: "A", account_tags: tags };
+            if let Some(filled) = template::fill(&scope.template, &facts) {
+                assert!(
+                    filled.permissions.publish.allow.len() <= 4096 + scope.template.permissions.publish.allow.len()
+                );
+            }
+        }
+    }
+    if let Ok(token) = jwt::decode::<user::User>(token) {
+        let issues = token.issues(1);
+        assert_eq!(issues.text().is_empty(), !issues.block(false));
+        let bounds = &token.body.bounds;
+        let _ = rights::permissions(&bounds.permissions);
+        let _ = times::allow(&bounds.times, &bounds.times_location, jiff::Timestamp::UNIX_EPOCH);
+    }
 }
 
 /// Frames give the same bytes however they were split, and end in the same way.

@@ -62,6 +62,11 @@ const PARTS: &[&[u8]] = &[
     b"subjects",
     b"sources",
     b"config",
+    b"nats",
+    b"imports",
+    b"signing_keys",
+    b"{{tag(x)}}",
+    b"$1",
 ];
 
 fn change(random: &mut Random, seeds: &[Vec<u8>]) -> Vec<u8> {
@@ -138,4 +143,9 @@ fn corpus_of_api_json() {
 #[test]
 fn corpus_of_websocket() {
     run("websocket", checks::websocket);
+}
+
+#[test]
+fn corpus_of_jwt() {
+    run("jwt", checks::jwt);
 }

@@ -12,6 +12,7 @@ mod numbers;
 mod permissions;
 mod secrets;
 mod strings;
+mod tokens;
 
 use sublog_tests::{Configured, RawClient};
 

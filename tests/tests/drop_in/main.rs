@@ -11,6 +11,7 @@ mod flags;
 mod keys;
 mod names;
 mod observed;
+mod operators;
 mod running;
 mod samples;
 mod signals;

@@ -5,7 +5,7 @@ use std::path::Path;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use sublog_broker::conf::settings::{Block, Kind};
 
-use crate::accounts;
+use crate::{accounts, operators};
 
 /// Flags of every server, but for those that would hide what a key says.
 pub(crate) const FLAGS: &[(&str, &str)] =
@@ -89,6 +89,7 @@ fn around(path: &str) -> (String, &'static str, &'static str) {
         "tls" => ("tls { ".to_owned(), PAIR, " }"),
         "tls.certs" => ("tls { certs: [ { ".to_owned(), PAIR, " } ] }"),
         "websocket" => ("websocket { ".to_owned(), "port: -1, no_tls: true", " }"),
+        "resolver" => operators::around(),
         "mappings" => ("mappings { a: [ { ".to_owned(), "destination: b, weight: 100%", " } ] }"),
         path if path.starts_with("accounts") => accounts::around(path),
         path => {
@@ -104,7 +105,7 @@ fn around(path: &str) -> (String, &'static str, &'static str) {
 
 /// Keys that need a certain value, others beside them, or others in their place: what stands in the block with the key, and without.
 fn special(path: &str, name: &str) -> Option<(String, String)> {
-    if let Some(found) = accounts::special(path, name) {
+    if let Some(found) = accounts::special(path, name).or_else(|| operators::special(path, name)) {
         return Some(found);
     }
     let with = |value: &str| Some((format!("{name}: {value}"), String::new()));

@@ -2,8 +2,9 @@
 
 use std::io::{Read as _, Write as _};
 
+use serde_json::json;
 use sublog_tests::client::CONNECT;
-use sublog_tests::{Seen, TestServer, clock};
+use sublog_tests::{Seen, TestServer, clock, jwt};
 
 use crate::carrier::Socket;
 use crate::support::{Authority, encrypt, tcp, write_pair};
@@ -38,6 +39,30 @@ fn cookies_say_what_connect_leaves_out() {
     assert!(none.try_hello(CONNECT).is_err());
     let mut both = Socket::connect(address, "Cookie: u=me; p=wrong\r\n").unwrap().client();
     both.hello(r#"{"verbose":false,"user":"me","pass":"secret"}"#);
+}
+
+#[test]
+fn bearers_have_their_token_in_a_cookie() {
+    let types = |types: serde_json::Value| {
+        let claims = json!({"nats": {"bearer_token": true, "allowed_connection_types": types}});
+        jwt::user_token("A", "u", claims)
+    };
+    let accounts = [("A", jwt::account_token("A", json!({})))];
+    let (server, address, _folder) =
+        server("jwt_cookie: j", &jwt::in_memory(&jwt::operator_token(json!({})), &accounts));
+    for (kinds, plain, frames) in
+        [(json!(["WEBSOCKET"]), false, true), (json!(["STANDARD"]), true, false), (json!([]), true, true)]
+    {
+        let token = types(kinds.clone());
+        let mut known = Socket::connect(address, &format!("Cookie: j={token}\r\n")).unwrap().client();
+        assert_eq!(known.try_hello(CONNECT).is_ok(), frames, "{kinds}");
+        let line = json!({"verbose": false, "protocol": 0, "jwt": token}).to_string();
+        assert_eq!(server.raw().try_hello(&line).is_ok(), plain, "{kinds}");
+        // What CONNECT says counts more.
+        let mut other = Socket::connect(address, "Cookie: j=x\r\n").unwrap().client();
+        assert_eq!(other.try_hello(&line).is_ok(), frames, "{kinds}");
+    }
+    assert!(Socket::connect(address, "").unwrap().client().try_hello(CONNECT).is_err());
 }
 
 #[test]

@@ -10,6 +10,7 @@ fn user(name: &str, proof: Proof) -> User {
         standard_connections: true,
         websocket_connections: true,
         account: "$G".into(),
+        by_token: None,
     }
 }
 
@@ -21,7 +22,7 @@ fn given(json: &str, nonce: &str) -> Credentials {
 fn shown(auth: &Auth, json: &str) -> String {
     match verdict(auth, &given(json, "abc")) {
         Verdict::Granted(grant) => grant.name.unwrap_or_default(),
-        Verdict::Refused => "-".to_owned(),
+        Verdict::Refused | Verdict::Token => "-".to_owned(),
         Verdict::Check(check) => format!("{}?", check.grant.name.unwrap_or_default()),
     }
 }

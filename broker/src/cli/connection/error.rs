@@ -70,7 +70,7 @@ pub(crate) enum ClientError {
         reason: String,
     },
     /// The server wants other credentials.
-    #[error("{peer} refused {}: {text}", if *.given { "the credentials" } else { "a client without credentials (--user and --pass, --token, or --nkey)" })]
+    #[error("{peer} refused {}: {text}", if *.given { "the credentials" } else { "a client without credentials (--user and --pass, --token, --nkey, or --creds)" })]
     Credentials {
         /// Address of the server.
         peer: String,

@@ -23,6 +23,8 @@ pub(super) struct Hello<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) nkey: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) jwt: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) sig: Option<&'a str>,
     pub(super) tls_required: bool,
     /// Asks for a status message where a replay's history ends.

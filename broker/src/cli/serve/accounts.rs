@@ -35,11 +35,14 @@ pub(super) fn is_system(settings: &Settings, name: &str) -> bool {
 pub(super) fn read(settings: &Settings) -> Result<AccountsOptions, Vec<Finding>> {
     let found = settings.accounts();
     let mut wrong = Vec::new();
+    if settings.operator().is_some() {
+        return Ok(of_operator(settings));
+    }
     let mut all: std::collections::BTreeMap<Arc<str>, Arc<AccountOptions>> =
         found.iter().map(|account| (account.name.as_str().into(), Arc::new(options(account, &found)))).collect();
     let mappings = settings.mappings();
     if !mappings.is_empty() {
-        let mappings = mappings.iter().map(mapping).collect();
+        let mappings = mappings.iter().map(Mapping::from).collect();
         all.insert(GLOBAL_ACCOUNT.into(), Arc::new(AccountOptions { mappings, ..AccountOptions::default() }));
     }
     let system = system(settings);
@@ -78,7 +81,8 @@ fn options(account: &conf::Account, all: &[conf::Account]) -> AccountOptions {
         jetstream: account.jetstream.clone().map(|each| JetStreamLimits { each }),
         exports: account.exports.iter().map(export).collect(),
         imports: account.imports.iter().filter_map(|found| import(found, all)).collect(),
-        mappings: account.mappings.iter().map(mapping).collect(),
+        mappings: account.mappings.iter().map(Mapping::from).collect(),
+        name_tag: None,
     }
 }
 
@@ -115,14 +119,8 @@ fn import(found: &conf::Import, all: &[conf::Account]) -> Option<Import> {
     })
 }
 
-fn mapping(found: &conf::Mapping) -> Mapping {
-    let mut upto = 0;
-    let destination = |(percent, transform): &(u8, Option<_>)| {
-        upto += percent;
-        (upto, transform.clone().map(Arc::new))
-    };
-    Mapping {
-        source: found.source.as_bytes().into(),
-        destinations: found.destinations.iter().map(destination).collect(),
-    }
+/// Where operators sign accounts: which of them is watched from, and which recorded, is all that the file says of them.
+fn of_operator(settings: &Settings) -> AccountsOptions {
+    let captured = settings.capture_account().map_or(GLOBAL_ACCOUNT, |(name, _)| name).into();
+    AccountsOptions { captured, ..AccountsOptions::default() }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::super::flags::{self, UsageError};
 use super::super::values;
-use super::{Draft, FLAGS, accounts, users};
+use super::{Draft, FLAGS, accounts, operator, users};
 use crate::conf::settings::{ConfigError, Finding, Honoured, Settings, address, duration, size};
 use crate::conf::{Position, Value};
 use crate::jetstream::domain;
@@ -40,6 +40,10 @@ pub(super) fn read(path: &Path) -> Result<Read, UsageError> {
     wrong.extend(apply(&honoured, &mut draft));
     match users::read(&settings) {
         Ok(users) => draft.users = users,
+        Err(findings) => wrong.extend(findings),
+    }
+    match operator::read(&settings) {
+        Ok(operator) => draft.server.operator = operator.map(Arc::new),
         Err(findings) => wrong.extend(findings),
     }
     match accounts::read(&settings) {
@@ -269,6 +273,9 @@ fn by_itself(key: &Honoured<'_>, draft: &mut Draft) -> Result<(), String> {
         (path, _) if path.starts_with("tls.") || path.starts_with("websocket.") => Ok(()),
         // Read as a whole, see `users`.
         ("authorization.users" | "no_auth_user", _) => Ok(()),
+        // Read as a whole, see `operator`.
+        ("operator" | "trusted" | "resolver" | "resolver_preload" | "resolver_pinned_accounts", _) => Ok(()),
+        (path, _) if path.starts_with("resolver.") => Ok(()),
         // Read as a whole, see `accounts`.
         ("accounts" | "system_account" | "no_system_account" | "mappings" | "sublog.capture_account", _) => Ok(()),
         (path, _) if path.starts_with("authorization.default_permissions") => Ok(()),

@@ -7,6 +7,7 @@ use super::super::flags::UsageError;
 use super::super::values;
 use super::{Draft, Serve, tls};
 use crate::config::Auth;
+use crate::config::accounts::AccountsOptions;
 
 /// Checks what only several flags together can get wrong.
 pub(super) fn finish(mut draft: Draft) -> Result<Serve, UsageError> {
@@ -25,6 +26,14 @@ pub(super) fn finish(mut draft: Draft) -> Result<Serve, UsageError> {
         (Some(_), None, None) => return refuse("--user", "needs --pass"),
         (None, Some(_), None) => return refuse("--pass", "needs --user"),
     };
+    if let Some(operator) = &draft.server.operator {
+        if !matches!(draft.server.auth, Auth::None) {
+            return refuse("--user", "the configuration has operators, who exclude --user, --pass and --auth");
+        }
+        draft.server.auth = Auth::Operator;
+        let system = operator.system.clone();
+        draft.server.accounts = Arc::new(AccountsOptions { system, ..AccountsOptions::clone(&draft.server.accounts) });
+    }
     let limits = &draft.server.limits;
     if limits.max_payload > limits.max_pending {
         return refuse("--max_payload", "must not be more than --max_pending");

@@ -64,6 +64,7 @@ fn anybody() -> User {
         standard_connections: true,
         websocket_connections: true,
         account: GLOBAL_ACCOUNT.into(),
+        by_token: None,
     }
 }
 
@@ -86,6 +87,7 @@ fn user(found: &conf::User, default: Option<&Arc<Permissions>>, account: &str, w
         standard_connections: may("STANDARD"),
         websocket_connections: may("WEBSOCKET"),
         account: account.into(),
+        by_token: None,
     }
 }
 

@@ -263,9 +263,6 @@ fn mappings(node: &Node, wrong: &mut Vec<Finding>) -> Vec<Mapping> {
 }
 
 fn mapping(source: &str, value: &Value) -> Result<Mapping, String> {
-    if !subject::is_valid_filter(source.as_bytes()) {
-        return Err(format!("Subject {source:?} is not a valid subject"));
-    }
     let mut given: Vec<(u8, String)> = Vec::new();
     let blocks: Vec<&Value> = match value {
         Value::Str(to) => {
@@ -290,6 +287,14 @@ fn mapping(source: &str, value: &Value) -> Result<Mapping, String> {
         if find(block, &["cluster"]).is_none() {
             given.push((percent, to));
         }
+    }
+    mapped(source, given)
+}
+
+/// A mapping to these destinations, each with its share in percent.
+pub(crate) fn mapped(source: &str, given: Vec<(u8, String)>) -> Result<Mapping, String> {
+    if !subject::is_valid_filter(source.as_bytes()) {
+        return Err(format!("Subject {source:?} is not a valid subject"));
     }
     let failed = |why: &dyn std::fmt::Display| format!("Error adding mapping for {source:?} : {why}");
     let (mut total, mut destinations) = (0_u32, Vec::new());

@@ -20,7 +20,6 @@ use super::schema::Now::{Honoured, Ignored, Refused};
 use super::schema::{Block, Key, Kind, key};
 
 pub(super) const NO_OCSP: &str = "nobody is asked whether certificates are revoked yet";
-const NO_OPERATORS: &str = "accounts that are signed by an operator are not known yet";
 const NOT_YET: &str = "not built yet";
 const ALONE: &str = "this server joins no others yet";
 
@@ -93,21 +92,13 @@ pub static TOP: Block = Block {
         key(&["accounts"], Named(&ACCOUNT), Honoured),
         key(&["system_account", "system"], Text, Honoured),
         key(&["no_system_account", "no_system", "no_sys_acc"], Bool, Honoured),
-        key(&["default_sentinel"], Text, Refused(NO_OPERATORS)),
-        key(
-            &["operator", "operators", "roots", "root", "root_operators", "root_operator"],
-            Texts,
-            Refused(NO_OPERATORS),
-        ),
-        key(&["trusted", "trusted_keys"], Texts, Refused(NO_OPERATORS)),
-        key(
-            &["resolver", "account_resolver", "accounts_resolver"],
-            OneOf(&[Text, Kind::Block(&RESOLVER)]),
-            Refused(NO_OPERATORS),
-        ),
-        key(&["resolver_tls"], Kind::Block(&TLS), Refused(NO_OPERATORS)),
-        key(&["resolver_preload"], TextMap, Refused(NO_OPERATORS)),
-        key(&["resolver_pinned_accounts"], Texts, Refused(NO_OPERATORS)),
+        key(&["default_sentinel"], Text, Refused("whoever shows no token is nobody")),
+        key(&["operator", "operators", "roots", "root", "root_operators", "root_operator"], Texts, Honoured),
+        key(&["trusted", "trusted_keys"], Texts, Honoured),
+        key(&["resolver", "account_resolver", "accounts_resolver"], OneOf(&[Text, Kind::Block(&RESOLVER)]), Honoured),
+        key(&["resolver_tls"], Kind::Block(&TLS), Refused("tokens are fetched by http:// only")),
+        key(&["resolver_preload"], TextMap, Honoured),
+        key(&["resolver_pinned_accounts"], Texts, Honoured),
         key(&["proxies"], Kind::Block(&PROXIES), Refused("clients need not come by way of a proxy yet")),
         key(&["mappings", "maps"], MAPPINGS, Honoured),
         // Streams.
@@ -198,15 +189,20 @@ static RESOLVER: Block = Block {
         key(&["allow_delete"], Bool, Honoured),
         key(&["hard_delete"], Bool, Honoured),
         key(&["limit"], Int, Honoured),
-        key(&["ttl"], Kind::Seconds, Honoured),
-        key(&["interval"], Kind::Seconds, Honoured),
-        key(&["timeout"], Kind::Seconds, Honoured),
+        key(&["ttl"], Kind::Seconds, Refused("a folder with all tokens forgets none")),
+        key(&["interval"], Kind::Seconds, Ignored(ALONE)),
+        key(&["timeout"], Kind::Seconds, Ignored(ALONE)),
     ],
 };
 
 static PROXIES: Block = Block { name: "proxies", keys: &[key(&["trusted"], Kind::Blocks(&TRUSTED_PROXY), Honoured)] };
 
 static TRUSTED_PROXY: Block = Block { name: "a trusted proxy", keys: &[key(&["key", "public_key"], Text, Honoured)] };
+
+/// All names of a key of the file itself.
+pub(super) fn names_of(name: &str) -> &'static [&'static str] {
+    TOP.find(name).map_or(&[], |key| key.names)
+}
 
 /// Every block of the tables, each once.
 #[must_use]

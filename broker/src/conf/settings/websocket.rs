@@ -62,6 +62,7 @@ fn read(map: &Map, wrong: &mut Vec<Finding>) -> Option<WebSocketOptions> {
         user_cookie: cookie("user_cookie"),
         pass_cookie: cookie("pass_cookie"),
         token_cookie: cookie("token_cookie"),
+        jwt_cookie: cookie("jwt_cookie"),
         headers: node(&["headers"]).map(|node| headers(node, wrong)).unwrap_or_default(),
         ping_interval: span("ping_interval"),
     })

@@ -30,9 +30,9 @@ pub struct Limits {
     pub max_streams: usize,
     /// Most consumers of a stream.
     pub max_consumers: i64,
-    /// Most bytes that a stream in memory may ask for.
+    /// Most bytes that a stream in memory may ask for; below 0: there may be none.
     pub memory_max_stream_bytes: i64,
-    /// Most bytes that a stream in files may ask for.
+    /// Most bytes that a stream in files may ask for; below 0: there may be none.
     pub storage_max_stream_bytes: i64,
     /// Whether a stream has to say how many bytes it may hold.
     pub max_bytes_required: bool,

@@ -115,7 +115,8 @@ impl Place {
     }
 }
 
-fn folder(account: &str) -> String {
+/// The folder of an account.
+pub fn folder(account: &str) -> String {
     let plain = account.chars().filter(char::is_ascii_alphanumeric).take(SHOWN_CHARS);
     let mut folder: String = plain.map(|c| c.to_ascii_lowercase()).collect();
     folder.push('-');

@@ -6,6 +6,21 @@ use sublog_storage::SyncMode;
 
 use super::*;
 
+fn operators() -> crate::config::operator::OperatorOptions {
+    use crate::jwt::{Common, Encoded, Token, operator};
+    let token =
+        Token { claims: Common::default(), body: operator::Operator::default(), payload: serde_json::Value::Null };
+    crate::config::operator::OperatorOptions {
+        operators: vec![crate::config::operator::TrustedOperator { jwt: Encoded::new("j"), token }],
+        trusted: ["O".to_owned()].into(),
+        strict: Default::default(),
+        resolver: crate::config::operator::ResolverOptions::Memory,
+        preload: [("A".to_owned(), Encoded::new("p"))].into(),
+        pinned: Some(Default::default()),
+        system: None,
+    }
+}
+
 /// Options of which every one differs from the default.
 fn other() -> ServerOptions {
     let mut o = ServerOptions {
@@ -31,6 +46,7 @@ fn other() -> ServerOptions {
             user_cookie: None,
             pass_cookie: None,
             token_cookie: None,
+            jwt_cookie: None,
             headers: Vec::new(),
             ping_interval: None,
         }),
@@ -44,6 +60,7 @@ fn other() -> ServerOptions {
             system: None,
             ..Default::default()
         }),
+        operator: Some(Arc::new(operators())),
         pid_file: Some("p".into()),
         ports_file_dir: Some("p".into()),
         trace: true,
@@ -74,5 +91,7 @@ fn every_option_is_looked_at() {
         - shown.matches(": ClientLimits").count()
         - shown.matches(": AccountsOptions").count();
     let joined = ["monitor_host", "auth", "tls", "accounts", "called"].len();
-    assert_eq!(FIELDS.len() + joined, options, "{shown}");
+    // Operators are one option, and several keys.
+    let apart = ["trusted_keys", "resolver", "resolver_preload", "resolver_pinned_accounts"].len();
+    assert_eq!(FIELDS.len() - apart + joined, options, "{shown}");
 }

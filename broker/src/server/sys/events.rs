@@ -49,7 +49,13 @@ fn tell(server: &Arc<Server>, client: &Client, subject: &str, kind: &'static str
     let mut info = advisories::client_info(&account, client);
     let now = rfc3339::format(clock::unix_ns());
     if let Some(fields) = info.as_object_mut() {
-        fields.insert("name_tag".to_owned(), account.name.to_string().into());
+        let tag = account.options().name_tag.clone().unwrap_or_else(|| account.name.clone());
+        fields.insert("name_tag".to_owned(), tag.to_string().into());
+        if let Some(token) = client.access.grant().user.as_ref().and_then(|user| user.by_token.as_ref()) {
+            let issuer = token.signing_key.as_ref().unwrap_or(&account.name);
+            fields.insert("issuer_key".to_owned(), issuer.to_string().into());
+            fields.insert("tags".to_owned(), token.tags.to_vec().into());
+        }
         if reason.is_some() {
             fields.insert("stop".to_owned(), now.clone().into());
         }

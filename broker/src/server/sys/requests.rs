@@ -13,6 +13,7 @@ use super::REQUESTS;
 use crate::account::Account;
 use crate::limits::SYSTEM_REQUESTS_MAX;
 use crate::monitor::system::{self, Page};
+use crate::operator::requests::Request as Claims;
 use crate::server::Server;
 
 /// Which servers are asked; what is empty leaves nobody out.
@@ -67,6 +68,12 @@ fn asked(server: &Server, account: &Account, subject: &[u8]) -> Option<(Page, St
 
 /// Takes a request; false when nobody answers there.
 pub fn take(server: &Arc<Server>, account: &Arc<Account>, message: &Publish<'_>) -> bool {
+    if let Some(operator) = &server.operator
+        && account.is_system()
+        && let Some(request) = Claims::of(message.subject)
+    {
+        return operator.answers(&request) && take_claims(server, account, request, message);
+    }
     let Some((page, about)) = asked(server, account, message.subject) else { return false };
     // A request for statistics without a reply wants them told to everybody.
     let reply: Vec<u8> = match (message.reply, page) {
@@ -74,9 +81,7 @@ pub fn take(server: &Arc<Server>, account: &Arc<Account>, message: &Publish<'_>)
         (None, Page::Statsz) => format!("$SYS.SERVER.{}.STATSZ", server.id).into_bytes(),
         (None, _) => return true,
     };
-    if server.monitor.under_way.fetch_add(1, Ordering::AcqRel) >= SYSTEM_REQUESTS_MAX {
-        server.monitor.under_way.fetch_sub(1, Ordering::AcqRel);
-        tracing::warn!("A request of the system account dropped, {SYSTEM_REQUESTS_MAX} wait");
+    if !begins(server) {
         return true;
     }
     let body: Box<[u8]> = message.message.get(message.header_len..).unwrap_or_default().into();
@@ -88,6 +93,33 @@ pub fn take(server: &Arc<Server>, account: &Arc<Account>, message: &Publish<'_>)
             && let Some(json) = system::answer(&server, page, &about, &body)
         {
             account.send(|sender| sender.publish(&account, &reply, None, 0, &json));
+        }
+        server.monitor.under_way.fetch_sub(1, Ordering::AcqRel);
+    });
+    true
+}
+
+/// Whether one more request may be under way; if not, the log says so.
+fn begins(server: &Server) -> bool {
+    let begins = server.monitor.under_way.fetch_add(1, Ordering::AcqRel) < SYSTEM_REQUESTS_MAX;
+    if !begins {
+        server.monitor.under_way.fetch_sub(1, Ordering::AcqRel);
+        tracing::warn!("A request of the system account dropped, {SYSTEM_REQUESTS_MAX} wait");
+    }
+    begins
+}
+
+/// Takes a request about the tokens of accounts.
+fn take_claims(server: &Arc<Server>, account: &Arc<Account>, request: Claims, message: &Publish<'_>) -> bool {
+    if !begins(server) {
+        return true;
+    }
+    let body: Box<[u8]> = message.message.get(message.header_len..).unwrap_or_default().into();
+    let reply: Option<Box<[u8]>> = message.reply.map(Into::into);
+    let (server, account) = (server.clone(), account.clone());
+    account.shared.runtime.clone().spawn_blocking(move || {
+        if let Some(operator) = &server.operator {
+            operator.serve(&server, &account, &request, &body, reply.as_deref());
         }
         server.monitor.under_way.fetch_sub(1, Ordering::AcqRel);
     });

@@ -1,7 +1,7 @@
 //! Keys of what connects to other servers, or speaks other protocols. The tables are whole; that they have no effect
 //! stands at the blocks themselves.
 
-use super::{ALONE, AUTHORIZATION, NO_OPERATORS, PERMISSIONS, TLS};
+use super::{ALONE, AUTHORIZATION, PERMISSIONS, TLS};
 use crate::conf::settings::schema::Kind::{
     Address, Block as Inner, Blocks, Bool, Int, List, OneOf, Port, Seconds, Size, Text, TextMap, Texts, Word,
 };
@@ -189,7 +189,7 @@ pub static WEBSOCKET: Block = Block {
         key(&["handshake_timeout"], Seconds, Honoured),
         key(&["compression", "compress"], Bool, Honoured),
         key(&["authorization", "authentication"], Inner(&AUTHORIZATION), Refused(ONE_DOOR)),
-        key(&["jwt_cookie"], Text, Refused(NO_OPERATORS)),
+        key(&["jwt_cookie"], Text, Honoured),
         key(&["user_cookie"], Text, Honoured),
         key(&["pass_cookie"], Text, Honoured),
         key(&["token_cookie"], Text, Honoured),

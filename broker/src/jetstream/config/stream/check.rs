@@ -284,6 +284,12 @@ impl StreamConfig {
             StorageType::File => limits.storage_max_stream_bytes,
             StorageType::Memory => limits.memory_max_stream_bytes,
         };
+        if most < 0 {
+            return Err(match self.storage {
+                StorageType::Memory => ApiError::memory_resources_exceeded(),
+                StorageType::File => ApiError::storage_resources_exceeded(),
+            });
+        }
         if limits.max_bytes_required && self.max_bytes <= 0 {
             return Err(ApiError::stream_max_bytes_required());
         }
