@@ -166,6 +166,9 @@ fn a_work_queue_lets_go_of_what_is_stored_elsewhere() {
         let numbers = ["num_ack_pending", "num_pending", "push_bound"].map(|field| info[field].clone());
         assert_eq!(numbers, [json!(0), json!(0), json!(true)], "{info}");
         assert_eq!(info["delivered"]["consumer_seq"], json!(50), "{info}");
+        let told = js.request("$JS.API.CONSUMER.INFO.W.B", &[("Sublog-Info", "1")], b"");
+        let told: Value = serde_json::from_str(told.text()).unwrap();
+        assert_eq!((&told["sublog"]["lag_messages"], &told["sublog"]["stalled"]), (&json!(0), &Value::Null), "{told}");
         let first = js.request("$JS.API.DIRECT.GET.T", &[], br#"{"seq":2}"#);
         let header = first.header("Nats-Stream-Source").unwrap();
         assert!(header.starts_with("W:C=b2oh2L6w 3 > > w.a "), "{header}");

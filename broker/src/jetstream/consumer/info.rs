@@ -44,6 +44,8 @@ fn look(account: &Account, consumer: &Consumer) -> (ConsumerInfo, Option<u64>, u
 #[must_use]
 pub fn standing(account: &Account, consumer: &Consumer) -> Standing {
     let (info, oldest_out, first_ahead, stall) = look(account, consumer);
+    // Whoever copies its messages needs no subscription.
+    let is_copied = stall == Stall::NoInterest && consumer.copiers.load(Ordering::Relaxed) > 0;
     // Reading may have to wait for a disk: the machine is not held for it.
     let oldest_ns = oldest_out.and_then(|seq| known(read::stored_ns(consumer.log().log(), seq))).or_else(|| {
         let ahead = info.num_pending > 0;
@@ -53,7 +55,7 @@ pub fn standing(account: &Account, consumer: &Consumer) -> Standing {
     Standing {
         lag_messages: info.num_pending.saturating_add(info.num_ack_pending),
         lag_seconds: oldest_ns.map_or(0.0, seconds_since),
-        stalled: stall.name(),
+        stalled: stall.name().filter(|_| !is_copied),
     }
 }
 
