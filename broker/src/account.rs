@@ -9,8 +9,8 @@ pub mod links;
 pub mod services;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::RwLock;
 
@@ -31,6 +31,7 @@ use crate::jetstream::domain::Domain;
 use crate::jetstream::streams::Streams;
 use crate::jetstream::streams::place::{self, Stores};
 use crate::router::Router;
+use crate::server::Server;
 
 /// What all accounts need of their server.
 pub struct Shared {
@@ -46,6 +47,8 @@ pub struct Shared {
     pub runtime: tokio::runtime::Handle,
     /// The server is about to end: nothing long is begun any more.
     pub stopping: AtomicBool,
+    /// The server itself, once it is there: what it answers may be imported.
+    pub server: OnceLock<Weak<Server>>,
 }
 
 /// See the module.
@@ -323,8 +326,18 @@ impl Accounts {
         names.iter().filter(|name| folders.contains(&place::folder(name))).cloned().collect()
     }
 
-    /// Tells of streams that nobody can reach.
-    pub fn tell_unserved(&self) {
+    /// The server is there: reads those of an operator that have to be there from the beginning, and tells of streams that
+    /// nobody can reach. May wait.
+    pub fn start(&self, server: &Arc<Server>) {
+        // There is one server.
+        let _ = self.maker.shared.server.set(Arc::downgrade(server));
+        if let Some(operator) = &server.operator {
+            operator.start(server);
+        }
+        self.tell_unserved();
+    }
+
+    fn tell_unserved(&self) {
         let accounts = self.all();
         let enabled = accounts.iter().filter(|account| account.jetstream.is_enabled()).map(|account| &*account.name);
         for folder in place::unserved(&self.maker.stores.data, enabled) {

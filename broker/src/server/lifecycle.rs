@@ -2,8 +2,8 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -128,6 +128,7 @@ async fn serve(
         max_payload: options.limits.max_payload,
         runtime: replay_runtime,
         stopping: AtomicBool::new(false),
+        server: OnceLock::new(),
     });
     let maker = Maker::new(stores, api, shared.clone(), capture.clone(), &options.capture);
     let passwords = Passwords::new().map_err(|error| ServeError::Runtime(io::Error::other(error)))?;
@@ -161,7 +162,7 @@ async fn serve(
         reloads: AtomicU64::new(0),
         options,
     });
-    start_accounts(&server);
+    tokio::task::block_in_place(|| server.accounts.start(&server));
     server.monitor.config.loaded(reload.as_ref().map(|reload| reload.digest.clone()).unwrap_or_default());
     start_consumers(&server)?;
     let monitor = monitor::start(&server).await?;
@@ -208,14 +209,6 @@ fn start_consumers(server: &Server) -> Result<(), ServeError> {
     server.accounts.all().iter().for_each(copy::start_all);
     let positions = server.accounts.global.jetstream.positions.clone();
     start_thread("sublog-consumers", move || positions.run())
-}
-
-/// Reads the accounts of an operator that have to be there, and tells of streams that nobody serves.
-fn start_accounts(server: &Arc<Server>) {
-    if let Some(operator) = &server.operator {
-        tokio::task::block_in_place(|| operator.start(server));
-    }
-    server.accounts.tell_unserved();
 }
 
 fn tell_ports(server: &Server) {
