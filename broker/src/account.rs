@@ -21,8 +21,8 @@ use crate::auth::users::GLOBAL_ACCOUNT;
 use crate::capture::Capture;
 use crate::client::Client;
 use crate::client::sender::Senders;
-use crate::config::CaptureOptions;
 use crate::config::accounts::{AccountOptions, AccountsOptions};
+use crate::config::{CaptureOptions, ServerOptions};
 use crate::jetstream::JetStream;
 use crate::jetstream::api::Api;
 use crate::jetstream::config::Limits;
@@ -49,6 +49,22 @@ pub struct Shared {
     pub stopping: AtomicBool,
     /// The server itself, once it is there: what it answers may be imported.
     pub server: OnceLock<Weak<Server>>,
+}
+
+impl Shared {
+    /// Of a server with these options and this id, whose replays and consumers run there.
+    #[must_use]
+    pub fn new(options: &ServerOptions, id: &str, runtime: tokio::runtime::Handle) -> Self {
+        Self {
+            server_name: options.name.clone().unwrap_or_else(|| id.to_owned()),
+            jetstream: options.jetstream,
+            domain: Domain::new(&options.domain),
+            max_payload: options.limits.max_payload,
+            runtime,
+            stopping: AtomicBool::new(false),
+            server: OnceLock::new(),
+        }
+    }
 }
 
 /// See the module.

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -28,7 +28,6 @@ use crate::config::ServerOptions;
 use crate::jetstream::api::{self, Api};
 use crate::jetstream::consumer::restore;
 use crate::jetstream::copy;
-use crate::jetstream::domain::Domain;
 use crate::jetstream::streams::place::{self, Stores};
 use crate::logging::LogHandle;
 use crate::monitor::Monitor;
@@ -121,15 +120,7 @@ async fn serve(
     let (capture, recovered) = open_capture(&options, &data)?;
     let stores = Stores::new(data.clone(), meta, options.capture.sync).map_err(ServeError::Runtime)?;
     let (api, requests) = Api::new();
-    let shared = Arc::new(Shared {
-        server_name: options.name.clone().unwrap_or_else(|| id.clone()),
-        jetstream: options.jetstream,
-        domain: Domain::new(&options.domain),
-        max_payload: options.limits.max_payload,
-        runtime: replay_runtime,
-        stopping: AtomicBool::new(false),
-        server: OnceLock::new(),
-    });
+    let shared = Arc::new(Shared::new(&options, &id, replay_runtime));
     let maker = Maker::new(stores, api, shared.clone(), capture.clone(), &options.capture);
     let passwords = Passwords::new().map_err(|error| ServeError::Runtime(io::Error::other(error)))?;
     let listener = accept::bind(&options.host, options.port).await.map_err(|source| ServeError::Listen {
