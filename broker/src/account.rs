@@ -9,8 +9,8 @@ pub mod links;
 pub mod services;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::RwLock;
 
@@ -21,8 +21,8 @@ use crate::auth::users::GLOBAL_ACCOUNT;
 use crate::capture::Capture;
 use crate::client::Client;
 use crate::client::sender::Senders;
-use crate::config::CaptureOptions;
 use crate::config::accounts::{AccountOptions, AccountsOptions};
+use crate::config::{CaptureOptions, ServerOptions};
 use crate::jetstream::JetStream;
 use crate::jetstream::api::Api;
 use crate::jetstream::config::Limits;
@@ -31,6 +31,7 @@ use crate::jetstream::domain::Domain;
 use crate::jetstream::streams::Streams;
 use crate::jetstream::streams::place::{self, Stores};
 use crate::router::Router;
+use crate::server::Server;
 
 /// What all accounts need of their server.
 pub struct Shared {
@@ -46,6 +47,24 @@ pub struct Shared {
     pub runtime: tokio::runtime::Handle,
     /// The server is about to end: nothing long is begun any more.
     pub stopping: AtomicBool,
+    /// The server itself, once it is there: what it answers may be imported.
+    pub server: OnceLock<Weak<Server>>,
+}
+
+impl Shared {
+    /// Of a server with these options and this id, whose replays and consumers run there.
+    #[must_use]
+    pub fn new(options: &ServerOptions, id: &str, runtime: tokio::runtime::Handle) -> Self {
+        Self {
+            server_name: options.name.clone().unwrap_or_else(|| id.to_owned()),
+            jetstream: options.jetstream,
+            domain: Domain::new(&options.domain),
+            max_payload: options.limits.max_payload,
+            runtime,
+            stopping: AtomicBool::new(false),
+            server: OnceLock::new(),
+        }
+    }
 }
 
 /// See the module.
@@ -323,8 +342,18 @@ impl Accounts {
         names.iter().filter(|name| folders.contains(&place::folder(name))).cloned().collect()
     }
 
-    /// Tells of streams that nobody can reach.
-    pub fn tell_unserved(&self) {
+    /// The server is there: reads those of an operator that have to be there from the beginning, and tells of streams that
+    /// nobody can reach. May wait.
+    pub fn start(&self, server: &Arc<Server>) {
+        // There is one server.
+        let _ = self.maker.shared.server.set(Arc::downgrade(server));
+        if let Some(operator) = &server.operator {
+            operator.start(server);
+        }
+        self.tell_unserved();
+    }
+
+    fn tell_unserved(&self) {
         let accounts = self.all();
         let enabled = accounts.iter().filter(|account| account.jetstream.is_enabled()).map(|account| &*account.name);
         for folder in place::unserved(&self.maker.stores.data, enabled) {

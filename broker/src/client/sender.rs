@@ -3,8 +3,8 @@
 //! They go the way of any publisher's, through a fan-out and desks of their own, so that a stream may record them. The
 //! capture stream does not.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use sublog_protocol::decode::Publish;
@@ -17,6 +17,7 @@ use crate::clock;
 use crate::jetstream;
 use crate::jetstream::consumer::inlet::Heard;
 use crate::limits::{IDLE_KEEP_BYTES, IDLE_SENDERS_MAX};
+use crate::server::sys;
 
 /// Senders that rest.
 #[derive(Default)]
@@ -83,7 +84,8 @@ impl Sender {
                 asked |= recorded.is_ok() && self.desks.answers(desk);
             }
             Sink::Server => {
-                asked |= jetstream::take(account, None, message, None, &mut Heard::default()).unwrap_or(false)
+                let taken = jetstream::take(account, None, message, None, &mut Heard::default());
+                asked |= taken.unwrap_or_else(|| about_the_server(account, message));
             }
         }
         if way.abroad {
@@ -93,6 +95,13 @@ impl Sender {
         }
         asked
     }
+}
+
+/// Takes a request about the server that came from another account; false when nobody answers there.
+fn about_the_server(account: &Arc<Account>, message: &Publish<'_>) -> bool {
+    let server = account.shared.server.get().and_then(Weak::upgrade);
+    let asks = message.subject != sys::USER_INFO && sys::is_request(account, message.subject);
+    server.is_some_and(|server| asks && sys::requests::take(&server, account, message))
 }
 
 impl Account {

@@ -28,7 +28,6 @@ use crate::config::ServerOptions;
 use crate::jetstream::api::{self, Api};
 use crate::jetstream::consumer::restore;
 use crate::jetstream::copy;
-use crate::jetstream::domain::Domain;
 use crate::jetstream::streams::place::{self, Stores};
 use crate::logging::LogHandle;
 use crate::monitor::Monitor;
@@ -121,14 +120,7 @@ async fn serve(
     let (capture, recovered) = open_capture(&options, &data)?;
     let stores = Stores::new(data.clone(), meta, options.capture.sync).map_err(ServeError::Runtime)?;
     let (api, requests) = Api::new();
-    let shared = Arc::new(Shared {
-        server_name: options.name.clone().unwrap_or_else(|| id.clone()),
-        jetstream: options.jetstream,
-        domain: Domain::new(&options.domain),
-        max_payload: options.limits.max_payload,
-        runtime: replay_runtime,
-        stopping: AtomicBool::new(false),
-    });
+    let shared = Arc::new(Shared::new(&options, &id, replay_runtime));
     let maker = Maker::new(stores, api, shared.clone(), capture.clone(), &options.capture);
     let passwords = Passwords::new().map_err(|error| ServeError::Runtime(io::Error::other(error)))?;
     let listener = accept::bind(&options.host, options.port).await.map_err(|source| ServeError::Listen {
@@ -161,7 +153,7 @@ async fn serve(
         reloads: AtomicU64::new(0),
         options,
     });
-    start_accounts(&server);
+    tokio::task::block_in_place(|| server.accounts.start(&server));
     server.monitor.config.loaded(reload.as_ref().map(|reload| reload.digest.clone()).unwrap_or_default());
     start_consumers(&server)?;
     let monitor = monitor::start(&server).await?;
@@ -208,14 +200,6 @@ fn start_consumers(server: &Server) -> Result<(), ServeError> {
     server.accounts.all().iter().for_each(copy::start_all);
     let positions = server.accounts.global.jetstream.positions.clone();
     start_thread("sublog-consumers", move || positions.run())
-}
-
-/// Reads the accounts of an operator that have to be there, and tells of streams that nobody serves.
-fn start_accounts(server: &Arc<Server>) {
-    if let Some(operator) = &server.operator {
-        tokio::task::block_in_place(|| operator.start(server));
-    }
-    server.accounts.tell_unserved();
 }
 
 fn tell_ports(server: &Server) {

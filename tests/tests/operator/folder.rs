@@ -235,3 +235,34 @@ fn tokens_of_an_account_server() {
     system(&configured.server);
     assert!(is_refused(&configured.server, &jwt::user_token("B", "u", json!({})), &jwt::user("u")));
 }
+
+/// Without a folder claims change for as long as the server runs, of accounts that are there.
+#[test]
+fn a_server_with_tokens_in_memory_takes_updates() {
+    let configured =
+        crate::with_accounts(&[("A", jwt::account_token("A", json!({}))), ("B", jwt::account_token("B", json!({})))]);
+    let mut client = system(&configured.server);
+    let mut user = user_in(&configured.server, "A", "u", json!({}));
+    let at = |name: &str| format!("$SYS.REQ.ACCOUNT.{}.CLAIMS.UPDATE", jwt::account(name).public_key());
+    let revoked = json!({"nats": {"revocations": {"*": jwt::now()}}});
+    let skipped = asked(&mut client, &at("B"), &jwt::account_token("B", revoked.clone()));
+    assert_eq!(skipped["data"]["message"], "jwt update skipped", "{skipped}");
+    let stranger = jwt::account_token_by(&jwt::operator("stranger"), "A", revoked.clone());
+    for (body, words) in [
+        ("", "request body is empty"),
+        ("x", "expected 3 chunks"),
+        (stranger.as_str(), "Account Validation Failed"),
+        (&jwt::account_token("B", json!({})), "subject does not match jwt content"),
+    ] {
+        let answer = asked(&mut client, &at("A"), body);
+        let same = |text: &str| error(&answer).to_lowercase().contains(&text.to_lowercase());
+        assert!(same(words), "{words}: {answer}");
+    }
+    user.sync();
+    let updated = asked(&mut client, &at("A"), &jwt::account_token("A", revoked));
+    assert_eq!(updated["data"]["message"], "jwt updated", "{updated}");
+    assert_eq!(crate::ended_with(&mut user), "User Authentication Revoked");
+    for subject in ["$SYS.REQ.CLAIMS.LIST", "$SYS.REQ.CLAIMS.UPDATE", "$SYS.REQ.CLAIMS.DELETE"] {
+        assert_eq!(ask(&mut client, subject, "").status(), Some(503), "{subject}");
+    }
+}

@@ -258,3 +258,23 @@ fn an_exporter_that_comes_later() {
         listener.flush().is_empty()
     });
 }
+
+/// As `nsc` makes a system account: each account may ask about itself.
+#[test]
+fn what_the_server_answers_can_be_imported() {
+    let exports = json!([{"subject": "$SYS.REQ.ACCOUNT.*.*", "type": "service", "account_token_position": 4}]);
+    let import = |of: &str| {
+        let subject = format!("$SYS.REQ.ACCOUNT.{}.CONNZ", key(of));
+        json!([{"subject": subject, "account": key("SYS"), "type": "service", "local_subject": "my.connections"}])
+    };
+    let configured = with_accounts(&[
+        ("SYS", jwt::account_token("SYS", json!({"nats": {"exports": exports}}))),
+        importing("A", import("A")),
+        importing("B", import("A")),
+    ]);
+    let mut client = in_account(&configured, "A");
+    let answer = crate::asked(&mut client, "my.connections", "");
+    assert_eq!(answer["data"]["num_connections"], 1, "{answer}");
+    let mut other = in_account(&configured, "B");
+    assert_eq!(ask(&mut other, "my.connections", "").status(), Some(503));
+}

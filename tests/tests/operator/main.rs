@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests report by panicking")]
 
 mod changes;
+mod client;
 mod folder;
 mod links;
 mod login;
