@@ -30,6 +30,7 @@ mod tests {
         assert_eq!((appending.step().unwrap(), appending.step().unwrap()), (1000, 2000));
         let reading = Reading::of(2000).unwrap();
         assert_eq!((reading.step().unwrap(), reading.step().unwrap()), (2000, 2000));
+        assert_eq!(Reading::in_memory(2000).unwrap().step().unwrap(), 2000);
         let indexed = Indexed::of(2000, 100).unwrap();
         assert_eq!((indexed.step(7).unwrap(), indexed.step(8).unwrap()), (20, 20));
         let recovery = Recovery::of(2000).unwrap();

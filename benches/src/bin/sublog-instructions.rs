@@ -50,7 +50,7 @@ fn run(step: &str) -> Outcome<u64> {
             counted(|| appending.step())
         }
         "read" => {
-            let reading = Reading::of(10_000)?;
+            let reading = Reading::in_memory(10_000)?;
             reading.step()?;
             counted(|| reading.step())
         }

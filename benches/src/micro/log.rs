@@ -2,9 +2,11 @@
 //! measured and not a disk; the committer runs on the caller's thread, so that it is in what is measured.
 
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sublog_storage::disk::sim::SimDisk;
 use sublog_storage::index::{FilterSet, SubjectFilter};
 use sublog_storage::{Committer, Log, LogOptions, Next, NoObserver, RealDisk, RecordBatch, SyncMode, Visit};
 use tempfile::TempDir;
@@ -15,23 +17,28 @@ use super::{Outcome, PAYLOAD_BYTES};
 const BATCH: u64 = 1000;
 const SUBJECTS: u64 = 100;
 
-/// A log in a temporary folder, and the half of it that writes.
+/// A log, and the half of it that writes.
 struct Open {
     log: Log,
     committer: Committer,
     // Dropped last: the folder outlives what is open in it.
-    folder: TempDir,
+    folder: Option<TempDir>,
 }
 
 impl Open {
+    /// In a temporary folder.
     fn new() -> Outcome<Self> {
-        Self::again(tempfile::Builder::new().prefix("sublog-micro-").tempdir()?)
+        let folder = tempfile::Builder::new().prefix("sublog-micro-").tempdir()?;
+        let options = LogOptions { segment_bytes_first: 64 << 20, ..options() };
+        let (log, committer, _) = Log::open_stepped(RealDisk::shared(), folder.path(), options, Arc::new(NoObserver))?;
+        Ok(Self { log, committer, folder: Some(folder) })
     }
 
-    fn again(folder: TempDir) -> Outcome<Self> {
-        let options = LogOptions { sync: SyncMode::Os, segment_bytes_first: 64 << 20, ..LogOptions::default() };
-        let (log, committer, _) = Log::open_stepped(RealDisk::shared(), folder.path(), options, Arc::new(NoObserver))?;
-        Ok(Self { log, committer, folder })
+    /// On a disk in memory: callgrind does not survive how the real one asks for the size of a page.
+    fn simulated() -> Outcome<Self> {
+        let (disk, dir) = (SimDisk::new(1), Path::new("/simulated"));
+        let (log, committer, _) = Log::open_stepped(disk.shared(), dir, options(), Arc::new(NoObserver))?;
+        Ok(Self { log, committer, folder: None })
     }
 
     /// Appends a batch and writes it.
@@ -58,8 +65,7 @@ impl Open {
         Ok(self.log.readable_seq())
     }
 
-    fn filled(records: u64, subjects: u64) -> Outcome<Self> {
-        let mut open = Self::new()?;
+    fn filled(mut open: Self, records: u64, subjects: u64) -> Outcome<Self> {
         let mut batch = RecordBatch::new();
         for first in (0..records).step_by(BATCH as usize) {
             open.append(&mut batch, first, subjects)?;
@@ -72,6 +78,10 @@ impl std::fmt::Debug for Open {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Open").field("folder", &self.folder).finish_non_exhaustive()
     }
+}
+
+fn options() -> LogOptions {
+    LogOptions { sync: SyncMode::Os, ..LogOptions::default() }
 }
 
 /// `site.000.sensor` to `site.999.sensor`, without a call of the formatter, which would be most of what is measured.
@@ -124,7 +134,15 @@ impl Reading {
     /// # Errors
     /// There is no room in the temporary folder.
     pub fn of(records: u64) -> Outcome<Self> {
-        Ok(Self { open: Open::filled(records, SUBJECTS)? })
+        Ok(Self { open: Open::filled(Open::new()?, records, SUBJECTS)? })
+    }
+
+    /// The same on a disk in memory.
+    ///
+    /// # Errors
+    /// The log refuses.
+    pub fn in_memory(records: u64) -> Outcome<Self> {
+        Ok(Self { open: Open::filled(Open::simulated()?, records, SUBJECTS)? })
     }
 
     /// Visits all; how many there were.
@@ -158,7 +176,7 @@ impl Indexed {
     /// # Errors
     /// There is no room in the temporary folder.
     pub fn of(records: u64, subjects: u64) -> Outcome<Self> {
-        Ok(Self { open: Open::filled(records, subjects)?, subjects })
+        Ok(Self { open: Open::filled(Open::new()?, records, subjects)?, subjects })
     }
 
     /// Reads all records of one subject; how many there were.
@@ -194,8 +212,8 @@ impl Recovery {
     /// # Errors
     /// There is no room in the temporary folder.
     pub fn of(records: u64) -> Outcome<Self> {
-        let Open { folder, .. } = Open::filled(records, SUBJECTS)?;
-        Ok(Self { folder })
+        let Open { folder, .. } = Open::filled(Open::new()?, records, SUBJECTS)?;
+        Ok(Self { folder: folder.ok_or("no folder")? })
     }
 
     /// Opens it, which reads and checks what was written; how many records can then be read.
@@ -204,8 +222,7 @@ impl Recovery {
     /// It cannot be opened.
     #[inline(never)]
     pub fn step(&self) -> Outcome<u64> {
-        let options = LogOptions { sync: SyncMode::Os, segment_bytes_first: 64 << 20, ..LogOptions::default() };
-        let (log, ..) = Log::open_stepped(RealDisk::shared(), self.folder.path(), options, Arc::new(NoObserver))?;
+        let (log, ..) = Log::open_stepped(RealDisk::shared(), self.folder.path(), options(), Arc::new(NoObserver))?;
         Ok(log.readable_seq())
     }
 }
