@@ -202,12 +202,11 @@ impl Report {
 
     /// The table, and below it why runs failed.
     pub(crate) fn table(&self) -> String {
-        let mut servers: Vec<&'static str> = Vec::new();
-        for column in self.workloads.iter().flat_map(|workload| &workload.results) {
-            if !servers.contains(&column.server) && column.server != DISK {
-                servers.push(column.server);
-            }
-        }
+        let mut servers: Vec<&'static str> = Variant::ALL.into_iter().map(Variant::name).collect();
+        let measured = |server: &&'static str| {
+            self.workloads.iter().flat_map(|workload| &workload.results).any(|column| column.server == *server)
+        };
+        servers.retain(measured);
         if self.workloads.iter().any(|workload| workload.results.iter().any(|column| column.server == DISK)) {
             servers.push(DISK);
         }
