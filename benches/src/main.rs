@@ -29,6 +29,7 @@ mod process;
 mod relay;
 mod report;
 mod server;
+mod targets;
 mod tls;
 mod wire;
 mod workload;
@@ -84,12 +85,14 @@ fn run(mut options: Options) -> Result<bool> {
         machine: machine(&parent),
         command: std::env::args().collect(),
         workloads: Vec::with_capacity(workloads.len()),
+        targets: Vec::new(),
     };
     for workload in workloads {
         if let Some(measured) = measure(workload, &variants, folder.path(), &options)? {
             report.workloads.push(measured);
         }
     }
+    report.targets = targets::verdicts(&report);
     let machine = &report.machine;
     let Machine { processors, processor, kernel, load_before, folder } = machine;
     println!(
@@ -97,6 +100,10 @@ fn run(mut options: Options) -> Result<bool> {
     );
     println!("median (lowest..highest) of {} rounds, ratio to nats-server", options.rounds);
     print!("{}", report.table());
+    if !report.targets.is_empty() {
+        println!("\nWhat is aimed at: medians, and whether they are there");
+        print!("{}", report.targets_table());
+    }
     if let Some(path) = &options.json {
         let json = serde_json::to_string_pretty(&report);
         let json = json.map_err(|error| BenchError::Setup(format!("making JSON: {error}")))?;

@@ -6,6 +6,8 @@ use serde::Serialize;
 
 use crate::figure::{Figure, Unit};
 use crate::server::Variant;
+use crate::targets::Verdict;
+use crate::workload::Workload;
 
 /// Everything that was measured.
 #[derive(Debug, Serialize)]
@@ -18,10 +20,12 @@ pub(crate) struct Report {
     pub(crate) command: Vec<String>,
     /// What was measured, in order.
     pub(crate) workloads: Vec<WorkloadReport>,
+    /// What that says of the goals.
+    pub(crate) targets: Vec<Verdict>,
 }
 
 /// Where it was measured.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct Machine {
     /// The processor's name.
     pub(crate) processor: String,
@@ -179,14 +183,32 @@ impl Summary {
 }
 
 impl Report {
+    /// The median of a figure, if it was measured.
+    pub(crate) fn median(&self, workload: Workload, variant: Variant, figure: &str) -> Option<f64> {
+        let report = self.workloads.iter().find(|report| report.name == workload.name())?;
+        let column = report.results.iter().find(|column| column.server == variant.name())?;
+        // A run that failed leaves its workload without a verdict, whatever the others say.
+        let figure = column.figures.iter().find(|known| known.name == figure && column.failures.is_empty())?;
+        Some(figure.median)
+    }
+
+    /// The table of goals; empty if there are none to speak of.
+    pub(crate) fn targets_table(&self) -> String {
+        if self.targets.is_empty() {
+            return String::new();
+        }
+        let mut rows = vec![Verdict::HEADING.map(str::to_owned).to_vec()];
+        rows.extend(self.targets.iter().map(Verdict::row));
+        aligned(&rows)
+    }
+
     /// The table, and below it why runs failed.
     pub(crate) fn table(&self) -> String {
-        let mut servers: Vec<&'static str> = Vec::new();
-        for column in self.workloads.iter().flat_map(|workload| &workload.results) {
-            if !servers.contains(&column.server) && column.server != DISK {
-                servers.push(column.server);
-            }
-        }
+        let mut servers: Vec<&'static str> = Variant::ALL.into_iter().map(Variant::name).collect();
+        let measured = |server: &&'static str| {
+            self.workloads.iter().flat_map(|workload| &workload.results).any(|column| column.server == *server)
+        };
+        servers.retain(measured);
         if self.workloads.iter().any(|workload| workload.results.iter().any(|column| column.server == DISK)) {
             servers.push(DISK);
         }
@@ -221,7 +243,7 @@ fn aligned(rows: &[Vec<String>]) -> String {
 }
 
 /// Three significant digits; k and M above 10,000.
-fn short(value: f64) -> String {
+pub(crate) fn short(value: f64) -> String {
     let (value, suffix) = match value.abs() {
         size if size >= 999_500.0 => (value / 1e6, "M"),
         size if size >= 9_995.0 => (value / 1e3, "k"),
@@ -262,14 +284,14 @@ mod tests {
         assert_eq!((summary(0).median, summary(0).min, summary(0).max), (2.0, 1.0, 4.0));
         assert_eq!((summary(1).median, summary(1).ratio_to_nats), (4.0, Some(2.0)));
         assert!(report.has_failures());
-        let machine = Machine {
-            processor: String::new(),
-            processors: 1,
-            kernel: String::new(),
-            load_before: String::new(),
-            folder: String::new(),
-        };
-        let table = Report { format: 1, machine, command: Vec::new(), workloads: vec![report] }.table();
+        let table = Report {
+            format: 1,
+            machine: Machine::default(),
+            command: Vec::new(),
+            workloads: vec![report],
+            targets: Vec::new(),
+        }
+        .table();
         for text in ["4.00 (3.00..5.00) 2.00x", "FAILED 1/3", "FAILED w on sublog-off: lost one"] {
             assert!(table.contains(text), "{text:?} is not in\n{table}");
         }

@@ -106,6 +106,54 @@ fn a_log_that_lacks_or_repeats_a_message_is_never_a_figure() {
     }
 }
 
+/// Fills a stream, ten messages on each of ten subjects, and reads it back in one of the ways there are.
+fn stream(fault: Fault, read: impl Fn(Target, &Content) -> Result<()>) -> Result<()> {
+    let fake = Fake::start(fault);
+    let content = Content::on_many("bench.many.", 1, PAYLOAD_BYTES);
+    jetstream::fill(fake.target(), &content, 100)?;
+    read(fake.target(), &content)
+}
+
+#[test]
+fn a_stream_is_read_back_whole_or_there_is_no_figure() {
+    type Read = fn(Target, &Content) -> Result<()>;
+    let push: Read = |target, content| jetstream::read::push(target, content, 100).map(drop);
+    let pull: Read = |target, content| jetstream::read::pull(target, content, 100).map(drop);
+    for read in [push, pull] {
+        stream(Fault::None, read).unwrap();
+        for fault in [Fault::Lose, Fault::Repeat, Fault::Refuse, Fault::Alter, Fault::Forget, Fault::RecordTwice] {
+            assert!(stream(fault, read).is_err(), "{fault:?}");
+        }
+    }
+}
+
+#[test]
+fn one_subject_of_many_is_read_back_whole_or_there_is_no_figure() {
+    let each = |target: Target, content: &Content| {
+        let time = std::time::Duration::from_millis(300);
+        jetstream::subjects::replays(target, time, content, 2).map(drop)
+    };
+    stream(Fault::None, each).unwrap();
+    // The fault is in one of ten subjects, which are read in no order: among so many replays it is found.
+    for fault in [Fault::Alter, Fault::Forget, Fault::RecordTwice] {
+        assert!(stream(fault, each).is_err(), "{fault:?}");
+    }
+}
+
+#[test]
+fn publishing_with_acknowledgements_gives_its_figures() {
+    for window in [1, 50] {
+        let fake = Fake::start(Fault::None);
+        let figures = jetstream::publish::run(fake.target(), &options(), window, PAYLOAD_BYTES, None).unwrap();
+        assert!(figure(&figures, "acknowledged") > 0.0 && figure(&figures, "p99") >= figure(&figures, "p50"));
+        for fault in [Fault::Lose, Fault::Repeat, Fault::Refuse, Fault::Alter, Fault::Forget, Fault::RecordTwice] {
+            let fake = Fake::start(fault);
+            let outcome = jetstream::publish::run(fake.target(), &options(), window, PAYLOAD_BYTES, None);
+            assert!(outcome.is_err(), "{fault:?} gave {outcome:?}");
+        }
+    }
+}
+
 #[test]
 fn a_refusal_is_reported_in_the_servers_words() {
     let error = run(Workload::Publish128, Fault::Refuse).unwrap_err().to_string();

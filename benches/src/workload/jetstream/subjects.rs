@@ -56,7 +56,15 @@ pub(in crate::workload) fn one_of_many(server: &mut Server, options: &Options) -
 }
 
 /// Replays for a time, by so many readers at once, each of them at least once.
-fn replays(target: Target, duration: Duration, content: &Content, at_once: u32) -> Result<(Histogram<u64>, Duration)> {
+///
+/// # Errors
+/// A connection failed, or a message was lost, repeated, reordered or altered.
+pub(in crate::workload) fn replays(
+    target: Target,
+    duration: Duration,
+    content: &Content,
+    at_once: u32,
+) -> Result<(Histogram<u64>, Duration)> {
     let aborted = AtomicBool::new(false);
     let begun = now();
     let outcomes = std::thread::scope(|scope| {

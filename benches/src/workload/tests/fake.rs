@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use crate::server::Target;
 
+mod jetstream;
+
 /// What goes wrong with the message `AT`, counted over all messages published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -48,6 +50,8 @@ struct State {
     clients: Vec<TcpStream>,
     log: Vec<(String, Vec<u8>)>,
     published: u64,
+    /// What pull requests have asked for so far.
+    pulled: usize,
     late: Option<(String, Vec<u8>)>,
 }
 
@@ -65,7 +69,7 @@ impl Fake {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let (subscriptions, clients, log) = (Vec::new(), Vec::new(), Vec::new());
-        let state = State { fault, subscriptions, clients, log, published: 0, late: None };
+        let state = State { fault, subscriptions, clients, log, published: 0, pulled: 0, late: None };
         let state = Arc::new(Mutex::new(state));
         let ending = Arc::new(AtomicBool::new(false));
         let thread = std::thread::spawn({
@@ -183,6 +187,9 @@ impl State {
         reply: Option<&str>,
         mut payload: Vec<u8>,
     ) -> std::io::Result<()> {
+        if let Some(what) = subject.strip_prefix("$JS.API.") {
+            return self.api(what, reply.unwrap(), &payload);
+        }
         let hit = self.published == AT;
         let fault = if hit { self.fault } else { Fault::None };
         self.published += 1;
@@ -204,6 +211,11 @@ impl State {
             }
             Fault::Repeat => self.fan_out(subject, reply, &payload, false)?,
             _ => {}
+        }
+        if let Some(reply) = reply.filter(|reply| reply.starts_with("_INBOX.acks.")) {
+            for _ in 0..if fault == Fault::Repeat { 2 } else { 1 } {
+                self.acknowledge(reply)?;
+            }
         }
         self.fan_out(subject, reply, &payload, fault == Fault::SecondMember)?;
         if let Some((subject, payload)) = self.late.take() {
