@@ -37,8 +37,8 @@ pub const READ_BUFFER_IDLE_BYTES: usize = 4 * 1024;
 pub const STAGED_BYTES_MAX: usize = 1024 * 1024;
 /// Spare staging buffers a publisher keeps for its next batch.
 pub const STAGING_POOL_MAX: usize = 32;
-/// A staging buffer above this is freed rather than kept.
-pub const STAGING_KEEP_BYTES: usize = 256 * 1024;
+/// What those can hold in all, in bytes.
+pub const STAGING_POOL_BYTES: usize = 8 * 1024 * 1024;
 /// Slots of a publisher's match cache when it starts, and at most. Powers of two.
 pub const MATCH_CACHE_MIN: usize = 16;
 /// See [`MATCH_CACHE_MIN`].

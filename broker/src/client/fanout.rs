@@ -17,7 +17,7 @@ use sublog_protocol::encode;
 use super::Client;
 use super::outbound::Kind;
 use crate::account::links::Link;
-use crate::limits::{MATCH_CACHE_TARGETS_MAX, STAGED_BYTES_MAX, STAGING_KEEP_BYTES, STAGING_POOL_MAX};
+use crate::limits::{MATCH_CACHE_TARGETS_MAX, STAGED_BYTES_MAX, STAGING_POOL_BYTES, STAGING_POOL_MAX};
 use crate::router::cache::{Facts, Found, MatchCache};
 use crate::router::trie::Matches;
 use crate::router::{Router, Subscription};
@@ -49,6 +49,8 @@ pub(super) struct Fanout {
     /// Targets that the cache holds.
     cached_targets: usize,
     spare: Vec<Vec<u8>>,
+    /// What those can hold, in bytes.
+    spare_bytes: usize,
     matches: Matches<Arc<Subscription>>,
     departures: u64,
     random: u64,
@@ -67,6 +69,7 @@ impl Fanout {
             work: 0,
             cached_targets: 0,
             spare: Vec::new(),
+            spare_bytes: 0,
             matches: Matches::default(),
             departures: router.departures(),
             random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
@@ -164,6 +167,7 @@ impl Fanout {
             if destination.staged.capacity() == 0
                 && let Some(spare) = self.spare.pop()
             {
+                self.spare_bytes -= spare.capacity();
                 destination.staged = spare;
             }
         }
@@ -247,7 +251,9 @@ impl Fanout {
             stats.out_bytes.fetch_add(std::mem::take(&mut destination.bytes), Ordering::Relaxed);
             destination.client.send(&mut destination.staged, Kind::Live);
             let mut buffer = std::mem::take(&mut destination.staged);
-            if self.spare.len() < STAGING_POOL_MAX && buffer.capacity() <= STAGING_KEEP_BYTES {
+            let bytes = self.spare_bytes.saturating_add(buffer.capacity());
+            if buffer.capacity() > 0 && self.spare.len() < STAGING_POOL_MAX && bytes <= STAGING_POOL_BYTES {
+                self.spare_bytes = bytes;
                 buffer.clear();
                 self.spare.push(buffer);
             }
@@ -271,7 +277,7 @@ impl Fanout {
 
     /// Gives back memory that only a busy publisher needs.
     pub(super) fn shrink(&mut self) {
-        self.spare = Vec::new();
+        (self.spare, self.spare_bytes) = (Vec::new(), 0);
     }
 
     /// The publisher's own plain subscription that would get a message on `reply`: where a 503 goes.
