@@ -345,3 +345,30 @@ fn a_segment_that_is_held_is_not_rewritten() {
     assert!(kept < 500, "{kept}");
     assert_eq!(life.log.state().messages, 100);
 }
+
+#[test]
+fn a_segment_that_goes_before_the_index_has_read_it_stops_nothing() {
+    let mut life = Life::new();
+    let matching = |life: &Life| life.log.subject_state(b"s.x").unwrap().map_or(0, |state| state.count);
+    life.append(10);
+    assert_eq!(matching(&life), 10, "the index has begun with the first segment");
+    // By the time somebody asks again that one is sealed, and gone.
+    life.append(1000);
+    assert!(life.log.remove_before(500).unwrap().segments > 0);
+    let first = life.log.first_seq();
+    assert!(first > 10);
+    assert_eq!(matching(&life), 1011 - first);
+    life.log.maintain().unwrap();
+    // The same with one that is rewritten.
+    life.append(300);
+    life.remove(&[(first, 1250), (1252, 1300)]);
+    for _ in 0..100 {
+        life.log.maintain().unwrap();
+        life.settle();
+    }
+    assert_eq!(matching(&life), 11);
+    life.append(10);
+    assert_eq!(matching(&life), 21);
+    let life = life.killed();
+    assert_eq!(matching(&life), 21);
+}

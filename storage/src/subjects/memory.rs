@@ -209,7 +209,17 @@ impl Shared {
             let segments = self.segments();
             let Some(last) = segments.last() else { return Ok(()) };
             let open = memory.open.get_or_insert_with(|| Open::new(last));
-            if !open.read_on((self.options.index_piece_subjects, self.own_from), noted.as_deref_mut())? {
+            let is_there = |open: &Open| self.segments().iter().any(|other| Arc::ptr_eq(other, &open.segment));
+            let limits = (self.options.index_piece_subjects, self.own_from);
+            let read = if is_there(open) { open.read_on(limits, noted.as_deref_mut()) } else { Ok(false) };
+            if !is_there(open) {
+                // It was sealed, and then rewritten or given back before it was read to its end: what is there now is made a
+                // part of from its file.
+                let i = segments.partition_point(|other| other.first_seq <= open.segment.first_seq);
+                memory.open = segments.get(i).map(Open::new);
+                continue;
+            }
+            if !read? {
                 continue;
             }
             if Arc::ptr_eq(&open.segment, last) {

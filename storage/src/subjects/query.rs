@@ -200,10 +200,15 @@ impl Shared {
         if self.missing_parts(sealed).iter().any(|missing| Arc::ptr_eq(missing, segment)) {
             let waiting = Arc::clone(&self.subjects.memory.read().waiting);
             let part = match waiting.iter().find(|waiting| Arc::ptr_eq(&waiting.segment, segment)) {
-                Some(Waiting { pieces, .. }) => build::part_of_pieces(self, segment, pieces)?,
-                None => build::part_of_segment(self, segment)?,
+                Some(Waiting { pieces, .. }) => build::part_of_pieces(self, segment, pieces),
+                None => build::part_of_segment(self, segment),
             };
-            self.subjects.add(part);
+            match part {
+                Ok(part) => self.subjects.add(part),
+                // It was given back meanwhile: nobody asks about it any more.
+                Err(IndexError::Read(_)) if !self.segments().iter().any(|other| Arc::ptr_eq(other, segment)) => {}
+                Err(error) => return Err(error),
+            }
         }
         self.subjects.memory.write().forget(segment);
         Ok(())

@@ -1,8 +1,11 @@
 //! Streams of counters.
 
-use serde_json::json;
+use std::time::Duration;
 
-use crate::{Asking, server};
+use serde_json::json;
+use sublog_tests::clock;
+
+use crate::{Asking, error, server};
 
 fn add(js: &mut Asking, subject: &str, increment: &str, expected: &str) {
     let ack = js.publish(subject, &[("Nats-Incr", increment)], "");
@@ -58,4 +61,19 @@ fn what_is_no_increment_is_refused() {
     js.stored("p.b", &[], "text", 1);
     let update = js.api("STREAM.UPDATE.P", json!({ "name": "P", "subjects": ["p.*"], "allow_msg_counter": true }));
     assert_eq!(crate::error(&update).0, 10052, "{update}");
+}
+
+#[test]
+fn nobody_waits_for_a_number_that_is_too_long() {
+    let server = server(&[]);
+    let mut js = Asking::new(&server);
+    js.create(json!({ "name": "C", "subjects": ["c.*"], "allow_msg_counter": true }));
+    js.create(json!({ "name": "P", "subjects": ["p.*"] }));
+    // To read it takes seconds.
+    let long = "9".repeat(900_000);
+    let begun = clock::now();
+    js.refused("p.a", &[("Nats-Incr", &long)], "", 10168, "message counters is disabled");
+    let refused = js.publish("c.a", &[("Nats-Incr", &long)], "");
+    assert_eq!(error(&refused).0, 10097, "{refused}");
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
 }

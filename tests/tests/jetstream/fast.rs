@@ -235,3 +235,49 @@ fn a_kill_loses_nothing_that_was_acknowledged() {
         assert_eq!(code(&fast.hear()), 10208);
     }
 }
+
+#[test]
+fn a_message_that_replaces_others_holds_up_no_batch() {
+    let server = server(&[]);
+    let mut js = Asking::new(&server);
+    stream(&mut js, &json!({}));
+    let mut publisher = Publisher::new(&server, 10, "ok");
+    for round in 0..20 {
+        let prefix = format!("fast.r{round}.10.ok");
+        // In one write, so that the server looks at all of it together.
+        let all = [
+            message("s.a", &prefix, 1, 0, ""),
+            message("s.a", &prefix, 2, 1, "Nats-Rollup: sub"),
+            message("s.b", &prefix, 3, 1, ""),
+            message("s.a", &prefix, 4, 1, "Nats-Rollup: sub"),
+            message("s.c", &prefix, 5, 2, ""),
+        ];
+        publisher.raw.send(all.concat());
+        let (ack, _) = publisher.end();
+        assert_eq!((&ack["count"], &ack["seq"]), (&json!(5), &json!(5 * (round + 1))), "{ack}");
+    }
+    assert_eq!(js.state("S")["subjects"], json!({ "s.a": 1, "s.b": 20, "s.c": 20 }));
+}
+
+#[test]
+fn an_id_is_free_as_soon_as_its_batch_has_ended() {
+    let server = server(&[]);
+    let mut js = Asking::new(&server);
+    stream(&mut js, &json!({}));
+    let mut publisher = Publisher::new(&server, 10, "ok");
+    let send = |operation: u8, seq: u64| message("s.a", "fast.A.10.ok", seq, operation, "");
+    // Before anything of it can be on the disk.
+    publisher.raw.send([send(2, 1), send(2, 1), send(0, 1), send(2, 2), send(0, 1), send(2, 2), send(1, 3)].concat());
+    let (mut ends, mut unknown) = (Vec::new(), 0);
+    while ends.len() < 4 || unknown < 1 {
+        let (said, _) = publisher.end();
+        if said["error"].is_object() {
+            assert_eq!(code(&said), 10208, "{said}");
+            unknown += 1;
+        } else {
+            ends.push((said["seq"].as_u64().unwrap(), said["count"].as_u64().unwrap()));
+        }
+    }
+    assert_eq!(ends, [(1, 1), (2, 1), (4, 2), (6, 2)]);
+    assert_eq!(js.state("S")["messages"], json!(6));
+}

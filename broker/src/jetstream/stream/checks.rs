@@ -28,7 +28,7 @@ pub(super) const EXPECTED_SUBJECT: &[u8] = b"Nats-Expected-Last-Subject-Sequence
 pub(super) const EXPECTED_LAST_ID: &[u8] = b"Nats-Expected-Last-Msg-Id";
 
 /// Largest header block, in bytes: its length has 16 bits elsewhere.
-const HEADER_BYTES_MAX: usize = 65_535;
+pub(super) const HEADER_BYTES_MAX: usize = 65_535;
 
 /// What a stream's configuration says about taking messages.
 #[derive(Debug, Clone, Default)]

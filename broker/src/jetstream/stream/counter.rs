@@ -8,7 +8,8 @@ use serde::Deserialize;
 use sublog_protocol::headers::{self, edit};
 
 use super::checks::{
-    EXPECTED_LAST, EXPECTED_LAST_ID, EXPECTED_LAST_OF_SUBJECT, EXPECTED_STREAM, EXPECTED_SUBJECT, Rules,
+    EXPECTED_LAST, EXPECTED_LAST_ID, EXPECTED_LAST_OF_SUBJECT, EXPECTED_STREAM, EXPECTED_SUBJECT, HEADER_BYTES_MAX,
+    Rules,
 };
 use crate::jetstream::copy::STREAM_SOURCE;
 use crate::jetstream::errors::ApiError;
@@ -77,12 +78,14 @@ impl Counter {
 }
 
 /// Decimal digits, with or without a sign.
-fn number(text: &[u8]) -> Option<BigInt> {
+fn is_number(text: &[u8]) -> bool {
     let digits = text.strip_prefix(b"-").or_else(|| text.strip_prefix(b"+")).unwrap_or(text);
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    BigInt::parse_bytes(text, 10)
+    !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
+}
+
+/// The number that is written there. To read it takes time that grows with the square of its digits.
+fn number(text: &[u8]) -> Option<BigInt> {
+    if is_number(text) { BigInt::parse_bytes(text, 10) } else { None }
 }
 
 /// What a message of a client wants to add.
@@ -91,7 +94,9 @@ fn number(text: &[u8]) -> Option<BigInt> {
 /// It is no number, or does not go with the stream or with the rest of the message.
 pub(super) fn increment(rules: &Rules, head: &[u8], payload: &[u8]) -> Result<Option<BigInt>, ApiError> {
     let Some(text) = headers::get(head, INCREMENT).filter(|text| !text.is_empty()) else { return Ok(None) };
-    let increment = number(text).ok_or_else(ApiError::message_incr_invalid)?;
+    if !is_number(text) {
+        return Err(ApiError::message_incr_invalid());
+    }
     if !rules.counter {
         return Err(ApiError::message_incr_disabled());
     }
@@ -103,7 +108,10 @@ pub(super) fn increment(rules: &Rules, head: &[u8], payload: &[u8]) -> Result<Op
     if others.iter().any(|key| headers::get(head, key).is_some_and(|value| !value.is_empty())) {
         return Err(ApiError::message_incr_invalid());
     }
-    Ok(Some(increment))
+    if head.len() > HEADER_BYTES_MAX {
+        return Err(ApiError::stream_header_exceeds_maximum());
+    }
+    number(text).map(Some).ok_or_else(ApiError::message_incr_invalid)
 }
 
 /// What a message says that comes from a counter of another stream: that stream's name, its subject there, what it came to.

@@ -66,6 +66,8 @@ struct Open {
 #[derive(Default)]
 struct State {
     open: FxHashMap<Arc<[u8]>, Open>,
+    /// Those that have ended and wait for the log: to their publishers their ids are free again.
+    ended: Vec<Open>,
     groups: u64,
     /// What is to be told.
     out: VecDeque<Said>,
@@ -123,7 +125,7 @@ impl State {
                 return Err(ApiError::batch_publish_unknown_batch_id());
             }
             None => {
-                let place = if open < OPEN_MAX { Place::take() } else { None };
+                let place = if open + self.ended.len() < OPEN_MAX { Place::take() } else { None };
                 let place = place.ok_or_else(ApiError::batch_publish_too_many_inflight)?;
                 let id: Arc<[u8]> = asked.id.into();
                 let batch = Batch::new(id.clone(), asked, open + 1);
@@ -135,9 +137,27 @@ impl State {
         Ok(found.batch.arrives(asked, reply, open, &mut self.out))
     }
 
-    fn ends_if(&mut self, id: &[u8], next: Next) {
+    /// What follows on what was told of a message.
+    fn go_on(&mut self, id: &[u8], next: Next) {
         if next == Next::Over {
             self.open.remove(id);
+        } else if self.open.get(id).is_some_and(|open| open.batch.is_ending())
+            && let Some(ending) = self.open.remove(id)
+        {
+            self.ended.push(ending);
+        }
+    }
+
+    fn settle(&mut self, id: &[u8], group: u64, result: &Result<(), ApiError>) {
+        let count = self.open.len();
+        // One that ended and one that began with its id then may have the same group.
+        let Self { ended, out, .. } = self;
+        ended.retain_mut(|ended| {
+            !ended.batch.waits_for(group) || ended.batch.settled(group, result.clone(), count, out) != Next::Over
+        });
+        if let Some(found) = self.open.get_mut(id) {
+            let next = found.batch.settled(group, result.clone(), count, &mut self.out);
+            self.go_on(id, next);
         }
     }
 }
@@ -162,11 +182,7 @@ impl Fast {
     pub(super) fn settle(&self, groups: &[Group], result: Result<(), ApiError>) {
         let mut state = self.0.lock();
         for (id, group) in groups {
-            let State { open, out, .. } = &mut *state;
-            let count = open.len();
-            let Some(found) = open.get_mut(id) else { continue };
-            let next = found.batch.settled(*group, result.clone(), count, out);
-            state.ends_if(id, next);
+            state.settle(id, *group, &result);
         }
     }
 
@@ -299,7 +315,7 @@ impl Stream {
         let count = open.len();
         if let Some(found) = open.get_mut(asked.id) {
             let next = found.batch.looked_at(&asked, reply, outcome, (count, checks.rules.silent), out);
-            state.ends_if(asked.id, next);
+            state.go_on(asked.id, next);
         }
         Ok(())
     }
@@ -315,7 +331,7 @@ impl Stream {
             return Err(ApiError::required_api_level());
         }
         let next = state.arrives(asked, reply, message.now_ns)?;
-        state.ends_if(asked.id, next);
+        state.go_on(asked.id, next);
         Ok(next)
     }
 

@@ -116,14 +116,20 @@ impl Batch {
         self.pending.is_empty()
     }
 
-    /// A message came. Nothing has changed if it is to be stored.
+    /// Whether no more messages belong to it: it waits for the log alone.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    /// Whether it waits for this group.
+    pub(super) fn waits_for(&self, group: u64) -> bool {
+        self.pending.iter().any(|pending| pending.group == group)
+    }
+
+    /// A message came, and it is not ending. Nothing has changed if it is to be stored.
     pub(super) fn arrives(&mut self, asked: &Asked<'_>, reply: &[u8], open: usize, out: &mut Out) -> Next {
         if asked.operation == Operation::Ping {
             return self.pinged(asked.seq, reply, open, out);
-        }
-        if self.ending.is_some() {
-            // Its end will be told.
-            return Next::Done;
         }
         let expected = self.last + 1;
         if asked.seq != expected && (asked.seq < expected || !self.gaps) {
@@ -140,7 +146,7 @@ impl Batch {
 
     fn pinged(&mut self, seq: u64, reply: &[u8], open: usize, out: &mut Out) -> Next {
         let mut told = false;
-        if seq > self.last && self.ending.is_none() {
+        if seq > self.last {
             let (expected, seq_after) = (self.last + 1, seq.saturating_add(1));
             say(out, reply, What::Gap { expected, seq: seq_after });
             if self.gaps {
@@ -236,12 +242,15 @@ impl Batch {
 
     /// It is known what became of a group.
     pub(super) fn settled(&mut self, group: u64, result: Result<(), ApiError>, open: usize, out: &mut Out) -> Next {
-        let Some(found) = self.pending.iter_mut().find(|pending| pending.group == group) else { return Next::Done };
+        let Some(found) = self.pending.iter().find(|pending| pending.group == group) else { return Next::Done };
         if let Err(error) = result {
             say(out, &found.reply, What::Refused(error));
             return Next::Over;
         }
-        found.is_stored = true;
+        // There may be other groups in between.
+        for pending in self.pending.iter_mut().filter(|pending| pending.group == group) {
+            pending.is_stored = true;
+        }
         let mut told_to = None;
         while self.pending.front().is_some_and(|pending| pending.is_stored)
             && let Some(first) = self.pending.pop_front()

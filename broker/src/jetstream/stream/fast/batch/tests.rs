@@ -30,6 +30,10 @@ impl Play {
     fn send(&mut self, seq: u64, operation: u8, outcome: Outcome) -> Next {
         let reply = format!("p.id.{}.{}.{seq}.{operation}.$FI", self.flow, self.gaps);
         let asked = parse(reply.as_bytes()).unwrap();
+        if self.batch.is_ending() {
+            // To its publisher there is none of this id.
+            return Next::Done;
+        }
         match self.batch.arrives(&asked, reply.as_bytes(), self.open, &mut self.out) {
             Next::Store => self.batch.looked_at(&asked, reply.as_bytes(), outcome, (self.open, false), &mut self.out),
             other => other,
@@ -346,4 +350,17 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn what_replaces_others_is_done_later_than_what_comes_before_and_behind_it() {
+    let mut play = Play::new("ok", 10, 1);
+    for (seq, operation, group) in [(1, 0, 7), (2, 1, 8), (3, 2, 7)] {
+        play.send(seq, operation, Outcome::Taken { stream_seq: seq, group });
+    }
+    assert_eq!(play.heard(), [FLOW(0, 10)]);
+    assert!(play.batch.waits_for(7) && play.batch.waits_for(8) && play.batch.is_ending());
+    assert_eq!((play.stored(7), play.batch.waits_for(8)), (Next::Done, true));
+    assert_eq!(play.stored(8), Next::Over);
+    assert_eq!(play.heard(), [ended(3, 3)]);
 }
