@@ -30,7 +30,6 @@ enum Offered {
     Again,
 }
 
-#[expect(clippy::too_many_arguments, reason = "what a delivery needs to know")]
 fn offer(
     machine: &mut Machine,
     eyes: &Eyes<'_>,
