@@ -173,7 +173,9 @@ mod tests {
                     println!("SKIPPED: this file system keeps what it is told to let go of");
                     return;
                 };
-                if before == after {
+                // The last page, of which the file has only a part, the system may keep for a while whoever asks.
+                let all_but_last = before.len() - 1;
+                if before[..all_but_last] == after[..all_but_last] {
                     break;
                 }
                 seen.push((before, after));
