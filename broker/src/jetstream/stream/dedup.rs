@@ -90,7 +90,7 @@ mod tests {
         assert_eq!(dedup.find(b"b", 201, 100), None);
         dedup.add(b"b", 7, 210);
         // The first one's time is over; the second's is not.
-        assert_eq!((dedup.oldest_seq(), dedup.find(b"b", 260, 100)), (Some(7), Some(7)));
+        assert_eq!((dedup.find(b"b", 260, 100), dedup.oldest_seq()), (Some(7), Some(7)));
         assert_eq!(dedup.find(b"b", 311, 100), None);
         assert_eq!((dedup.bytes, dedup.by_id.len(), dedup.oldest_seq()), (0, 0, None));
     }
