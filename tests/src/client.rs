@@ -345,3 +345,16 @@ impl RawClient {
         self.stream.socket().local_addr().expect("the socket is open")
     }
 }
+
+/// A request and the first answer to it, on an inbox of its own.
+pub fn ask(client: &mut RawClient, subject: &str, payload: &str) -> Message {
+    client.send(format!("SUB _INBOX.ask 99\r\nPUB {subject} _INBOX.ask {}\r\n{payload}\r\n", payload.len()));
+    let answer = loop {
+        let message = client.message();
+        if message.sid == "99" {
+            break message;
+        }
+    };
+    client.send("UNSUB 99\r\n");
+    answer
+}

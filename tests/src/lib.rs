@@ -19,7 +19,7 @@ pub mod jwt;
 pub mod random;
 pub mod server;
 
-pub use client::{Message, RawClient, Seen};
+pub use client::{Message, RawClient, Seen, ask};
 pub use configured::Configured;
 pub use random::Random;
 pub use server::TestServer;

@@ -14,7 +14,7 @@ mod reload;
 mod streams;
 mod system;
 
-use sublog_tests::{Configured, RawClient};
+use sublog_tests::{Configured, ask};
 
 fn start(text: &str) -> Configured {
     Configured::start(env!("CARGO_BIN_EXE_sublog-under-test"), hello, text, &["-m", "-1"])
@@ -23,19 +23,6 @@ fn start(text: &str) -> Configured {
 /// The CONNECT of a user, whose password is its name.
 fn hello(name: &str) -> String {
     format!(r#"{{"verbose":false,"headers":true,"no_responders":true,"user":"{name}","pass":"{name}"}}"#)
-}
-
-/// A request and the first answer to it, on an inbox of its own.
-fn ask(client: &mut RawClient, subject: &str, payload: &str) -> sublog_tests::Message {
-    client.send(format!("SUB _INBOX.ask 99\r\nPUB {subject} _INBOX.ask {}\r\n{payload}\r\n", payload.len()));
-    let answer = loop {
-        let message = client.message();
-        if message.sid == "99" {
-            break message;
-        }
-    };
-    client.send("UNSUB 99\r\n");
-    answer
 }
 
 /// Whether a request was answered with 503.

@@ -17,7 +17,7 @@ mod streams;
 
 use nkeys::KeyPair;
 use serde_json::{Value, json};
-use sublog_tests::{Configured, Message, RawClient, Seen, TestServer, clock, jwt};
+use sublog_tests::{Configured, RawClient, Seen, TestServer, ask, clock, jwt};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_sublog-under-test");
 
@@ -89,19 +89,6 @@ fn ended_with(client: &mut RawClient) -> String {
     };
     client.expect_closed();
     text
-}
-
-/// A request and the first answer to it.
-fn ask(client: &mut RawClient, subject: &str, payload: &str) -> Message {
-    client.send(format!("SUB _INBOX.ask 99\r\nPUB {subject} _INBOX.ask {}\r\n{payload}\r\n", payload.len()));
-    let answer = loop {
-        let message = client.message();
-        if message.sid == "99" {
-            break message;
-        }
-    };
-    client.send("UNSUB 99\r\n");
-    answer
 }
 
 fn asked(client: &mut RawClient, subject: &str, payload: &str) -> Value {
